@@ -1,0 +1,91 @@
+"""netcat with the socket semantics of Cloudflare Workers' `connect()`.
+
+    from cfcat import connect
+
+    async with connect("gopher.floodgap.com:70") as socket:
+        writer = socket.writable.get_writer()
+        await writer.write(b"\\r\\n")
+        await writer.close()
+        async for chunk in socket.readable:
+            print(chunk.decode(), end="")
+
+The names are loaded when they are first used (PEP 562): `import cfcat` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cfcat.core import Operation as Operation
+    from cfcat.core import Socket as Socket
+    from cfcat.core import SocketAddress as SocketAddress
+    from cfcat.core import SocketInfo as SocketInfo
+    from cfcat.core import SocketOptions as SocketOptions
+    from cfcat.core import connect as connect
+    from cfcat.core import make_tls_context as make_tls_context
+    from cfcat.errors import AbortError as AbortError
+    from cfcat.errors import AddressError as AddressError
+    from cfcat.errors import CaFileError as CaFileError
+    from cfcat.errors import CancelError as CancelError
+    from cfcat.errors import CertificateError as CertificateError
+    from cfcat.errors import ClosedError as ClosedError
+    from cfcat.errors import ConnectError as ConnectError
+    from cfcat.errors import ConnectTimeout as ConnectTimeout
+    from cfcat.errors import InjectionError as InjectionError
+    from cfcat.errors import LockError as LockError
+    from cfcat.errors import LostError as LostError
+    from cfcat.errors import OptionsError as OptionsError
+    from cfcat.errors import ResolveError as ResolveError
+    from cfcat.errors import SocketError as SocketError
+    from cfcat.errors import TlsError as TlsError
+    from cfcat.errors import TruncatedError as TruncatedError
+    from cfcat.errors import UpgradeError as UpgradeError
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "cfcat.core": (
+        "Operation",
+        "Socket",
+        "SocketAddress",
+        "SocketInfo",
+        "SocketOptions",
+        "connect",
+        "make_tls_context",
+    ),
+    "cfcat.errors": (
+        "AbortError",
+        "AddressError",
+        "CaFileError",
+        "CancelError",
+        "CertificateError",
+        "ClosedError",
+        "ConnectError",
+        "ConnectTimeout",
+        "InjectionError",
+        "LockError",
+        "LostError",
+        "OptionsError",
+        "ResolveError",
+        "SocketError",
+        "TlsError",
+        "TruncatedError",
+        "UpgradeError",
+    ),
+}
+
+__all__ = ["__version__", *(name for names in _HOME.values() for name in names)]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,207 @@
+"""A host name and a port to one connected socket.
+
+Resolving, racing the addresses, and saying what became of each. Source: RFC 8305 ("Happy Eyeballs": families
+alternate, a new attempt every 250 ms or at once when one has failed, the first connection wins); rules N4, N5, N8,
+A9, A10. The deadline is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from cfcat.core.address import Target, format_address
+from cfcat.errors import CONNECT_FAILED, Attempt, ConnectError, ResolveError
+
+__all__ = ["Address", "connect_failed", "dial", "failure_message"]
+
+ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
+HTTP_PORTS = frozenset({80, 443})
+HTTP_HINT = ". It looks like you might be trying to connect to a HTTP-based service \u2014 consider using fetch instead"
+FAMILIES = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+TEMPORARY = frozenset({socket.EAI_AGAIN})
+
+
+class Address(NamedTuple):
+    """One resolved address: `sockaddr` is what `socket.connect` takes."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[Any, ...]
+
+    @property
+    def ip(self) -> str:
+        return str(self.sockaddr[0])
+
+    @property
+    def text(self) -> str:
+        return format_address(self.ip, int(self.sockaddr[1]))
+
+
+def failure_message(port: int) -> str:
+    """The reference's one text for every failure to connect (N4), with its hint for HTTP ports (N5)."""
+    return CONNECT_FAILED + HTTP_HINT if port in HTTP_PORTS else CONNECT_FAILED
+
+
+def connect_failed(target: Target, detail: str, attempts: Sequence[Attempt] = ()) -> ConnectError:
+    return ConnectError(failure_message(target.port), detail, attempts)
+
+
+async def dial(
+    target: Target, *, family: str | None = None, allow_address: Callable[[str], bool] | None = None
+) -> socket.socket:
+    """Connect to the first address of the target that answers; the socket is non-blocking.
+
+    `allow_address` is asked for each resolved address, as IP text; those refused are dropped, and a name that
+    has none left does not exist (P2). Cancelling closes everything that was begun.
+
+    Raises:
+        ResolveError: the name has no address.
+        ConnectError: no address answered; `attempts` says why, in order.
+    """
+    addresses = await _resolve(target, FAMILIES[family])
+    if allow_address is not None:
+        addresses = [address for address in addresses if allow_address(address.ip)]
+        if not addresses:
+            raise ResolveError(failure_message(target.port), f"{target.text}: address not allowed")
+    return await _Race(target, _interleave(addresses)).run()
+
+
+async def _resolve(target: Target, family: int) -> list[Address]:
+    if not target.host:
+        raise ResolveError(failure_message(target.port), f"{target.text}: not a host name")
+    try:
+        found = await _getaddrinfo(target.host, target.port, family)
+    except socket.gaierror as error:
+        temporary = error.errno in TEMPORARY
+        text = error.strerror or str(error)
+        detail = f"{target.text}: {text[:1].lower()}{text[1:]}"
+        raise ResolveError(failure_message(target.port), detail, temporary=temporary) from error
+    except OSError as error:
+        raise connect_failed(target, f"{target.text}: {(error.strerror or str(error)).lower()}") from error
+    return [Address(socket.AddressFamily(info[0]), info[4]) for info in dict.fromkeys(found)]
+
+
+async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
+    """`getaddrinfo` in a daemon thread: it cannot be interrupted, and must hold up neither deadline nor exit."""
+    # Bytes, because str goes through Python's IDNA codec first, with its own ideas of what a label is.
+    name = host.encode("ascii")
+    try:  # what is an address already needs no thread
+        return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Any]] = loop.create_future()
+
+    def settle(result: list[Any], error: BaseException | None) -> None:
+        if answer.cancelled():
+            return
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        result: list[Any] = []
+        problem: BaseException | None = None
+        try:
+            result = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
+        except (OSError, UnicodeError, MemoryError) as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    threading.Thread(target=ask, name="cfcat-resolver", daemon=True).start()
+    return await answer
+
+
+def _interleave(addresses: Sequence[Address]) -> list[Address]:
+    """The resolver's order, but families alternate, beginning with that of the first (RFC 8305 §4)."""
+    first = [a for a in addresses if a.family == addresses[0].family]
+    other = [a for a in addresses if a.family != addresses[0].family]
+    mixed: list[Address] = []
+    for index in range(max(len(first), len(other))):
+        mixed += first[index : index + 1] + other[index : index + 1]
+    return mixed
+
+
+class _Race:
+    """Attempts to all addresses, each begun a little after the one before; the first connection wins."""
+
+    def __init__(self, target: Target, addresses: Sequence[Address]) -> None:
+        self._target = target
+        self._addresses = list(addresses)
+        self._attempts: dict[Address, Attempt] = {}
+
+    async def run(self) -> socket.socket:
+        waiting = list(self._addresses)
+        running: set[asyncio.Task[socket.socket | None]] = set()
+        try:
+            while waiting or running:
+                if waiting:
+                    running.add(asyncio.create_task(self._try(waiting.pop(0))))
+                done, running = await asyncio.wait(
+                    running,
+                    timeout=ATTEMPT_DELAY_S if waiting else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                winners = [sock for task in done if (sock := task.result()) is not None]
+                for late in winners[1:]:
+                    late.close()
+                if winners:
+                    return winners[0]
+        finally:
+            await _abandon(running)
+        attempts = [self._attempts[address] for address in self._addresses]
+        raise connect_failed(self._target, _describe(self._target, attempts), attempts) from (
+            attempts[-1].error if attempts else None
+        )
+
+    async def _try(self, address: Address) -> socket.socket | None:
+        began = time.monotonic()
+        sock: socket.socket | None = None
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+        except OSError as error:
+            if sock is not None:
+                sock.close()
+            self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
+            return None
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        return sock
+
+
+async def _abandon(tasks: set[asyncio.Task[socket.socket | None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, socket.socket):
+            outcome.close()
+
+
+def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
+    """`localhost:70: connection refused (tried ::1, 127.0.0.1)`; differing reasons are each named."""
+    reasons = [_reason(attempt.error) for attempt in attempts]
+    hosts = [attempt.address.rpartition(":")[0].strip("[]") for attempt in attempts]
+    if hosts == [target.host]:
+        return f"{target.text}: {reasons[0]}"
+    if len(set(reasons)) == 1:
+        return f"{target.text}: {reasons[0]} (tried {', '.join(hosts)})"
+    each = ", ".join(f"{host}: {reason}" for host, reason in zip(hosts, reasons, strict=True))
+    return f"{target.text}: could not connect ({each})"
+
+
+def _reason(error: OSError) -> str:
+    """The operating system's words alone: asyncio adds "[Errno 111] Connect call failed" around them."""
+    import os
+
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()

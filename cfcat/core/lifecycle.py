@@ -1,0 +1,320 @@
+"""Socket lifecycle: two halves and one phase.
+
+Pure: no I/O, no clock. Events go in (what the application called, what the wire saw), effects come out (what
+`sockets` and `wire` carry out). Everything that decides a state lives in this file; the questions "may I read?"
+and "may I write?" are answered here too (`reading`, `writing`).
+
+Source: connect-semantics rules H, C, D, S, N and W, with the differences V2, V5-V8, V12 and V16 of the design.
+
+| | states |
+|---|---|
+| read half  | OPEN · EOF (read) · PIPED (EOF seen by a pipe, R10) · CANCELLED |
+| write half | OPEN · CLOSING (flushing, then our EOF) · CLOSED · ABORTED |
+| phase      | OPENING · OPEN · CLOSING (`close()`) · UPGRADING (flushing clear text) · then, for good: |
+|            | ENDED (both sides ended in order) · CLOSED · FAILED · UPGRADED |
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from cfcat.errors import UpgradeError
+
+__all__ = [
+    "Effect",
+    "Event",
+    "Lifecycle",
+    "Phase",
+    "ReadHalf",
+    "Reading",
+    "WriteHalf",
+    "Writing",
+]
+
+
+class Event(Enum):
+    """What happened. The first group comes from the wire, the second from the application."""
+
+    CONNECTED = auto()  # the connection is up; under TLS: the handshake is done (N1)
+    CONNECT_FAILED = auto()  # it will never be (N4)
+    PEER_EOF = auto()  # a reader has read EOF (H2); a FIN that nobody reads is no event
+    PIPED_EOF = auto()  # a pipe has read EOF (R10)
+    LOST = auto()  # a read or a write found the connection broken (R9, W10, T7)
+    FLUSHED = auto()  # what an effect FLUSH_… asked for is done
+
+    END = auto()  # writer.close() (W6)
+    ABORT = auto()  # writer.abort() (W8)
+    CANCEL = auto()  # reader.cancel() (R7)
+    CLOSE = auto()  # socket.close() (C1)
+    DROP = auto()  # socket.abort(): now, without order
+    START_TLS = auto()  # socket.start_tls() (S2)
+
+
+class Effect(Enum):
+    """What is to be done, in this order. FLUSH_… end with the event FLUSHED; the last one asked for counts."""
+
+    RESOLVE_OPENED = auto()
+    REJECT_OPENED = auto()
+    FLUSH_THEN_END = auto()  # send what is queued, then our EOF: FIN, or close_notify
+    FLUSH_THEN_CLOSE = auto()  # from the next turn on: send what is queued, under TLS then close_notify
+    FLUSH_THEN_UPGRADE = auto()  # from the next turn on: send what is queued
+    WRITING_ENDED = auto()  # our EOF has been sent
+    DROP_WRITES = auto()  # forget what is queued; each write fails with the reason
+    STOP_READS = auto()  # a read that waits fails
+    END_STREAMS = auto()  # readers and writers learn that the socket was closed (C5)
+    CLOSE_WIRE = auto()
+    RESET_WIRE = auto()
+    HAND_OVER = auto()  # the wire belongs to the upgraded socket from here on (S5)
+    FAIL_UPGRADE = auto()  # the upgraded socket fails with the same error (V12)
+    RESOLVE_CLOSED = auto()
+    REJECT_CLOSED = auto()
+
+
+class Phase(Enum):
+    OPENING = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    UPGRADING = auto()
+    ENDED = auto()
+    CLOSED = auto()
+    FAILED = auto()
+    UPGRADED = auto()
+
+
+class ReadHalf(Enum):
+    OPEN = auto()
+    EOF = auto()
+    PIPED = auto()
+    CANCELLED = auto()
+
+
+class WriteHalf(Enum):
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+    ABORTED = auto()
+
+
+class Reading(Enum):
+    """What a read meets."""
+
+    FLOWING = auto()  # chunks, sooner or later
+    DONE = auto()  # EOF
+    FAILED = auto()  # what is left, then the error (V2)
+    CLOSING = auto()  # C7
+    RELEASED = auto()  # the upgrade took the streams (S6, V8)
+
+
+class Writing(Enum):
+    """What a write meets."""
+
+    FLOWING = auto()
+    ENDED = auto()  # W7, H3
+    FAILED = auto()  # the error once, then W7 (N7, W10)
+    CLOSING = auto()  # C7
+    RELEASED = auto()  # S6, V8
+
+
+FINAL = frozenset({Phase.ENDED, Phase.CLOSED, Phase.FAILED, Phase.UPGRADED})
+FROM_WIRE = frozenset(
+    {
+        Event.CONNECTED,
+        Event.CONNECT_FAILED,
+        Event.PEER_EOF,
+        Event.PIPED_EOF,
+        Event.LOST,
+        Event.FLUSHED,
+    }
+)
+
+# The phase after an event, where the event alone decides it. What is not in a table leaves the state as it is.
+PHASE = {
+    (Phase.OPENING, Event.CONNECTED): Phase.OPEN,
+    (Phase.OPENING, Event.CONNECT_FAILED): Phase.FAILED,
+    (Phase.CLOSING, Event.CONNECT_FAILED): Phase.FAILED,
+    (Phase.UPGRADING, Event.CONNECT_FAILED): Phase.FAILED,
+    (Phase.OPEN, Event.LOST): Phase.FAILED,
+    (Phase.CLOSING, Event.LOST): Phase.FAILED,
+    (Phase.UPGRADING, Event.LOST): Phase.FAILED,
+    (Phase.OPENING, Event.CLOSE): Phase.CLOSING,
+    (Phase.OPEN, Event.CLOSE): Phase.CLOSING,
+    (Phase.ENDED, Event.CLOSE): Phase.CLOSED,
+    (Phase.OPENING, Event.START_TLS): Phase.UPGRADING,
+    (Phase.OPEN, Event.START_TLS): Phase.UPGRADING,
+    (Phase.CLOSING, Event.START_TLS): Phase.UPGRADING,  # S14: the upgrade wins over an un-awaited close()
+    (Phase.CLOSING, Event.FLUSHED): Phase.CLOSED,
+    (Phase.UPGRADING, Event.FLUSHED): Phase.UPGRADED,
+    (Phase.OPENING, Event.DROP): Phase.CLOSED,
+    (Phase.OPEN, Event.DROP): Phase.CLOSED,
+    (Phase.CLOSING, Event.DROP): Phase.CLOSED,
+    (Phase.UPGRADING, Event.DROP): Phase.CLOSED,
+    (Phase.ENDED, Event.DROP): Phase.CLOSED,
+}
+READ = {
+    (ReadHalf.OPEN, Event.PEER_EOF): ReadHalf.EOF,
+    (ReadHalf.OPEN, Event.PIPED_EOF): ReadHalf.PIPED,
+    (ReadHalf.OPEN, Event.CANCEL): ReadHalf.CANCELLED,
+}
+WRITE = {
+    (WriteHalf.OPEN, Event.END): WriteHalf.CLOSING,
+    (WriteHalf.CLOSING, Event.FLUSHED): WriteHalf.CLOSED,
+    (WriteHalf.OPEN, Event.ABORT): WriteHalf.ABORTED,
+    (WriteHalf.CLOSING, Event.ABORT): WriteHalf.ABORTED,
+}
+# What entering a phase brings with it, once `opened` and `closed` are seen to (`_enter`).
+ENTER = {
+    Phase.CLOSING: (Effect.FLUSH_THEN_CLOSE,),
+    Phase.UPGRADING: (Effect.STOP_READS, Effect.FLUSH_THEN_UPGRADE),
+    Phase.ENDED: (Effect.CLOSE_WIRE,),
+    Phase.CLOSED: (Effect.STOP_READS, Effect.END_STREAMS, Effect.CLOSE_WIRE),
+    Phase.FAILED: (Effect.DROP_WRITES, Effect.CLOSE_WIRE),
+    Phase.UPGRADED: (Effect.HAND_OVER,),
+}
+# S1's texts, in the order in which the reference checks.
+ON_TLS = "Cannot startTls on a TLS socket."
+CLOSED_BEFORE = "The connection was closed before startTls could be started."
+TWICE = "startTls has already been called on this socket."
+NOT_STARTTLS = "The `secureTransport` socket option must be set to 'starttls' for startTls to be used."
+
+READING = {
+    Phase.CLOSING: Reading.CLOSING,
+    Phase.CLOSED: Reading.CLOSING,
+    Phase.UPGRADING: Reading.RELEASED,
+    Phase.UPGRADED: Reading.RELEASED,
+}
+WRITING = {
+    Phase.CLOSING: Writing.CLOSING,
+    Phase.CLOSED: Writing.CLOSING,
+    Phase.UPGRADING: Writing.RELEASED,
+    Phase.UPGRADED: Writing.RELEASED,
+    Phase.FAILED: Writing.FAILED,
+}
+
+
+class Lifecycle:
+    """The state of one socket.
+
+    Invariants, over every sequence of events: `opened` settles once at most; `closed` settles once at most, and
+    always on entering a final phase; our EOF is asked for once at most.
+    """
+
+    def __init__(self, *, secure_transport: str, allow_half_open: bool) -> None:
+        self.secure_transport = secure_transport
+        self.allow_half_open = allow_half_open
+        self.phase = Phase.OPENING
+        self.read = ReadHalf.OPEN
+        self.write = WriteHalf.OPEN
+        self.opened = False  # has `opened` settled?
+        self.closed = False  # has `closed` settled?
+
+    @property
+    def reading(self) -> Reading:
+        """What a read meets now."""
+        if self.phase in READING:
+            return READING[self.phase]
+        if self.read is not ReadHalf.OPEN:
+            return Reading.DONE
+        return Reading.FAILED if self.phase is Phase.FAILED else Reading.FLOWING
+
+    @property
+    def writing(self) -> Writing:
+        """What a write meets now."""
+        if self.phase in WRITING:
+            return WRITING[self.phase]
+        return Writing.FLOWING if self.write is WriteHalf.OPEN else Writing.ENDED
+
+    @property
+    def can_upgrade(self) -> bool:
+        """Will START_TLS upgrade? A finished or failed socket only makes a socket that fails (S14, V12)."""
+        return self.phase not in FINAL and self.write is WriteHalf.OPEN
+
+    def check_start_tls(self) -> None:
+        """Raise what `start_tls()` throws (S1, V16): before anything changes."""
+        if self.secure_transport == "on":
+            raise UpgradeError(ON_TLS)
+        if self.phase is Phase.CLOSED:
+            raise UpgradeError(CLOSED_BEFORE)
+        if self.phase in (Phase.UPGRADING, Phase.UPGRADED):
+            raise UpgradeError(TWICE)
+        if self.secure_transport != "starttls":
+            raise UpgradeError(NOT_STARTTLS)
+
+    def on(self, event: Event) -> list[Effect]:
+        """Take one event; return what is to be done, in order.
+
+        News from the wire in a final phase is late, and ignored. An event that the application could not have
+        caused in this state is a bug.
+
+        Raises:
+            RuntimeError: the event is impossible here.
+        """
+        if event in FROM_WIRE and self.phase in FINAL:
+            return []
+        self._refuse_impossible(event)
+        upgrading = self.phase is Phase.UPGRADING
+        self.read = READ.get((self.read, event), self.read)
+        before, self.write = self.write, WRITE.get((self.write, event), self.write)
+        effects: list[Effect] = []
+        if event is Event.CONNECTED:
+            self.opened = True
+            effects.append(Effect.RESOLVE_OPENED)
+        if event is Event.FLUSHED and self.write is not before:
+            effects.append(Effect.WRITING_ENDED)
+        if event is Event.ABORT and self.write is not before:
+            effects.append(Effect.DROP_WRITES)
+        if event is Event.CANCEL:
+            effects.append(Effect.STOP_READS)
+        if event is Event.END:
+            effects.append(Effect.FLUSH_THEN_END)
+        phase = PHASE.get((self.phase, event), self.phase)
+        if phase is not self.phase:
+            effects += self._enter(phase, event)
+            if upgrading and phase in (Phase.FAILED, Phase.CLOSED):
+                effects.append(Effect.FAIL_UPGRADE)
+        return effects + self._join()
+
+    def _refuse_impossible(self, event: Event) -> None:
+        impossible = {
+            Event.CONNECTED: self.opened,
+            Event.CONNECT_FAILED: self.opened,
+            Event.PEER_EOF: not self.opened or self.read is not ReadHalf.OPEN,
+            Event.PIPED_EOF: not self.opened or self.read is not ReadHalf.OPEN,
+            Event.LOST: not self.opened,
+            Event.FLUSHED: not self.opened,
+            Event.END: self.writing is not Writing.FLOWING,
+            Event.START_TLS: not self.can_upgrade,
+        }
+        if impossible.get(event, False):
+            raise RuntimeError(f"{event.name} in {self.phase.name}, {self.read.name}, {self.write.name}")
+
+    def _join(self) -> list[Effect]:
+        """The rules that look at both halves (H1, H5, D4, W9)."""
+        if self.read is not ReadHalf.EOF or self.allow_half_open or self.phase is not Phase.OPEN:
+            return []
+        if self.write is WriteHalf.OPEN:
+            self.write = WriteHalf.CLOSING
+            return [Effect.FLUSH_THEN_END]
+        if self.write is WriteHalf.CLOSED:
+            return self._enter(Phase.ENDED, None)
+        if self.write is WriteHalf.ABORTED and not self.closed:
+            self.closed = True  # W9: `closed` rejects with the reason, and the peer hears nothing
+            return [Effect.REJECT_CLOSED]
+        return []
+
+    def _enter(self, phase: Phase, event: Event | None) -> list[Effect]:
+        self.phase = phase
+        effects = list(ENTER.get(phase, ()))
+        if phase not in FINAL:
+            return effects
+        failed = phase is Phase.FAILED
+        if event is Event.DROP:
+            effects = [Effect.DROP_WRITES, Effect.STOP_READS, Effect.END_STREAMS, Effect.RESET_WIRE]
+        if not self.opened:
+            self.opened = True
+            effects.insert(0, Effect.REJECT_OPENED)
+        if not self.closed:
+            self.closed = True
+            # V7: after an abort, close() closes the connection and `closed` rejects with the reason.
+            aborted = phase is Phase.CLOSED and self.write is WriteHalf.ABORTED and event is not Event.DROP
+            effects.append(Effect.REJECT_CLOSED if failed or aborted else Effect.RESOLVE_CLOSED)
+        return effects

@@ -1,0 +1,106 @@
+"""`Operation`: what every call that takes time returns.
+
+The call is made at once, in program order, as a JavaScript call that returns a promise; awaiting only waits.
+An operation may be awaited any number of times (N3, D5), cancelling one waiter harms no other, and a failure
+that nobody awaits is never reported as "exception was never retrieved".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Operation", "fail", "handled", "resolve"]
+
+T = TypeVar("T")
+
+
+def handled(future: asyncio.Future[T]) -> asyncio.Future[T]:
+    """Mark a future's exception as seen, whenever it comes."""
+    future.add_done_callback(_look)
+    return future
+
+
+def _look(future: asyncio.Future[T]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def resolve(future: asyncio.Future[T], value: T) -> None:
+    """Settle a future with a value, unless it is settled."""
+    if not future.done():
+        future.set_result(value)
+
+
+def fail(future: asyncio.Future[T], error: BaseException) -> None:
+    """Settle a future with an error, unless it is settled."""
+    if not future.done():
+        future.set_exception(error)
+
+
+class Operation(Coroutine[Any, Any, T], Generic[T]):
+    """The outcome of a call that has been made.
+
+    A coroutine in asyncio's eyes, so that `create_task`, `wait_for`, `gather` and `timeout` take it.
+    Cancelling a waiter leaves the operation as it is, unless `on_cancel` was given: it is called when the last
+    waiter was cancelled, and undoes the call (a read gives its chunk back).
+    """
+
+    __slots__ = ("_future", "_on_cancel", "_steps", "_taken", "_waiters")
+
+    def __init__(self, future: asyncio.Future[T], on_cancel: Callable[[asyncio.Future[T]], None] | None = None) -> None:
+        self._future = future
+        self._on_cancel = on_cancel
+        self._waiters = 0
+        self._taken = False
+        self._steps: Generator[Any, Any, T] | None = None
+
+    def done(self) -> bool:
+        """Has it settled?"""
+        return self._future.done()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        self._waiters += 1
+        try:
+            if self._future.done():
+                yield  # a loop of calls that succeed at once must not starve other tasks
+            else:
+                yield from asyncio.shield(self._future)
+        except asyncio.CancelledError:
+            if self._on_cancel is not None and self._waiters == 1 and not self._taken:
+                self._on_cancel(self._future)
+            raise
+        finally:
+            self._waiters -= 1
+        return self._result()
+
+    def _result(self) -> T:
+        self._taken = True
+        error = self._future.exception()
+        if error is None:
+            return self._future.result()
+        # The same exception object may be raised to many waiters, each adding its own frames:
+        # keep the traceback of none.
+        raise error.with_traceback(None)
+
+    def send(self, value: Any, /) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps.send(value)
+
+    def throw(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps.throw(typ)
+
+    def close(self) -> None:
+        if self._steps is not None:
+            self._steps.close()

@@ -1,0 +1,346 @@
+"""The event loop's side of a connection: readiness and bytes to events, effects to system calls.
+
+One wire belongs to one socket; an upgrade moves the connection to the wire of the new one. It moves bytes only while somebody wants them: nothing is received that no read asked for (R3), and what is sent is asked of the
+writable's queue. It decides nothing: what it finds is an event for the lifecycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from typing import Protocol
+
+from cfcat.core.codec import Buffer, Codec, PlainCodec, TlsCodec
+from cfcat.core.lifecycle import Event
+from cfcat.core.streams import ReadableStream, WritableStream
+from cfcat.errors import LOST, LostError, SocketError, TlsError
+
+__all__ = ["Wire"]
+
+# Bytes moved in one turn before other callbacks of the loop get theirs.
+TURN_BYTES = 1024 * 1024
+HANDSHAKE_READ_BYTES = 64 * 1024
+SALVAGE_BYTES = 256 * 1024
+LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
+
+
+class WireOwner(Protocol):
+    """The socket that a wire works for."""
+
+    readable: ReadableStream
+    writable: WritableStream
+
+    def on(self, event: Event, error: BaseException | None = None) -> None: ...
+
+
+class Wire:
+    """One TCP connection, with or without TLS."""
+
+    def __init__(self, owner: WireOwner) -> None:
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._sock: socket.socket | None = None
+        self._codec: Codec = PlainCodec()
+        self.lost: BaseException | None = None  # why reads fail, once all that is here is read
+        self._reading = False  # registered with the loop
+        self._writing = False
+        self._open = False  # may the writable's queue be sent?
+        self._unsent = memoryview(b"")  # wire bytes that the kernel has not taken
+        self._follow: Callable[[], None] | None = None  # to be done when the queue is empty
+        self._planned: Callable[[], None] | None = None  # to become that in the next turn
+        self._mute = False  # a record was cut in the middle: nothing can follow it
+
+    # ---- making
+
+    def attach(self, sock: socket.socket) -> None:
+        """Take a connected, non-blocking socket."""
+        # A debugger's line should leave at once, and pipe mode writes whole chunks anyway. nc: off; curl: on.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Row 20: an idle session learns that the cable was pulled.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._sock = sock
+
+    @property
+    def attached(self) -> bool:
+        return self._sock is not None
+
+    def move_to(self, other: Wire) -> None:
+        """Give the connection to the wire of the upgraded socket."""
+        self._stop_watching()
+        other._sock, self._sock = self._sock, None
+        self._open = False
+
+    def unread_bytes(self) -> int:
+        """How much clear text the kernel holds that nobody has read (V13); more than 64 KiB counts as that."""
+        if self._sock is None:
+            return 0
+        try:
+            return len(self._sock.recv(HANDSHAKE_READ_BYTES, socket.MSG_PEEK))
+        except OSError:
+            return 0  # nothing there; or broken, which the handshake will find out
+
+    async def handshake(self, codec: TlsCodec) -> None:
+        """Put TLS on the wire: the ClientHello goes out, and this returns when the peer is known to be itself.
+
+        Raises:
+            TlsError, CertificateError: as `TlsCodec.handshake`; also for a reset (its cause says so).
+        """
+        self._stop_watching()  # the loop has one callback for each descriptor
+        self._codec = codec
+        sock = self._sock
+        assert sock is not None
+        try:
+            while not codec.handshake():
+                await self._loop.sock_sendall(sock, codec.answer())
+                codec.receive(await self._loop.sock_recv(sock, HANDSHAKE_READ_BYTES))
+            await self._loop.sock_sendall(sock, codec.answer())
+        except SocketError:
+            with contextlib.suppress(OSError):
+                await self._loop.sock_sendall(sock, codec.answer())  # the alert tells the peer why
+            raise
+        except OSError as error:
+            text = f"{_os_text(error)} during the TLS handshake"
+            raise TlsError(text, reason="RESET") from error
+
+    def open(self) -> None:
+        """From here on the writable's queue is sent."""
+        self._open = True
+        self.push()
+        self.pull()
+
+    # ---- receiving
+
+    def pull(self) -> None:
+        """A read waits: answer it from what is here, else when the peer sends."""
+        if not self._owner.readable.wanted:
+            return
+        if self._open or self.lost is not None:
+            self._serve(from_codec_only=True)
+        if self._open and self._sock is not None and not self._reading and self._owner.readable.wanted:
+            self._reading = True
+            self._loop.add_reader(self._sock, self._serve)
+
+    def _serve(self, from_codec_only: bool = False) -> None:
+        """Give waiting reads what has come: from the codec first, then from the kernel."""
+        moved = 0
+        while (limit := self._owner.readable.wanted) and moved < TURN_BYTES:
+            try:
+                chunk = self._codec.read(limit)
+                if chunk is None:
+                    if self.lost is not None:
+                        self._owner.readable.fail(self.lost)
+                        return
+                    if from_codec_only or not self._receive(limit):
+                        return
+                    continue
+            except SocketError as error:
+                if self.lost is None:
+                    self.lose(error)  # which comes back here, for what was salvaged
+                else:
+                    self._owner.readable.fail(self.lost)
+                return
+            finally:
+                self._answer()
+            moved += len(chunk)
+            self._owner.readable.deliver(chunk)
+        # Nobody wants more: the registration is kept for the next read, and ends when the loop calls in vain.
+        if self._reading and not moved and not self._owner.readable.wanted:
+            self._stop_reading()
+
+    def _receive(self, limit: int) -> bool:
+        """Move bytes from the kernel to the codec; False when there are none now."""
+        assert self._sock is not None
+        try:
+            self._codec.receive(self._sock.recv(self._codec.wire_limit(limit)))
+        except (BlockingIOError, InterruptedError):
+            return False
+        except (OSError, MemoryError) as error:
+            raise _lost(error, sending=False) from error
+        return True
+
+    def _answer(self) -> None:
+        """Send what reading gave rise to (TLS alerts, KeyUpdate)."""
+        if answer := self._codec.answer():
+            self._put(answer)
+            if not self._writing:
+                self._send()
+
+    # ---- sending
+
+    def push(self) -> None:
+        """The queue has changed: send what the kernel takes, the rest when it is ready."""
+        if self._open and not self._writing and self._sock is not None:
+            self._send()
+
+    def flush_then_end(self) -> None:
+        """Send what is queued, then our EOF: close_notify alone under TLS, else a FIN. Event FLUSHED."""
+        self._when_empty(self._end)
+
+    def flush_then_close_notify(self) -> None:
+        """From the next turn on, send what is queued and under TLS close_notify (V11). Event FLUSHED."""
+        self._plan(self._end_without_fin)
+
+    def flush(self) -> None:
+        """From the next turn on, send what is queued. Event FLUSHED."""
+        self._plan(self._flushed)
+
+    def _plan(self, follow: Callable[[], None]) -> None:
+        """`follow` replaces what was to follow; the program's own next steps come first, and may replace it."""
+        self._follow = None
+        self._planned = follow
+        self._loop.call_soon(self._begin_planned, follow)
+
+    def _begin_planned(self, follow: Callable[[], None]) -> None:
+        if self._planned is follow:
+            self._when_empty(follow)
+
+    def _when_empty(self, follow: Callable[[], None]) -> None:
+        self._planned = None
+        self._follow = follow
+        self.push()
+
+    def _end(self) -> None:
+        self._put_end()
+        self._when_empty(self._fin)
+
+    def _end_without_fin(self) -> None:
+        self._put_end()
+        self._when_empty(self._flushed)
+
+    def _put_end(self) -> None:
+        if not self._mute:
+            self._put(self._codec.end())
+
+    def _fin(self) -> None:
+        if self._codec.ends_with_fin and self._sock is not None:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self.lose(_lost(error, sending=True))
+                return
+        self._flushed()
+
+    def _flushed(self) -> None:
+        self._owner.on(Event.FLUSHED)
+
+    def _put(self, data: Buffer) -> None:
+        if data:
+            self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
+
+    def _send(self) -> None:
+        """Hand to the kernel what it takes."""
+        try:
+            done = self._send_some()
+        except SocketError as error:
+            self.lose(error)
+            return
+        except (OSError, MemoryError) as error:
+            self.lose(_lost(error, sending=True))
+            return
+        if done:
+            self._stop_writing()
+            follow, self._follow = self._follow, None
+            if follow is not None:
+                follow()
+        elif self._sock is not None and not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._sock, self._send)
+
+    def _send_some(self) -> bool:
+        """Send until all is sent (True), or the kernel is full or this turn is used up (False)."""
+        moved = 0
+        while self._sock is not None:
+            if self._unsent:
+                try:
+                    count = self._sock.send(self._unsent)
+                except (BlockingIOError, InterruptedError):
+                    return False
+                self._unsent = self._unsent[count:]
+                moved += count
+                if self._unsent:
+                    continue
+            if not self._open:
+                return True
+            queue = self._owner.writable.queue
+            if queue and not queue[0].data:
+                self._owner.writable.sent()
+            elif queue and moved >= TURN_BYTES:
+                return False
+            elif queue:
+                wire_bytes, taken = self._codec.encode(queue[0].data)
+                queue[0].data = queue[0].data[taken:]
+                self._unsent = memoryview(wire_bytes)
+            else:
+                return True
+        return True
+
+    def drop_unsent(self) -> None:
+        """Forget what the kernel has not taken; under TLS that cuts a record, so nothing can follow."""
+        self._mute = self._mute or (bool(self._unsent) and not self._codec.ends_with_fin)
+        self._unsent = memoryview(b"")
+        self.push()
+
+    # ---- the end
+
+    def lose(self, error: SocketError) -> None:
+        """The connection is broken. What the kernel holds still counts: it is kept for the reads to come."""
+        if self.lost is not None:
+            return
+        self.lost = error
+        if isinstance(error, LostError):
+            self._salvage()
+        self._owner.on(Event.LOST, error)
+        self.pull()
+
+    def _salvage(self) -> None:
+        # Row 17: after a reset the answer that had come before it can still be read. It is finite: the peer
+        # is gone, and the receive buffer is what it is.
+        with contextlib.suppress(OSError, SocketError):
+            while self._sock is not None and (data := self._sock.recv(SALVAGE_BYTES)):
+                self._codec.receive(data)
+
+    def close(self) -> None:
+        """Close the connection. With unread bytes in the kernel the peer sees a reset (C9)."""
+        self._stop_watching()
+        self._open = False
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def reset(self) -> None:
+        """Close the connection so that the peer sees a reset: it must not take a part for the whole."""
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+        self.close()
+
+    # ---- the loop
+
+    def _stop_reading(self) -> None:
+        if self._reading and self._sock is not None:
+            self._loop.remove_reader(self._sock)
+        self._reading = False
+
+    def _stop_writing(self) -> None:
+        if self._writing and self._sock is not None:
+            self._loop.remove_writer(self._sock)
+        self._writing = False
+
+    def _stop_watching(self) -> None:
+        self._stop_reading()
+        self._stop_writing()
+
+
+def _os_text(error: BaseException) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "out of memory"
+
+
+def _lost(error: BaseException, *, sending: bool) -> LostError:
+    lost = LostError(LOST, _os_text(error), sending=sending)
+    lost.__cause__ = error
+    return lost

@@ -1,0 +1,158 @@
+"""Everything that cfcat raises.
+
+`message` is the reference runtime's text, to the letter (connect-semantics rule in each class); `str()` adds the
+detail that a person needs; `__cause__` is the operating system's or OpenSSL's own exception. Split only where a
+caller would act differently; the builtin class is inherited too, so that `except TimeoutError` works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = [
+    "AbortError",
+    "AddressError",
+    "Attempt",
+    "CaFileError",
+    "CancelError",
+    "CertificateError",
+    "ClosedError",
+    "ConnectError",
+    "ConnectTimeout",
+    "InjectionError",
+    "LockError",
+    "LostError",
+    "OptionsError",
+    "ResolveError",
+    "SocketError",
+    "TlsError",
+    "TruncatedError",
+    "UpgradeError",
+]
+
+CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
+LOST = "Network connection lost."
+
+
+class SocketError(Exception):
+    """Base of all errors of a connection.
+
+    `message`: the reference text. `detail`: what happened here, or "".
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message, detail)
+        self.message = message
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.detail}" if self.detail else self.message
+
+
+class AddressError(SocketError, ValueError):
+    """The address cannot be parsed (rules A2-A8). Raised by `connect()` itself."""
+
+
+class OptionsError(SocketError, ValueError):
+    """An option has an impossible value, or options exclude each other (O2, O4). Raised by `connect()` itself."""
+
+
+class CaFileError(OptionsError):
+    """The file or folder of certification authorities cannot be used."""
+
+
+class Attempt(NamedTuple):
+    """One address tried: `address` is `ip:port`, `error` what became of it, `seconds` how long that took."""
+
+    address: str
+    error: OSError
+    seconds: float
+
+
+class ConnectError(SocketError, ConnectionError):
+    """No connection came about: route, refusal or policy (N4, N5). Rejects `opened` and `closed`.
+
+    `attempts`: every address that was tried, in order.
+    """
+
+    def __init__(self, message: str, detail: str = "", attempts: Sequence[Attempt] = ()) -> None:
+        super().__init__(message, detail)
+        self.attempts = tuple(attempts)
+
+
+class ResolveError(ConnectError):
+    """The name has no address. `temporary`: the resolver could not say, and may later."""
+
+    def __init__(self, message: str, detail: str = "", *, temporary: bool = False) -> None:
+        super().__init__(message, detail)
+        self.temporary = temporary
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """`connect_timeout` ran out before the connection, or its TLS handshake, was complete."""
+
+
+class TlsError(SocketError):
+    """The TLS handshake failed, or what came is no TLS (N4, S10, T8).
+
+    `reason`: OpenSSL's name for it, such as `WRONG_VERSION_NUMBER`. `said`: the first bytes that the peer sent
+    in place of TLS, at most 40; text of the peer, to be escaped before it is shown.
+    """
+
+    def __init__(self, message: str, detail: str = "", *, reason: str = "", said: bytes = b"") -> None:
+        super().__init__(message, detail)
+        self.reason = reason
+        self.said = said
+
+
+class CertificateError(TlsError):
+    """The peer's certificate is not trusted, or is for another name (T1). `verify_code`: X509_V_ERR_…"""
+
+    def __init__(self, message: str, detail: str = "", *, verify_code: int = 0) -> None:
+        super().__init__(message, detail, reason="CERTIFICATE_VERIFY_FAILED")
+        self.verify_code = verify_code
+
+
+class TruncatedError(TlsError):
+    """TCP ended without close_notify (T7, V9): what was read is genuine, and may not be all."""
+
+
+class UpgradeError(TlsError):
+    """`start_tls()` cannot be called here (S1). Raised by `start_tls()` itself."""
+
+
+class InjectionError(UpgradeError):
+    """Clear text was waiting unread at the moment of the upgrade (V13, R1). `count`: how many bytes of it."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
+class LockError(SocketError):
+    """The stream is locked, or a reader has a read waiting (R4, R5, W5)."""
+
+
+class ClosedError(SocketError):
+    """You used it after closing, ending, upgrading or releasing it (C5-C11, W7, R5, W5). The fault is local."""
+
+
+class AbortError(SocketError):
+    """The writing side was aborted (W8). `reason`: what `abort()` was given."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("the writing side was aborted", "" if reason is None else str(reason))
+        self.reason = reason
+
+
+class CancelError(SocketError):
+    """A read was waiting when `cancel(reason)` was called (R7). `message` is the reason."""
+
+
+class LostError(SocketError, ConnectionError):
+    """The connection broke: reset, or given up by the network (R9, W10). `sending`: a send found it out."""
+
+    def __init__(self, message: str = LOST, detail: str = "", *, sending: bool = False) -> None:
+        super().__init__(message, detail)
+        self.sending = sending
