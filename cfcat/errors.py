@@ -20,15 +20,20 @@ __all__ = [
     "ClosedError",
     "ConnectError",
     "ConnectTimeout",
+    "CrossedWiresError",
+    "IdleTimeout",
     "InjectionError",
     "LockError",
     "LostError",
     "OptionsError",
     "ResolveError",
     "SocketError",
+    "StdinError",
+    "StdoutError",
     "TlsError",
     "TruncatedError",
     "UpgradeError",
+    "UsageError",
 ]
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
@@ -114,6 +119,10 @@ class CertificateError(TlsError):
         self.verify_code = verify_code
 
 
+class CrossedWiresError(TlsError):
+    """A clear-text connection was answered with a TLS alert: the peer expects TLS."""
+
+
 class TruncatedError(TlsError):
     """TCP ended without close_notify (T7, V9): what was read is genuine, and may not be all."""
 
@@ -156,3 +165,23 @@ class LostError(SocketError, ConnectionError):
     def __init__(self, message: str = LOST, detail: str = "", *, sending: bool = False) -> None:
         super().__init__(message, detail)
         self.sending = sending
+
+
+class IdleTimeout(SocketError, TimeoutError):
+    """Nothing moved in either direction for as long as `--idle-timeout` allows."""
+
+
+class StdinError(SocketError):
+    """Reading standard input failed."""
+
+
+class StdoutError(SocketError):
+    """Writing standard output failed; not for a reader that went away, which is no error but SIGPIPE."""
+
+
+class UsageError(SocketError):
+    """The command line makes no sense. `message`: what is wrong; `hint`: what to type instead, or ""."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cfcat.errors import AddressError
 
-__all__ = ["SocketAddress", "Target", "format_address", "parse_address"]
+__all__ = ["SocketAddress", "Target", "format_address", "is_ipv6", "parse_address"]
 
 MAX_PORT = 65535
 MAX_TEXT = 255  # A8: host, colon and port together
@@ -105,7 +105,7 @@ def _parse_authority(text: str) -> tuple[str, int | None]:
     if host_port.startswith("["):
         host, bracket, rest = host_port.partition("]")
         host += bracket
-        if not (bracket and _is_ipv6(host[1:-1]) and (rest == "" or rest.startswith(":"))):
+        if not (bracket and is_ipv6(host[1:-1]) and (rest == "" or rest.startswith(":"))):
             raise AddressError(NOT_PARSED)
         colon, digits = rest[:1], rest[1:]
     else:
@@ -120,7 +120,8 @@ def _parse_authority(text: str) -> tuple[str, int | None]:
     return host, int(digits) if digits else None
 
 
-def _is_ipv6(text: str) -> bool:
+def is_ipv6(text: str) -> bool:
+    """Is this an IPv6 address, without brackets and zone?"""
     import ipaddress  # lazy: 4 ms, and only an address in brackets needs it
 
     try:

@@ -125,6 +125,11 @@ class Socket:
         """The option as resolved (O6); "on" for the result of `start_tls()` (S5)."""
         return self._options.secure_transport
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes on the wire so far, both ways, TLS records included: unchanged means that nothing moves."""
+        return self._wire.moved_bytes
+
     def close(self) -> Operation[None]:
         """Close both directions in order: waits for `opened` and for queued writes, then the peer sees our EOF.
 
@@ -308,7 +313,7 @@ class Socket:
             text = f"{unread} bytes of clear text were unread at the upgrade to TLS (possible injection)"
             upgraded.on(Event.CONNECT_FAILED, InjectionError(text, unread))
         else:
-            upgraded._begin(upgraded._open_upgrade())
+            upgraded._begin(upgraded._open_upgrade)
 
     def _reset_wire(self) -> None:
         if self._origin is not None and not self._wire.attached:

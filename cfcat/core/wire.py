@@ -1,6 +1,7 @@
 """The event loop's side of a connection: readiness and bytes to events, effects to system calls.
 
-One wire belongs to one socket; an upgrade moves the connection to the wire of the new one. It moves bytes only while somebody wants them: nothing is received that no read asked for (R3), and what is sent is asked of the
+One wire belongs to one socket; an upgrade moves the connection to the wire of the new one. It moves bytes only
+while somebody wants them: nothing is received that no read asked for (R3), and what is sent is asked of the
 writable's queue. It decides nothing: what it finds is an event for the lifecycle.
 """
 
@@ -51,6 +52,7 @@ class Wire:
         self._unsent = memoryview(b"")  # wire bytes that the kernel has not taken
         self._follow: Callable[[], None] | None = None  # to be done when the queue is empty
         self._planned: Callable[[], None] | None = None  # to become that in the next turn
+        self.moved_bytes = 0  # on the wire, either way
         self._mute = False  # a record was cut in the middle: nothing can follow it
 
     # ---- making
@@ -156,11 +158,13 @@ class Wire:
         """Move bytes from the kernel to the codec; False when there are none now."""
         assert self._sock is not None
         try:
-            self._codec.receive(self._sock.recv(self._codec.wire_limit(limit)))
+            data = self._sock.recv(self._codec.wire_limit(limit))
         except (BlockingIOError, InterruptedError):
             return False
         except (OSError, MemoryError) as error:
             raise _lost(error, sending=False) from error
+        self.moved_bytes += len(data)
+        self._codec.receive(data)
         return True
 
     def _answer(self) -> None:
@@ -262,6 +266,7 @@ class Wire:
                     return False
                 self._unsent = self._unsent[count:]
                 moved += count
+                self.moved_bytes += count
                 if self._unsent:
                     continue
             if not self._open:

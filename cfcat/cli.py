@@ -1,0 +1,236 @@
+"""The command line: flags to (address, options, mode), a run, its exit status.
+
+Decides nothing about connections: flags are checked and translated, everything else is the core's. Library code
+raises; here it is printed, in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from cfcat import __version__
+from cfcat.core.address import Target, parse_address
+from cfcat.errors import AddressError, SocketError, StdoutError, UsageError
+from cfcat.pipe.stdio import guard_standard_descriptors
+from cfcat.report.messages import Message, explain, explain_address
+from cfcat.report.render import escape
+from cfcat.report.status import ExitStatus, status_of
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["app", "run"]
+
+# 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
+DEFAULT_CONNECT_TIMEOUT_S = 30.0
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+class Tls(StrEnum):
+    off = "off"
+    on = "on"
+    starttls = "starttls"
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise typer.BadParameter("must be a number of seconds greater than 0")
+    return value
+
+
+def _seconds_or_zero(value: float | None) -> float | None:
+    if value is not None and not (value >= 0 and math.isfinite(value)):
+        raise typer.BadParameter("must be a number of seconds, 0 or more")
+    return value
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cfcat {__version__}")
+        raise typer.Exit
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+def cfcat(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="host:port, 192.0.2.7:port or [2001:db8::7]:port")],
+    port: Annotated[str | None, typer.Argument(metavar="[PORT]", help="for nc's habit: cfcat host 25")] = None,
+    half_open: Annotated[
+        bool, typer.Option("--half-open/--no-half-open", help="Keep sending after the server's EOF.")
+    ] = False,
+    ipv4: Annotated[bool, typer.Option("-4", help="Use IPv4 addresses only.")] = False,
+    ipv6: Annotated[bool, typer.Option("-6", help="Use IPv6 addresses only.")] = False,
+    connect_timeout: Annotated[
+        float,
+        typer.Option(metavar="SECS", callback=_seconds, help="Deadline for resolving, connecting and TLS handshake."),
+    ] = DEFAULT_CONNECT_TIMEOUT_S,
+    idle_timeout: Annotated[
+        float | None,
+        typer.Option("-w", "--idle-timeout", metavar="SECS", callback=_seconds, help="End when nothing moves so long."),
+    ] = None,
+    no_shutdown: Annotated[
+        bool, typer.Option("--no-shutdown", help="Do not pass on the end of standard input.")
+    ] = False,
+    quit_after: Annotated[
+        float | None,
+        typer.Option(
+            "-q",
+            "--quit-after",
+            metavar="SECS",
+            callback=_seconds_or_zero,
+            help="After the end of standard input wait at most so long.",
+        ),
+    ] = None,
+    tls: Annotated[Tls, typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).")] = Tls.off,
+    sni: Annotated[str | None, typer.Option(metavar="NAME", help="Server name to send and to verify.")] = None,
+    cacert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE, not the system's.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("-k", "--insecure", help="Do not verify the server's certificate.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="On a terminal: pass control characters too.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
+
+    The end of standard input is passed on; the server's end ends the run. Exit status 0 is an end in order.
+    """
+    address = _target(target, port)
+    _refuse(
+        (ipv4 and ipv6, "-4 and -6 exclude each other"),
+        (sni is not None and tls is Tls.off, "--sni needs --tls on"),
+        (cacert is not None and tls is Tls.off, "--cacert needs --tls on"),
+        (insecure and tls is Tls.off, "-k needs --tls on"),
+        (insecure and cacert is not None, "-k and --cacert exclude each other"),
+        (sni == "", "--sni needs a name"),
+    )
+    ends = {
+        "half_open": half_open,
+        "no_shutdown": no_shutdown,
+        "quit_after": quit_after,
+        "idle_timeout": idle_timeout,
+    }
+    options: dict[str, Any] = {
+        "secure_transport": tls.value,
+        "allow_half_open": half_open,
+        "expected_server_hostname": sni,
+        "address_family": "ipv4" if ipv4 else "ipv6" if ipv6 else None,
+        "connect_timeout": connect_timeout,
+    }
+    try:
+        if tls is not Tls.off:
+            options["tls"] = _tls_context(cacert, insecure=insecure)
+        if tls is Tls.starttls:
+            _say("note: --tls starttls stays in clear text here; nothing upgrades this session")
+        _pipe(address.text, options, ends, raw=raw)
+    except BrokenPipeError:
+        _die_of_sigpipe()
+    except Exception as error:
+        raise typer.Exit(_fail(error, address.text)) from error
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line; return its exit status."""
+    stdout_open = guard_standard_descriptors()
+    command = typer.main.get_command(app)
+    try:
+        if not stdout_open:
+            raise StdoutError("standard output is closed")
+        status = command.main(arguments, prog_name="cfcat", standalone_mode=False)
+    except typer.TyperException as error:  # what the parser has to say of the flags
+        return _fail(UsageError(*_usage_problem(error)), "")
+    except SocketError as error:
+        return _fail(error, "")
+    return status or ExitStatus.OK
+
+
+def _target(target: str, port: str | None) -> Target:
+    """`host:port` or, nc's way, `host port`; port 0 is for the library (A11)."""
+    text = target if port is None else f"{target}:{port}"
+    try:
+        if port is not None and _has_port(target):
+            raise UsageError(f"two ports given: {escape(target)!r} and {escape(port)!r}", f"cfcat {escape(target)}")
+        address = parse_address(text)
+        if address.port == 0:
+            raise AddressError("port 0")
+    except AddressError as error:
+        raise UsageError(*explain_address(text, error)) from error
+    return address
+
+
+def _has_port(text: str) -> bool:
+    try:
+        parse_address(text)
+    except AddressError:
+        return False
+    return True
+
+
+def _refuse(*rules: tuple[bool, str]) -> None:
+    for broken, text in rules:
+        if broken:
+            raise UsageError(text)
+
+
+def _tls_context(cacert: str | None, *, insecure: bool) -> ssl.SSLContext:
+    from cfcat.core.options import make_tls_context  # lazy: ssl, 15 ms
+
+    if insecure:
+        _say("warning: the certificate is not checked (-k): anyone can be at the other end")
+    return make_tls_context(cacert=cacert, insecure=insecure)
+
+
+def _pipe(target: str, options: dict[str, Any], ends: dict[str, Any], *, raw: bool) -> None:
+    import asyncio  # lazy: 50 ms
+
+    from cfcat.core.options import SocketOptions
+    from cfcat.pipe.pump import PumpOptions
+    from cfcat.pipe.run import run_pipe
+
+    filtered = os.isatty(1) and not raw
+    escaped = asyncio.run(run_pipe(target, SocketOptions(**options), PumpOptions(**ends), filtered=filtered))
+    if escaped:
+        characters = "character" if escaped == 1 else "characters"
+        _say(f"{escaped} control {characters} shown escaped; --raw passes them")
+
+
+def _usage_problem(error: typer.TyperException) -> tuple[str, str]:
+    text = error.format_message()
+    if text.startswith("Missing argument 'TARGET'"):
+        return "no target given", "cfcat HOST:PORT, or cfcat --help"
+    return text[:1].lower() + text[1:].rstrip("."), "cfcat --help"
+
+
+def _fail(error: BaseException, target: str) -> int:
+    if os.environ.get("CFCAT_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    _print(str(explain(error, target)))
+    return status_of(error)
+
+
+def _say(text: str) -> None:
+    _print(str(Message(text)))
+
+
+def _print(text: str) -> None:
+    # Straight to the descriptor: closed or full, stderr changes nothing of the result.
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+
+
+def _die_of_sigpipe() -> NoReturn:
+    """The reader of stdout is gone: end as a C program would, silently and by the signal."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    raise SystemExit(128 + signal.SIGPIPE)  # the signal was blocked

@@ -1,0 +1,1 @@
+"""What a run says of itself: exit status, messages, and the escaping of everything that a peer said."""

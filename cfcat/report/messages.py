@@ -1,0 +1,148 @@
+"""Errors to one line for a person, and a hint where there is one.
+
+Every message of the program is made here. It says what was tried and what happened; the hint says what to do. Lower
+case, no full stop, no class names; what a peer said is escaped (R20).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cfcat.core.address import is_ipv6
+from cfcat.errors import (
+    AddressError,
+    CaFileError,
+    CertificateError,
+    ConnectError,
+    ConnectTimeout,
+    CrossedWiresError,
+    IdleTimeout,
+    LostError,
+    ResolveError,
+    SocketError,
+    TlsError,
+    TruncatedError,
+    UsageError,
+)
+from cfcat.report.render import escape, quote
+
+__all__ = ["Message", "explain", "explain_address"]
+
+INSECURE_HINT = "-k connects anyway, without protection"
+# X509_V_ERR_…: the chain does not lead to an authority that is trusted here.
+UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
+WRONG_NAME = frozenset({62, 64})
+DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
+_TOO_MANY_COLONS = "more than one colon: an IPv6 address goes in brackets"
+TLS_SCHEMES = frozenset({"https", "wss"})
+
+
+class Message(NamedTuple):
+    """`text` after "cfcat: ", `hint` on a line of its own, or ""."""
+
+    text: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"cfcat: {self.text}{hint}\n"
+
+
+def explain(error: BaseException, target: str) -> Message:
+    """What became of a run that was to talk to `target`."""
+    if isinstance(error, UsageError):
+        return Message(error.message, error.hint)
+    if isinstance(error, CaFileError):
+        return Message(f"cannot use the file of authorities {escape(error.message)}")
+    if isinstance(error, AddressError):
+        return explain_address(target, error)
+    if isinstance(error, CertificateError):
+        return _explain_certificate(error, target)
+    if isinstance(error, TruncatedError):
+        return Message(f"{target}: {error.detail}: output may be truncated")
+    if isinstance(error, CrossedWiresError):
+        return Message(f"{target}: {error.message}", "--tls on")
+    if isinstance(error, TlsError):
+        return _explain_tls(error, target)
+    if isinstance(error, ConnectTimeout):
+        return Message(error.detail, "--connect-timeout SECS waits longer")
+    if isinstance(error, ResolveError) and error.temporary:
+        return Message(error.detail, "the resolver could not answer just now; try again")
+    if isinstance(error, ConnectError):
+        return Message(error.detail)
+    if isinstance(error, LostError):
+        doing = "sending" if error.sending else "receiving"
+        return Message(f"{target}: {error.detail} while {doing}")
+    if isinstance(error, IdleTimeout):
+        return Message(f"{target}: {error.message}")
+    if isinstance(error, SocketError):
+        return Message(str(error))
+    return Message(
+        f"internal error: {type(error).__name__}: {escape(str(error))}",
+        "this is a bug in cfcat; CFCAT_DEBUG=1 shows where",
+    )
+
+
+def explain_address(text: str, error: AddressError) -> Message:
+    """Why a target cannot be parsed, and what was probably meant."""
+    shown = f"'{escape(text)}'"
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme.isalpha():
+        return Message(f"{shown}: expected host:port, not a URL", _url_hint(scheme.lower(), rest))
+    if not text:
+        return Message("no target given", "cfcat HOST:PORT")
+    if re.search(r"\s", text):
+        return Message(f"{shown}: a blank in the host name")
+    if text.count(":") > 1 and not text.startswith("["):
+        return Message(f"{shown}: {_TOO_MANY_COLONS}", _ipv6_hint(text))
+    host, _, port = text.rpartition(":")
+    if "missing port" in error.message:
+        return Message(f"{shown}: no port given", f"cfcat {text.rstrip(':')}:443")
+    if text.startswith(":"):
+        return Message(f"{shown}: no host given", f"cfcat localhost{text}")
+    if host and not host.endswith(("[", ":")) and not _is_port(port):
+        return Message(f"{shown}: the port must be a number from 1 to 65535")
+    if len(text) > 255:
+        return Message(f"{shown[:60]}…': longer than 255 characters")
+    if not text.isascii():
+        return Message(f"{shown}: only ASCII is allowed in a host name", "use its xn--… form")
+    return Message(f"{shown}: not a host:port", "cfcat example.com:443, cfcat 192.0.2.7:25, cfcat [2001:db8::7]:25")
+
+
+def _ipv6_hint(text: str) -> str:
+    """`::1:25` is an address itself; but where its head is one too, a port was meant."""
+    head, _, port = text.rpartition(":")
+    if is_ipv6(head):
+        return f"cfcat [{head}]:{port or 'PORT'}"
+    return f"cfcat [{text}]:PORT" if is_ipv6(text) else ""
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 5 and 0 < int(text) <= 65535
+
+
+def _url_hint(scheme: str, rest: str) -> str:
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if not authority or not authority.isprintable():
+        return "cfcat HOST:PORT"
+    if not re.search(r":\d+$", authority):
+        authority = f"{authority.rstrip(':')}:{DEFAULT_PORTS.get(scheme, 443)}"
+    return f"cfcat {authority}{' --tls on' if scheme in TLS_SCHEMES else ''}"
+
+
+def _explain_certificate(error: CertificateError, target: str) -> Message:
+    text = f"{target}: {escape(error.detail or error.message)}"
+    if error.verify_code in UNKNOWN_ISSUER:
+        return Message(text, f"--cacert FILE trusts another authority; {INSECURE_HINT}")
+    if error.verify_code in WRONG_NAME:
+        return Message(text, f"--sni NAME expects another name; {INSECURE_HINT}")
+    return Message(text, INSECURE_HINT)
+
+
+def _explain_tls(error: TlsError, target: str) -> Message:
+    if error.said:
+        return Message(
+            f"{target}: peer does not speak TLS; it said {quote(error.said)}", "--tls off talks in clear text"
+        )
+    return Message(f"{target}: {escape(error.detail or error.message)}")

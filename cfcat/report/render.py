@@ -1,0 +1,74 @@
+"""Bytes to text that is safe to show.
+
+Pure. Anything that came from a peer can move the cursor, set the clipboard or make the terminal type an answer, so
+nothing but printable characters passes. Source: rules R20-R22.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+__all__ = ["TerminalFilter", "escape", "quote"]
+
+
+def escape(said: bytes | str) -> str:
+    """One line of printable characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (R20).
+
+    Printable is what Unicode says is: no control, format (bidi, zero width, tags), surrogate or unassigned
+    character, and no blank but the space.
+    """
+    text = said if isinstance(said, str) else said.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else "".join(map(_escape_character, text))
+
+
+def quote(said: bytes) -> str:
+    """What a peer said, in quotes, without the line ending."""
+    line = escape(said.rstrip(b"\r\n\0 "))
+    return f'"{line}"'
+
+
+def _escape_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class TerminalFilter:
+    """Received bytes to what a terminal may get (R22).
+
+    Printable characters, newline and tab pass, CR LF becomes a newline, the rest is shown escaped. Characters
+    and line endings that are split over two chunks come out whole: any split gives the same output.
+    `escaped` counts what was not passed.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._held_cr = False
+        self.escaped = 0
+
+    def feed(self, chunk: bytes, final: bool = False) -> bytes:
+        """Filter a chunk; with `final`, also what was held back for the next one."""
+        text = self._decoder.decode(chunk, final)
+        if self._held_cr:
+            text = "\r" + text
+        self._held_cr = text.endswith("\r") and not final
+        if self._held_cr:
+            text = text[:-1]
+        text = text.replace("\r\n", "\n")
+        # Whole lines are nearly always clean, and asking once is a hundred times faster than asking each character.
+        return "".join(map(self._line, text.splitlines(keepends=True) if "\n" in text else [text])).encode()
+
+    def _line(self, line: str) -> str:
+        return line if line.rstrip("\n").isprintable() else "".join(map(self._character, line))
+
+    def _character(self, character: str) -> str:
+        if character in "\n\t" or character.isprintable():
+            return character
+        self.escaped += 1
+        code = ord(character)
+        if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that is no UTF-8
+            return f"\\x{code - 0xDC00:02x}"
+        return _escape_character(character)
