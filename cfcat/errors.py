@@ -21,6 +21,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "CrossedWiresError",
+    "DialogError",
     "IdleTimeout",
     "InjectionError",
     "LockError",
@@ -165,6 +166,18 @@ class LostError(SocketError, ConnectionError):
     def __init__(self, message: str = LOST, detail: str = "", *, sending: bool = False) -> None:
         super().__init__(message, detail)
         self.sending = sending
+
+
+class DialogError(SocketError):
+    """The dialog of a STARTTLS protocol did not come to its go-ahead: refused, nonsense, an end, a limit (R2, R7).
+
+    `message` says which, without a word of the peer's. `said`: the answer that was not the go-ahead, to be escaped
+    before it is shown; b"" where there is none or it must not be shown (Postgres, CVE-2024-10977).
+    """
+
+    def __init__(self, message: str, *, said: bytes = b"") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class IdleTimeout(SocketError, TimeoutError):

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
 from tests.helpers.certs import CertSet, make_certs
+from tests.servers import daemons
+from tests.servers.launcher import Daemon, launched
+
+
+def pytest_configure() -> None:
+    """Let children begin with the default signals, even where the run itself was started in the background.
+
+    A shell without job control starts `pytest &` with SIGINT and SIGQUIT ignored, nohup with SIGHUP; a
+    child would inherit that, and could not be interrupted.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # still without effect here; a handler is not inherited
 
 
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory: pytest.TempPathFactory) -> CertSet:
     """A throw-away CA and one certificate of each kind."""
     return make_certs(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(scope="session")
+def gopher(certs: CertSet) -> Iterator[Daemon]:
+    """gophernicus, plain and under TLS."""
+    with launched(daemons.gophernicus, certs) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def nginx(certs: CertSet) -> Iterator[Daemon]:
+    """nginx, plain and under TLS, with a file of 10 MiB."""
+    with launched(daemons.nginx, certs) as daemon:
+        yield daemon

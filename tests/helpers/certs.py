@@ -58,14 +58,14 @@ class CertSet:
         """Return a new server context that presents `kind` and speaks `version` only, if one is given."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self[kind].chain, self[kind].key)
-        _pin(context, version)
+        _prepare(context, version)
         return context
 
     def client_context(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
         """Return a new client context that trusts the CA, and nothing else."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.ca)
-        _pin(context, version)
+        _prepare(context, version)
         return context
 
 
@@ -86,7 +86,9 @@ def make_certs(folder: Path) -> CertSet:
     return CertSet(ca_file, {kind: _write(folder, kind, *pair) for kind, pair in leaves.items()})
 
 
-def _pin(context: ssl.SSLContext, version: ssl.TLSVersion | None) -> None:
+def _prepare(context: ssl.SSLContext, version: ssl.TLSVersion | None) -> None:
+    # Python before 3.11.4 sets this with OpenSSL 3, and then a truncated stream looks like an orderly end.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if version is not None:
         context.minimum_version = context.maximum_version = version
 

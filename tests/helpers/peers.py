@@ -34,7 +34,7 @@ from typing import Literal
 __all__ = ["End", "Peer", "Script", "Server", "blackhole", "refusing", "serve"]
 
 End = Literal["eof", "reset", "close_notify", "tls_error"]
-Script = Callable[["Peer"], None]
+Script = Callable[["Peer"], object]  # what it returns is ignored
 
 _CHUNK = 1 << 16
 # What is left to do when the test is over: the client's last bytes are on their way, on loopback.
@@ -54,8 +54,10 @@ class Peer:
     if close_notify came first.
     """
 
-    def __init__(self, sock: socket.socket, timeout_s: float, released: threading.Event) -> None:
-        self.address: tuple[str, int] = sock.getpeername()[:2]
+    def __init__(
+        self, sock: socket.socket, address: tuple[str, int], timeout_s: float, released: threading.Event
+    ) -> None:
+        self.address = address  # the client's
         self.ended: End | None = None
         self.tls_error: ssl.SSLError | None = None
         self.sni: str | None = None
@@ -71,6 +73,7 @@ class Peer:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ahead = bytearray()  # decrypted by close_notify(), not yet asked for
+        self._unsent = b""  # the rest of what fill() began to send: a TLS record must not be left in pieces
         self._said_goodbye = False
         self._cut = False
 
@@ -135,16 +138,19 @@ class Peer:
         self._send_wire(data)
 
     def fill(self, stall_s: float = 0.3) -> int:
-        """Send zero bytes in clear text until the client has taken none for `stall_s`; return how many.
+        """Send zero bytes until the client has taken none for `stall_s`; return how many bytes went out.
 
         What a client that applies backpressure does not take stays in the kernel's buffers, which are
         bounded. Raises TimeoutError if it goes on taking until the deadline.
         """
-        zeros, before = bytes(_CHUNK), self.sent
+        before = self.sent
         self._sock.setblocking(False)
         while select.select([], [self._sock], [], stall_s)[1]:
             self._remaining()
-            self.sent += self._sock.send(zeros)
+            self._unsent = self._unsent or self._zeros()
+            count = self._sock.send(self._unsent)
+            self.sent += count
+            self._unsent = self._unsent[count:]
         return self.sent - before
 
     # ------------------------------------------------------------------------ TLS
@@ -186,7 +192,7 @@ class Peer:
             if not data:
                 self._note_end("close_notify")
             self._ahead += data
-        with suppress(ssl.SSLWantReadError):  # as expected where the client's close_notify is yet to come
+        with suppress(ssl.SSLError):  # close_notify is written first; then it looks for the client's, in vain
             self._tls.unwrap()
         self._said_goodbye = True
         self._flush()
@@ -202,7 +208,7 @@ class Peer:
 
         The kernel resets the connection instead where the client has sent bytes that were not received.
         """
-        if self._tls is not None and self.ended not in ("reset", "tls_error"):
+        if self._can_say_goodbye():
             self.close_notify()
         self._sock.close()
 
@@ -234,8 +240,9 @@ class Peer:
             return
         with self._sock:
             with suppress(OSError):
-                if self._tls is not None and self.ended is None:
+                if self._can_say_goodbye():
                     self.close_notify()
+            with suppress(OSError):
                 self.end()
             while self.recv():
                 pass
@@ -251,14 +258,24 @@ class Peer:
 
     # --------------------------------------------------------------------- the wire
 
+    def _can_say_goodbye(self) -> bool:
+        return self._tls is not None and self.ended not in ("reset", "tls_error")
+
     def _remaining(self) -> float:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the connection's deadline has passed")
         return remaining
 
+    def _zeros(self) -> bytes:
+        if self._tls is None:
+            return bytes(_CHUNK)
+        self._tls.write(bytes(_CHUNK))
+        return self._outgoing.read()
+
     def _send_wire(self, data: bytes) -> None:
-        view = memoryview(data)
+        view = memoryview(self._unsent + data)
+        self._unsent = b""
         while view:
             self._sock.settimeout(self._remaining())
             count = self._sock.send(view)
@@ -296,11 +313,13 @@ class Peer:
                 self._feed()
             except ssl.SSLZeroReturnError:  # how close_notify shows once we have sent ours
                 self._note_end("close_notify")
-            except ssl.SSLEOFError:
-                self._note_end("eof")
             except ssl.SSLError as error:
-                self.tls_error = error
-                self._note_end("tls_error")
+                # Python before 3.11.4 has no SSLEOFError for it, only the reason.
+                if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
+                    self._note_end("eof")
+                else:
+                    self.tls_error = error
+                    self._note_end("tls_error")
             with suppress(OSError):  # alerts and answers to KeyUpdate; the client may be gone
                 self._flush()
         return b""
@@ -427,14 +446,10 @@ class Server:
                 stopping = self._stop_there in ready
                 with suppress(BlockingIOError):  # those that came before the stop are served
                     while True:
-                        self._start(self._listener.accept()[0])
+                        self._start(*self._listener.accept())
 
-    def _start(self, sock: socket.socket) -> None:
-        try:
-            peer = Peer(sock, self._timeout_s, self.released)
-        except OSError:  # reset before it was accepted: it has no name any more
-            sock.close()
-            return
+    def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        peer = Peer(sock, address[:2], self._timeout_s, self.released)
         if not self.peers:
             peer.saw_eof, peer.saw_end, peer.saw_fin = self.saw_eof, self.saw_end, self.saw_fin
         self.peers.append(peer)
