@@ -17,13 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cfcat.core import Operation as Operation
-    from cfcat.core import Socket as Socket
-    from cfcat.core import SocketAddress as SocketAddress
-    from cfcat.core import SocketInfo as SocketInfo
-    from cfcat.core import SocketOptions as SocketOptions
-    from cfcat.core import connect as connect
-    from cfcat.core import make_tls_context as make_tls_context
+    from cfcat.core.address import SocketAddress as SocketAddress
+    from cfcat.core.operation import Operation as Operation
+    from cfcat.core.options import SocketOptions as SocketOptions
+    from cfcat.core.options import make_tls_context as make_tls_context
+    from cfcat.core.sockets import Socket as Socket
+    from cfcat.core.sockets import SocketInfo as SocketInfo
+    from cfcat.core.sockets import connect as connect
     from cfcat.errors import AbortError as AbortError
     from cfcat.errors import AddressError as AddressError
     from cfcat.errors import CaFileError as CaFileError
@@ -41,19 +41,15 @@ if TYPE_CHECKING:
     from cfcat.errors import TlsError as TlsError
     from cfcat.errors import TruncatedError as TruncatedError
     from cfcat.errors import UpgradeError as UpgradeError
+    from cfcat.errors import WrongTypeError as WrongTypeError
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "cfcat.core": (
-        "Operation",
-        "Socket",
-        "SocketAddress",
-        "SocketInfo",
-        "SocketOptions",
-        "connect",
-        "make_tls_context",
-    ),
+    "cfcat.core.address": ("SocketAddress",),
+    "cfcat.core.operation": ("Operation",),
+    "cfcat.core.options": ("SocketOptions", "make_tls_context"),
+    "cfcat.core.sockets": ("Socket", "SocketInfo", "connect"),
     "cfcat.errors": (
         "AbortError",
         "AddressError",
@@ -72,6 +68,7 @@ _HOME = {
         "TlsError",
         "TruncatedError",
         "UpgradeError",
+        "WrongTypeError",
     ),
 }
 

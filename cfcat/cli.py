@@ -18,7 +18,6 @@ import typer
 from cfcat import __version__
 from cfcat.core.address import Target, parse_address
 from cfcat.errors import AddressError, SocketError, StdoutError, UsageError
-from cfcat.pipe.stdio import guard_standard_descriptors
 from cfcat.report.messages import Message, explain, explain_address
 from cfcat.report.render import escape
 from cfcat.report.status import ExitStatus, status_of
@@ -112,6 +111,7 @@ def cfcat(
         (insecure and tls is Tls.off, "-k needs --tls on"),
         (insecure and cacert is not None, "-k and --cacert exclude each other"),
         (sni == "", "--sni needs a name"),
+        (sni is not None and not _is_name(sni), f"--sni: {escape(sni or '')!r} is not a host name"),
     )
     ends = {
         "half_open": half_open,
@@ -140,17 +140,34 @@ def cfcat(
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; return its exit status."""
-    stdout_open = guard_standard_descriptors()
+    stdout_open = _guard_standard_descriptors()
     command = typer.main.get_command(app)
     try:
         if not stdout_open:
             raise StdoutError("standard output is closed")
         status = command.main(arguments, prog_name="cfcat", standalone_mode=False)
+    except SystemExit:  # the parser's answer to EPIPE, and to nothing else
+        _die_of_sigpipe()
     except typer.TyperException as error:  # what the parser has to say of the flags
         return _fail(UsageError(*_usage_problem(error)), "")
     except SocketError as error:
         return _fail(error, "")
     return status or ExitStatus.OK
+
+
+def _guard_standard_descriptors() -> bool:
+    """Fill closed descriptors 0 to 2 with /dev/null, so that no socket becomes one; False: stdout was closed."""
+    closed = []
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            closed.append(fd)
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number: fd itself
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+    return 1 not in closed
 
 
 def _target(target: str, port: str | None) -> Target:
@@ -173,6 +190,10 @@ def _has_port(text: str) -> bool:
     except AddressError:
         return False
     return True
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "TruncatedError",
     "UpgradeError",
     "UsageError",
+    "WrongTypeError",
 ]
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
@@ -54,6 +55,10 @@ class SocketError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}: {self.detail}" if self.detail else self.message
+
+
+class WrongTypeError(SocketError, TypeError):
+    """An argument has a type that is not coerced (V15), where the reference has a text for what it makes of it."""
 
 
 class AddressError(SocketError, ValueError):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.certs import CertSet, make_certs
-from tests.servers import daemons
-from tests.servers.launcher import Daemon, launched
+from tests.servers.fleet import Fleet
+from tests.servers.launcher import Daemon
 
 
 def pytest_configure() -> None:
@@ -30,14 +30,19 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> CertSet:
 
 
 @pytest.fixture(scope="session")
-def gopher(certs: CertSet) -> Iterator[Daemon]:
+def daemon(certs: CertSet) -> Iterator[Fleet]:
+    """Every real daemon, by name and variant: `daemon("smtp", cert="expired")`."""
+    with Fleet(certs) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def gopher(daemon: Fleet) -> Daemon:
     """gophernicus, plain and under TLS."""
-    with launched(daemons.gophernicus, certs) as daemon:
-        yield daemon
+    return daemon("gopher")
 
 
-@pytest.fixture(scope="session")
-def nginx(certs: CertSet) -> Iterator[Daemon]:
+@pytest.fixture
+def nginx(daemon: Fleet) -> Daemon:
     """nginx, plain and under TLS, with a file of 10 MiB."""
-    with launched(daemons.nginx, certs) as daemon:
-        yield daemon
+    return daemon("http")

@@ -1,22 +1,6 @@
 """The socket core: everything that `connect()` promises, and nothing of terminals, files or messages.
 
 Data moves along one line: address and options, `connect()`, wire and codec, streams. Every decision about state is
-made in `lifecycle`.
+made in `lifecycle`. The package `cfcat` names what others may use; nothing is imported here, so that the pure modules
+can be had without the event loop.
 """
-
-from __future__ import annotations
-
-from cfcat.core.address import SocketAddress
-from cfcat.core.operation import Operation
-from cfcat.core.options import SocketOptions, make_tls_context
-from cfcat.core.sockets import Socket, SocketInfo, connect
-
-__all__ = [
-    "Operation",
-    "Socket",
-    "SocketAddress",
-    "SocketInfo",
-    "SocketOptions",
-    "connect",
-    "make_tls_context",
-]

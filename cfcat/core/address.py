@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cfcat.errors import AddressError
+from cfcat.errors import AddressError, WrongTypeError
 
 __all__ = ["SocketAddress", "Target", "format_address", "is_ipv6", "parse_address"]
 
@@ -21,6 +21,7 @@ NOT_PARSED = "Specified address could not be parsed."
 NO_HOSTNAME = "Specified address is missing hostname."
 NO_PORT = "Specified address is missing port."
 BAD_TEXT = "Specified address is empty string, contains unsupported characters or is too long."
+PORT_NOT_INTEGER = "The value cannot be converted because it is not an integer."
 PORT_TOO_LARGE = "Value out of range. Must be less than or equal to 65535."
 PORT_NEGATIVE = "The value cannot be converted because it is negative and this API expects a positive number."
 
@@ -55,12 +56,12 @@ def parse_address(address: str | SocketAddress) -> Target:
 
     Raises:
         AddressError: with the reference's text (A2-A8).
-        TypeError: it is neither a string nor a `SocketAddress`, or a member has the wrong type (V15).
+        WrongTypeError, TypeError: it is neither a string nor a `SocketAddress`, or a member has the wrong type (V15).
     """
     if isinstance(address, SocketAddress):
         return _check_record(address)
     if not isinstance(address, str):
-        raise TypeError(f"address must be 'host:port' or SocketAddress, not {type(address).__name__}")
+        raise WrongTypeError(NO_PORT, f"an address is 'host:port' or SocketAddress, not {type(address).__name__}")
     host, port = _parse_authority(address)
     if not host:
         raise AddressError(NO_HOSTNAME)
@@ -81,7 +82,7 @@ def _check_record(address: SocketAddress) -> Target:
     if not isinstance(hostname, str):
         raise TypeError(f"hostname must be str, not {type(hostname).__name__}")
     if not isinstance(port, int) or isinstance(port, bool):
-        raise TypeError(f"port must be int, not {type(port).__name__}")
+        raise WrongTypeError(PORT_NOT_INTEGER, f"port is int, not {type(port).__name__}")
     if port > MAX_PORT:
         raise AddressError(PORT_TOO_LARGE)
     if port < 0:

@@ -133,6 +133,7 @@ class TlsCodec:
         self._said = b""
         self._kept: deque[bytes] = deque()
         self._eof = False
+        self._fin = False
         self._error: TlsError | None = None
         self._ended = False
 
@@ -141,6 +142,8 @@ class TlsCodec:
 
     def receive(self, data: Buffer) -> None:
         if not data:
+            self._keep_records()
+            self._fin = True
             self._incoming.write_eof()
             return
         if len(self._said) < QUOTE_BYTES:
@@ -192,16 +195,28 @@ class TlsCodec:
             return None
         except ssl.SSLZeroReturnError:
             chunk = b""  # a clean EOF after our own close_notify; before it, read() returns b""
-        except ssl.SSLEOFError as error:
-            self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
-            self._error.__cause__ = error
-            return None
         except ssl.SSLError as error:
+            if _is_eof(error):
+                self._truncated(error)
+                return None
             self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=error.reason or "")
             self._error.__cause__ = error
             return None
+        # All that came before the FIN has been read by then. OpenSSL can be told to take a FIN for close_notify
+        # (OP_IGNORE_UNEXPECTED_EOF); Python before 3.11.4 does that in its default contexts.
+        if not chunk and self._fin:
+            self._truncated(None)
+            return None
         self._eof = not chunk
         return chunk
+
+    def _truncated(self, cause: Exception | None) -> None:
+        self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
+        self._error.__cause__ = cause
+
+    def _keep_records(self) -> None:
+        while self._error is None and (record := self._read_record(ENCODE_BYTES)):
+            self._kept.append(record)
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         try:
@@ -218,8 +233,7 @@ class TlsCodec:
 
     def _close_notify(self) -> None:
         # Whole records left in the incoming buffer make unwrap() fatal, and the data is gone: read them first.
-        while self._error is None and (record := self._read_record(ENCODE_BYTES)):
-            self._kept.append(record)
+        self._keep_records()
         if self._error is not None:
             return  # nobody is there to be told
         try:
@@ -239,9 +253,14 @@ class TlsCodec:
             return CertificateError(f"certificate not trusted: {text}", verify_code=code)
         if self._said and self._said[0] not in TLS_FIRST_BYTES:
             return TlsError("peer does not speak TLS", reason=error.reason or "", said=self._said)
-        if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
+        if _is_eof(error):
             return TlsError("peer closed the connection during the TLS handshake", reason="EOF")
         return TlsError(f"TLS handshake failed: {_reason_text(error)}", reason=error.reason or "")
+
+
+def _is_eof(error: ssl.SSLError) -> bool:
+    """Python before 3.11.4 has no class of its own for what OpenSSL 3 says at a FIN."""
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def _reason_text(error: ssl.SSLError) -> str:

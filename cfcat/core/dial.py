@@ -27,6 +27,9 @@ FAMILIES = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_IN
 TEMPORARY = frozenset({socket.EAI_AGAIN})
 
 
+_Attempt = asyncio.Task[socket.socket | None]
+
+
 class Address(NamedTuple):
     """One resolved address: `sockaddr` is what `socket.connect` takes."""
 
@@ -81,8 +84,11 @@ async def _resolve(target: Target, family: int) -> list[Address]:
         text = error.strerror or str(error)
         detail = f"{target.text}: {text[:1].lower()}{text[1:]}"
         raise ResolveError(failure_message(target.port), detail, temporary=temporary) from error
-    except OSError as error:
-        raise connect_failed(target, f"{target.text}: {(error.strerror or str(error)).lower()}") from error
+    except (OSError, UnicodeError, MemoryError) as error:
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        raise connect_failed(target, f"{target.text}: {text.lower()}") from error
+    if not found:
+        raise ResolveError(failure_message(target.port), f"{target.text}: the name has no address")
     return [Address(socket.AddressFamily(info[0]), info[4]) for info in dict.fromkeys(found)]
 
 
@@ -138,28 +144,35 @@ class _Race:
         self._attempts: dict[Address, Attempt] = {}
 
     async def run(self) -> socket.socket:
-        waiting = list(self._addresses)
-        running: set[asyncio.Task[socket.socket | None]] = set()
+        running: set[_Attempt] = set()
+        winner: socket.socket | None = None
         try:
-            while waiting or running:
-                if waiting:
-                    running.add(asyncio.create_task(self._try(waiting.pop(0))))
-                done, running = await asyncio.wait(
-                    running,
-                    timeout=ATTEMPT_DELAY_S if waiting else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                winners = [sock for task in done if (sock := task.result()) is not None]
-                for late in winners[1:]:
-                    late.close()
-                if winners:
-                    return winners[0]
+            winner = await self._first(running)
         finally:
-            await _abandon(running)
+            try:
+                await _abandon(running)
+            except asyncio.CancelledError:
+                if winner is not None:
+                    winner.close()
+                raise
+        if winner is not None:
+            return winner
         attempts = [self._attempts[address] for address in self._addresses]
-        raise connect_failed(self._target, _describe(self._target, attempts), attempts) from (
-            attempts[-1].error if attempts else None
-        )
+        raise connect_failed(self._target, _describe(self._target, attempts), attempts) from attempts[-1].error
+
+    async def _first(self, running: set[_Attempt]) -> socket.socket | None:
+        """Begin one attempt after the other; what is in `running` still owns its socket."""
+        waiting = list(self._addresses)
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.create_task(self._try(waiting.pop(0))))
+            delay = ATTEMPT_DELAY_S if waiting else None
+            done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                running.discard(task)
+                if (sock := task.result()) is not None:
+                    return sock
+        return None
 
     async def _try(self, address: Address) -> socket.socket | None:
         began = time.monotonic()
@@ -180,12 +193,17 @@ class _Race:
         return sock
 
 
-async def _abandon(tasks: set[asyncio.Task[socket.socket | None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, socket.socket):
-            outcome.close()
+async def _abandon(attempts: set[_Attempt]) -> None:
+    for attempt in attempts:
+        attempt.cancel()
+        attempt.add_done_callback(_close_result)  # one that had connected in the same turn, or loses its cancellation
+    if attempts:
+        await asyncio.wait(attempts)
+
+
+def _close_result(attempt: _Attempt) -> None:
+    if not attempt.cancelled() and (sock := attempt.result()) is not None:
+        sock.close()
 
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:

@@ -55,7 +55,7 @@ class Operation(Coroutine[Any, Any, T], Generic[T]):
         self._on_cancel = on_cancel
         self._waiters = 0
         self._taken = False
-        self._steps: Generator[Any, Any, T] | None = None
+        self._steps: dict[asyncio.Task[Any] | None, Generator[Any, Any, T]] = {}
 
     def done(self) -> bool:
         """Has it settled?"""
@@ -69,12 +69,16 @@ class Operation(Coroutine[Any, Any, T], Generic[T]):
             else:
                 yield from asyncio.shield(self._future)
         except asyncio.CancelledError:
-            if self._on_cancel is not None and self._waiters == 1 and not self._taken:
-                self._on_cancel(self._future)
+            if self._waiters == 1:
+                self._undo()
             raise
         finally:
             self._waiters -= 1
         return self._result()
+
+    def _undo(self) -> None:
+        if self._on_cancel is not None and not self._taken:
+            self._on_cancel(self._future)
 
     def _result(self) -> T:
         self._taken = True
@@ -85,22 +89,32 @@ class Operation(Coroutine[Any, Any, T], Generic[T]):
         # keep the traceback of none.
         raise error.with_traceback(None)
 
-    def send(self, value: Any, /) -> Any:
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.send(value)
+    # asyncio drives a coroutine by these; each task that waits has its own way through `__await__`.
 
-    def throw(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-        /,
-    ) -> Any:
-        if self._steps is None:
-            self._steps = self.__await__()
-        return self._steps.throw(typ)
+    def send(self, value: Any, /) -> Any:
+        return self._step(lambda waiting: waiting.send(value))
+
+    def throw(self, typ: Any, val: object = None, tb: TracebackType | None = None, /) -> Any:
+        task = asyncio.current_task()
+        if task not in self._steps:
+            # Cancelled before its first step: a generator that has not begun would not see it.
+            if isinstance(typ, asyncio.CancelledError) and not self._waiters:
+                self._undo()
+            raise typ
+        return self._step(lambda waiting: waiting.throw(typ))
 
     def close(self) -> None:
-        if self._steps is not None:
-            self._steps.close()
+        waiting = self._steps.pop(asyncio.current_task(), None) if self._steps else None
+        if waiting is not None:
+            waiting.close()
+
+    def _step(self, step: Callable[[Generator[Any, Any, T]], Any]) -> Any:
+        task = asyncio.current_task()
+        waiting = self._steps.get(task)
+        if waiting is None:
+            waiting = self._steps[task] = self.__await__()
+        try:
+            return step(waiting)
+        except BaseException:
+            del self._steps[task]
+            raise

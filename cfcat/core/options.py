@@ -51,10 +51,11 @@ class SocketOptions:
 
     def __post_init__(self) -> None:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
-        self._expect("secure_transport", str)
         if self.secure_transport not in SECURE_TRANSPORTS:
-            raise OptionsError(BAD_SECURE_TRANSPORT + self.secure_transport)
-        self._expect("allow_half_open", bool)
+            value = "null" if self.secure_transport is None else str(self.secure_transport)
+            raise OptionsError(BAD_SECURE_TRANSPORT + value)
+        if self.allow_half_open not in (False, True):
+            raise TypeError(f"allow_half_open must be bool, not {type(self.allow_half_open).__name__}")
         self._expect("high_water_mark", int, type(None))
         if isinstance(self.high_water_mark, bool):
             raise TypeError("high_water_mark must be int, not bool")
@@ -92,7 +93,10 @@ def make_options(options: SocketOptions | Mapping[str, object] | None, changes: 
         base = {name: value for name, value in options.items() if name in FIELDS}
     else:
         raise TypeError(f"options must be SocketOptions or a mapping, not {type(options).__name__}")
-    return SocketOptions(**{**base, **changes})
+    merged = {**base, **changes}
+    if merged.get("allow_half_open", False) is None:
+        del merged["allow_half_open"]  # not given
+    return SocketOptions(**merged)
 
 
 def make_tls_context(*, cacert: str | os.PathLike[str] | None = None, insecure: bool = False) -> ssl.SSLContext:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address
 from cfcat.core.codec import TlsCodec
-from cfcat.core.dial import dial, failure_message
+from cfcat.core.dial import connect_failed, dial, failure_message
 from cfcat.core.lifecycle import FINAL, Effect, Event, Lifecycle, Phase, Reading, WriteHalf, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
 from cfcat.core.options import SecureTransport, SocketOptions, make_options, make_tls_context
@@ -22,6 +22,7 @@ from cfcat.core.streams import (
     READER_RELEASED,
     SOCKET_CLOSED,
     WRITABLE_CLOSED,
+    WRITER_RELEASED,
     ReadableStream,
     WritableStream,
 )
@@ -184,20 +185,25 @@ class Socket:
 
     @property
     def reading(self) -> Reading:
+        """For the streams: what a read meets."""
         return self._lifecycle.reading
 
     @property
     def writing(self) -> Writing:
+        """For the streams: what a write meets."""
         return self._lifecycle.writing
 
     @property
     def error(self) -> BaseException:
+        """For the streams: why the socket failed."""
         return self._error
 
     def pull(self) -> None:
+        """For the streams: a read waits."""
         self._wire.pull()
 
     def push(self) -> None:
+        """For the streams: a write waits."""
         self._wire.push()
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
@@ -242,7 +248,11 @@ class Socket:
         options = self._options
         sock = await dial(self._target, family=options.address_family, allow_address=options.allow_address)
         self._wire.attach(sock)
-        self._info = SocketInfo(format_address(*sock.getpeername()[:2]), format_address(*sock.getsockname()[:2]))
+        try:
+            ends = sock.getpeername()[:2], sock.getsockname()[:2]
+        except OSError as error:  # reset in the moment that it was made
+            raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
+        self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
         if options.secure_transport == "on":
             try:
                 await self._wire.handshake(self._tls_codec())
@@ -281,6 +291,7 @@ class Socket:
         self.readable.fail(self._error)  # V2
 
     def _drop_writes(self) -> None:
+        self._wire.settle_writes()
         phase = self._lifecycle.phase
         if phase is Phase.FAILED:
             self.writable.drop(self._error)
@@ -292,8 +303,9 @@ class Socket:
         self._wire.drop_unsent()
 
     def _stop_reads(self) -> None:
-        if self._lifecycle.phase is Phase.UPGRADING:
-            self.readable.stop(ClosedError(READER_RELEASED))
+        if self._lifecycle.phase is Phase.UPGRADING:  # V8: as if the locks had been released
+            self.readable.fail(ClosedError(READER_RELEASED))
+            self.writable.released(ClosedError(WRITER_RELEASED))
         else:
             self.readable.stop(ClosedError(SOCKET_CLOSED))
 

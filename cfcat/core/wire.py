@@ -25,6 +25,7 @@ __all__ = ["Wire"]
 TURN_BYTES = 1024 * 1024
 HANDSHAKE_READ_BYTES = 64 * 1024
 SALVAGE_BYTES = 256 * 1024
+LINGER_S = 0.25  # a round trip to nearly anywhere, and little to wait for a peer that does not end
 LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
 
 
@@ -50,10 +51,14 @@ class Wire:
         self._writing = False
         self._open = False  # may the writable's queue be sent?
         self._unsent = memoryview(b"")  # wire bytes that the kernel has not taken
+        self._heard = False  # has anything been received, after the handshake?
+        self._lingering: asyncio.TimerHandle | None = None
+        self._taken = 0  # how many writes at the head of the queue the kernel has, and do not know it
+        self._settling = False
         self._follow: Callable[[], None] | None = None  # to be done when the queue is empty
         self._planned: Callable[[], None] | None = None  # to become that in the next turn
         self.moved_bytes = 0  # on the wire, either way
-        self._mute = False  # a record was cut in the middle: nothing can follow it
+        self._cut = False  # writes were dropped: no end in order, and under TLS perhaps half a record
 
     # ---- making
 
@@ -164,6 +169,7 @@ class Wire:
         except (OSError, MemoryError) as error:
             raise _lost(error, sending=False) from error
         self.moved_bytes += len(data)
+        self._heard = True
         self._codec.receive(data)
         return True
 
@@ -172,14 +178,21 @@ class Wire:
         if answer := self._codec.answer():
             self._put(answer)
             if not self._writing:
-                self._send()
+                self._transmit()
 
     # ---- sending
 
     def push(self) -> None:
-        """The queue has changed: send what the kernel takes, the rest when it is ready."""
+        """The queue has changed: send what the kernel takes, the rest when it is ready.
+
+        What is done by that is settled in the next turn: the statement after an un-awaited `write()` still finds
+        it queued (O4, W7).
+        """
         if self._open and not self._writing and self._sock is not None:
-            self._send()
+            self._transmit()
+            if not self._settling:
+                self._settling = True
+                self._loop.call_soon(self._settle)
 
     def flush_then_end(self) -> None:
         """Send what is queued, then our EOF: close_notify alone under TLS, else a FIN. Event FLUSHED."""
@@ -187,7 +200,7 @@ class Wire:
 
     def flush_then_close_notify(self) -> None:
         """From the next turn on, send what is queued and under TLS close_notify (V11). Event FLUSHED."""
-        self._plan(self._end_without_fin)
+        self._plan(self._end_and_leave)
 
     def flush(self) -> None:
         """From the next turn on, send what is queued. Event FLUSHED."""
@@ -212,12 +225,38 @@ class Wire:
         self._put_end()
         self._when_empty(self._fin)
 
-    def _end_without_fin(self) -> None:
+    def _end_and_leave(self) -> None:
         self._put_end()
-        self._when_empty(self._flushed)
+        self._when_empty(self._flushed if self._codec.ends_with_fin or self._heard else self._linger)
+
+    def _linger(self) -> None:
+        """Wait a moment for the peer's end, so that what was sent arrives.
+
+        A TLS 1.3 server sends session tickets after the handshake. Where nothing has been read since, closing makes
+        the kernel answer them with a reset, and the peer may lose what it has not read yet.
+        """
+        if self._sock is None:
+            return
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+        self._stop_watching()
+        self._reading = True
+        self._loop.add_reader(self._sock, self._discard)
+        self._lingering = self._loop.call_later(LINGER_S, self._flushed)
+
+    def _discard(self) -> None:
+        assert self._sock is not None
+        try:
+            if self._sock.recv(SALVAGE_BYTES):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        self._flushed()
 
     def _put_end(self) -> None:
-        if not self._mute:
+        if not self._cut:
             self._put(self._codec.end())
 
     def _fin(self) -> None:
@@ -236,27 +275,28 @@ class Wire:
         if data:
             self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
 
-    def _send(self) -> None:
-        """Hand to the kernel what it takes."""
+    def _on_writable(self) -> None:
+        self._transmit()
+        self._settle()
+
+    def _transmit(self) -> None:
+        """Hand to the kernel what it takes; wait for it if that is not all."""
         try:
-            done = self._send_some()
+            all_sent = self._send_some()
         except SocketError as error:
             self.lose(error)
-            return
         except (OSError, MemoryError) as error:
             self.lose(_lost(error, sending=True))
-            return
-        if done:
-            self._stop_writing()
-            follow, self._follow = self._follow, None
-            if follow is not None:
-                follow()
-        elif self._sock is not None and not self._writing:
-            self._writing = True
-            self._loop.add_writer(self._sock, self._send)
+        else:
+            if all_sent:
+                self._stop_writing()
+            elif self._sock is not None and not self._writing:
+                self._writing = True
+                self._loop.add_writer(self._sock, self._on_writable)
 
     def _send_some(self) -> bool:
         """Send until all is sent (True), or the kernel is full or this turn is used up (False)."""
+        queue = self._owner.writable.queue
         moved = 0
         while self._sock is not None:
             if self._unsent:
@@ -267,27 +307,45 @@ class Wire:
                 self._unsent = self._unsent[count:]
                 moved += count
                 self.moved_bytes += count
-                if self._unsent:
-                    continue
-            if not self._open:
+            elif not self._open or self._taken == len(queue):
                 return True
-            queue = self._owner.writable.queue
-            if queue and not queue[0].data:
-                self._owner.writable.sent()
-            elif queue and moved >= TURN_BYTES:
+            elif not queue[self._taken].data:
+                self._taken += 1
+            elif moved >= TURN_BYTES:
                 return False
-            elif queue:
-                wire_bytes, taken = self._codec.encode(queue[0].data)
-                queue[0].data = queue[0].data[taken:]
-                self._unsent = memoryview(wire_bytes)
             else:
-                return True
+                write = queue[self._taken]
+                wire_bytes, taken = self._codec.encode(write.data)
+                write.data = write.data[taken:]
+                self._unsent = memoryview(wire_bytes)
         return True
 
+    def _settle(self) -> None:
+        """Tell the writes that are done so; go on with what is to follow when all are."""
+        self._settling = True  # what follows may push, and is settled here
+        self.settle_writes()
+        while self._follow is not None and self._idle:
+            follow, self._follow = self._follow, None
+            follow()
+            self.settle_writes()
+        self._settling = False
+
+    @property
+    def _idle(self) -> bool:
+        return self._sock is not None and not self._unsent and not self._owner.writable.queue
+
+    def settle_writes(self) -> None:
+        """Tell the writes whose bytes the kernel has that they are done (W4)."""
+        while self._taken:
+            self._taken -= 1
+            self._owner.writable.sent()
+
     def drop_unsent(self) -> None:
-        """Forget what the kernel has not taken; under TLS that cuts a record, so nothing can follow."""
-        self._mute = self._mute or (bool(self._unsent) and not self._codec.ends_with_fin)
+        """Forget what the kernel has not taken: the stream is cut, and has no end in order any more."""
+        self._cut = True
         self._unsent = memoryview(b"")
+        if self._follow in (self._end, self._fin):
+            self._follow = None
         self.push()
 
     # ---- the end
@@ -297,6 +355,7 @@ class Wire:
         if self.lost is not None:
             return
         self.lost = error
+        self.settle_writes()
         if isinstance(error, LostError):
             self._salvage()
         self._owner.on(Event.LOST, error)
@@ -310,9 +369,11 @@ class Wire:
                 self._codec.receive(data)
 
     def close(self) -> None:
-        """Close the connection. With unread bytes in the kernel the peer sees a reset (C9)."""
+        """Close the connection. In clear text, with unread bytes in the kernel the peer sees a reset (C9)."""
         self._stop_watching()
         self._open = False
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self._sock is not None:
             self._sock.close()
             self._sock = None

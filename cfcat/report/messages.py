@@ -98,9 +98,9 @@ def explain_address(text: str, error: AddressError) -> Message:
         return Message(f"{shown}: {_TOO_MANY_COLONS}", _ipv6_hint(text))
     host, _, port = text.rpartition(":")
     if "missing port" in error.message:
-        return Message(f"{shown}: no port given", f"cfcat {text.rstrip(':')}:443")
+        return Message(f"{shown}: no port given", f"cfcat {escape(text.rstrip(':'))}:443")
     if text.startswith(":"):
-        return Message(f"{shown}: no host given", f"cfcat localhost{text}")
+        return Message(f"{shown}: no host given", f"cfcat localhost{escape(text)}")
     if host and not host.endswith(("[", ":")) and not _is_port(port):
         return Message(f"{shown}: the port must be a number from 1 to 65535")
     if len(text) > 255:

@@ -1,0 +1,33 @@
+"""The kinds of connection that every stream must behave alike on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+
+from tests.core.links import Kind, Link
+from tests.helpers.certs import CertSet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_collections() -> Iterator[None]:
+    """`run` collects garbage after each test: let it look at what the test made, not at everything imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(params=get_args(Kind))
+def link(request: pytest.FixtureRequest, certs: CertSet) -> Link:
+    """Clear text, TLS 1.2, TLS 1.3, and the two just upgraded: one contract for all of them."""
+    return Link(request.param, certs)
+
+
+@pytest.fixture
+def plain(certs: CertSet) -> Link:
+    """Clear text, for what TLS has no part in."""
+    return Link("plain", certs)

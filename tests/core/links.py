@@ -1,0 +1,128 @@
+"""Ways from a socket to a scripted peer, clear text or TLS, and facts to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cfcat import Socket, connect, make_tls_context
+from tests.helpers.certs import CertSet
+from tests.helpers.peers import End, Peer, Script, Server, serve
+
+__all__ = ["BIG", "Kind", "Link", "fact", "open_descriptors", "read_all", "turns", "until"]
+
+# 1.25 MiB and a bit: more than a turn of the loop moves and than a socket buffer takes.
+BIG = bytes(range(256)) * 5120 + b"odd length"
+DEADLINE_S = 10
+
+Kind = Literal["plain", "tls12", "tls13", "upgraded12", "upgraded13"]
+
+STARTTLS = b"STARTTLS\r\n"
+GO_AHEAD = b"220 go\r\n"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A kind of connection. Scripts and tests see the stream that matters: for `upgraded`, the one under TLS."""
+
+    kind: Kind
+    certs: CertSet
+
+    @property
+    def tls(self) -> bool:
+        return self.kind != "plain"
+
+    @property
+    def eof(self) -> End:
+        """How our end in order looks to the peer."""
+        return "close_notify" if self.tls else "eof"
+
+    @property
+    def upgraded(self) -> bool:
+        return self.kind.startswith("upgraded")
+
+    def serve(self, script: Script) -> AbstractContextManager[Server]:
+        """Serve `script`, once dialog and handshake are behind it."""
+
+        def prepared(conn: Peer) -> None:
+            if self.upgraded:
+                assert conn.recv_until(b"\n") == STARTTLS
+                conn.send(GO_AHEAD)
+            if self.tls:
+                version = ssl.TLSVersion.TLSv1_2 if self.kind.endswith("12") else ssl.TLSVersion.TLSv1_3
+                conn.start_tls(self.certs.server_context(version=version))
+            script(conn)
+
+        return serve(prepared)
+
+    async def connect(self, server: Server, **options: Any) -> Socket:
+        """A socket, upgraded already where that is the kind, on its way to being opened."""
+        if self.tls:
+            options["tls"] = make_tls_context(cacert=self.certs.ca)
+            options["secure_transport"] = "starttls" if self.upgraded else "on"
+        socket = connect(server.address, **options)
+        if self.upgraded:
+            writer, reader = socket.writable.get_writer(), socket.readable.get_reader()
+            writer.write(STARTTLS)
+            said = b""
+            while not said.endswith(b"\n"):
+                said += await reader.read()
+            assert said == GO_AHEAD
+            socket = socket.start_tls()
+        return socket
+
+    def received(self, server: Server) -> bytes:
+        """What the first peer got on the stream that matters."""
+        return server.received.removeprefix(STARTTLS) if self.upgraded else server.received
+
+    def end_data(self, conn: Peer) -> None:
+        """End the peer's data in order, and leave the connection open for ours."""
+        if self.tls:
+            conn.close_notify()
+        else:
+            conn.end()
+
+
+async def read_all(socket: Socket) -> bytes:
+    """Everything up to EOF, through a reader that is released afterwards."""
+    reader = socket.readable.get_reader()
+    data = bytearray()
+    while chunk := await reader.read():
+        data += chunk
+    reader.release_lock()
+    return bytes(data)
+
+
+async def fact(event: threading.Event) -> None:
+    """Wait for what a peer's thread tells, the loop running on meanwhile."""
+    assert await asyncio.to_thread(event.wait, DEADLINE_S), "the peer did not get that far"
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Let the loop turn until `holds()`."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        await asyncio.sleep(0)
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn so often."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def open_descriptors() -> set[str]:
+    """What each open descriptor of this process is: a socket by its inode, lest a new one pass for an old."""
+    found = set()
+    for number in os.listdir("/dev/fd"):
+        with suppress(OSError):  # the listing's own
+            found.add(f"{number} {os.readlink(f'/dev/fd/{number}')}")
+    return found

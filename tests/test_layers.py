@@ -1,0 +1,226 @@
+"""Who may import whom, and what each part of the program must not load.
+
+The table is the one of the handbook: data moves along one line, and a module imports only from rows above it.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.peers import Peer, serve
+
+PROJECT = Path(__file__).parents[1]
+PACKAGE = PROJECT / "cfcat"
+
+# From the top down. A name stands for a module or for everything in a folder; names in one row do not know each
+# other, but for the modules of a folder. A new module gets its line here.
+ROWS: tuple[tuple[str, ...], ...] = (
+    ("cfcat.errors",),
+    ("cfcat.core.address",),
+    ("cfcat.core.options",),
+    ("cfcat.core.lifecycle",),
+    ("cfcat.core.codec",),
+    ("cfcat.core.operation",),
+    ("cfcat.core.dial",),
+    ("cfcat.core.streams",),
+    ("cfcat.core.wire",),
+    ("cfcat.core.sockets",),
+    ("cfcat.core",),  # the door of the room
+    ("cfcat",),  # the public names, each loaded when it is used
+    ("cfcat.starttls",),
+    ("cfcat.report.render",),
+    ("cfcat.report.status", "cfcat.report.messages", "cfcat.report.transcript", "cfcat.report.summary"),
+    ("cfcat.report",),
+    ("cfcat.pipe.stdio",),
+    ("cfcat.pipe.pump",),
+    ("cfcat.pipe.run",),
+    ("cfcat.pipe",),
+    ("cfcat.repl",),
+    ("cfcat.cli",),
+    ("cfcat.__main__",),
+)
+FOLDERS = frozenset({"cfcat.starttls", "cfcat.repl"})
+ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
+
+# Modules that only compute: no loop, no socket, no thread, no clock, no terminal.
+PURE = ("cfcat.errors", "cfcat.core.address", "cfcat.core.lifecycle", "cfcat.report.render")
+PURE_ONCE_WRITTEN = ("cfcat.starttls", "cfcat.repl.commands")
+# These two know TLS, and `import ssl` brings sockets with it.
+PURE_BUT_SSL = ("cfcat.core.options", "cfcat.core.codec")
+IMPURE = frozenset(
+    {
+        *("asyncio", "socket", "ssl", "_socket", "_ssl", "select", "selectors", "threading", "concurrent", "queue"),
+        *("multiprocessing", "subprocess", "signal", "datetime", "termios", "tty", "curses", "readline", "logging"),
+    }
+)
+CLOCKS = frozenset({"time", "datetime", "calendar", "zoneinfo"})
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Each module of the package, and its file."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PROJECT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+ALL = dict(modules())
+ALL_PURE = [*PURE, *(name for name in ALL if name.startswith(PURE_ONCE_WRITTEN))]
+
+
+def place(module: str) -> str:
+    """The name in the table that stands for a module."""
+    for folder in FOLDERS:
+        if module == folder or module.startswith(folder + "."):
+            return folder
+    return module
+
+
+def imports(module: str, *, executed: bool = False) -> Iterator[str]:
+    """What a module imports, wherever in it; with `executed` without what is for type checkers only."""
+    tree = ast.parse(ALL[module].read_text())
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if executed and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            skipped.update(inner for statement in node.body for inner in ast.walk(statement))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            base = node.module or ""
+            # `from cfcat.core import address` is an import of the module, if it is one
+            yield from (name if (name := f"{base}.{alias.name}") in ALL else base for alias in node.names)
+
+
+def run_python(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """A fresh interpreter, in which no environment variable but the path changes what is loaded."""
+    unwanted = {name for name in os.environ if name.startswith("PYTHON")} - {"PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, env=environment, check=False, timeout=20, cwd="/")
+    assert done.returncode == 0, done.stderr.decode()
+    return done
+
+
+@cache
+def loaded_by(statement: str) -> frozenset[str]:
+    """The modules that a statement loads in a bare interpreter."""
+    code = f"import sys; before = set(sys.modules)\n{statement}\nprint(*sorted(set(sys.modules) - before))"
+    return frozenset(run_python("-c", code).stdout.decode().split())
+
+
+def tops(names: frozenset[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def third_party(names: frozenset[str]) -> set[str]:
+    return tops(names) - sys.stdlib_module_names - {"cfcat"}
+
+
+# ------------------------------------------------------------------------------------------- the table
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_every_module_has_its_place(module: str) -> None:
+    """What is not in the table is not in the plan."""
+    assert place(module) in ROW_OF
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_a_module_imports_only_from_above(module: str) -> None:
+    """Also inside functions and for type checkers; but the package's own door names everything that is public."""
+    here = place(module)
+    for name in imports(module, executed=module == "cfcat"):
+        if name.partition(".")[0] != "cfcat":
+            continue
+        there = place(name)
+        above = ROW_OF[there] < ROW_OF[here] or (here == there and here in FOLDERS)
+        assert above, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [*ALL_PURE, *PURE_BUT_SSL])
+def test_a_pure_module_reads_no_clock(module: str) -> None:
+    """`time` is loaded in every interpreter, so this is asked of the source."""
+    assert not CLOCKS & {name.partition(".")[0] for name in imports(module)}
+
+
+def test_the_library_needs_no_other_package() -> None:
+    """Core and reports run on the standard library alone."""
+    assert third_party(loaded_by("import cfcat.core.sockets, cfcat.report.messages, cfcat.report.status")) == set()
+
+
+# --------------------------------------------------------------------------------- what gets loaded
+
+
+@pytest.mark.parametrize("module", ALL_PURE)
+def test_a_pure_module_loads_no_machinery(module: str) -> None:
+    """Imported in a fresh interpreter: no loop, socket, thread, clock, terminal or other package."""
+    loaded = loaded_by(f"import {module}")
+    assert tops(loaded) & IMPURE == set()
+    assert third_party(loaded) == set()
+
+
+@pytest.mark.parametrize("module", PURE_BUT_SSL)
+def test_a_pure_module_that_knows_tls_loads_no_more_than_ssl(module: str) -> None:
+    """What `import ssl` loads is no fault of theirs; nothing else of the machinery is."""
+    loaded = loaded_by(f"import {module}") - loaded_by("import ssl")
+    assert tops(loaded) & IMPURE == set()
+    assert third_party(loaded) == set()
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_ssl_is_for_those_who_know_tls(module: str) -> None:
+    """15 ms that no parser of addresses needs."""
+    assert "ssl" not in loaded_by(f"import {module}")
+
+
+def test_import_cfcat_costs_next_to_nothing() -> None:
+    """The public names are loaded when they are first used."""
+    assert loaded_by("import cfcat") - {"__future__", "typing"} - loaded_by("import typing") == {"cfcat"}
+
+
+def test_an_exception_is_imported_without_the_core() -> None:
+    """Who only wants to catch one does not pay for the event loop."""
+    assert tops(loaded_by("from cfcat import SocketError")) & IMPURE == set()
+
+
+INTERACTIVE = frozenset({"prompt_toolkit", "rich", "pydantic", "pygments", "truststore", "platformdirs"})
+REPORTING = (
+    "import atexit, sys\n"
+    "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+    "from cfcat.__main__ import main\n"
+    "sys.exit(main())"
+)
+
+
+def test_the_version_is_told_without_an_event_loop() -> None:
+    """asyncio and ssl are imported by the function that starts a mode, not by the parser of the command line."""
+    done = run_python("-c", REPORTING, "-V")
+    assert done.stdout.startswith(b"cfcat ")
+    loaded = tops(frozenset(done.stderr.decode().split()))
+    assert loaded & INTERACTIVE == set()
+    assert loaded & {"asyncio", "ssl"} == set()
+
+
+def test_pipe_mode_loads_nothing_interactive() -> None:
+    """A whole run, there and back: neither prompt_toolkit nor rich nor pydantic, which cost more than all the rest."""
+
+    def script(conn: Peer) -> None:
+        conn.send(conn.recv_until_eof())
+
+    with serve(script) as server:
+        done = run_python("-c", REPORTING, server.address, stdin=b"ping")
+    assert done.stdout == b"ping"
+    loaded = tops(frozenset(done.stderr.decode().split()))
+    assert {"asyncio", "cfcat"} <= loaded
+    assert loaded & INTERACTIVE == set()
