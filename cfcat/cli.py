@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import signal
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,7 +20,7 @@ from cfcat import __version__
 from cfcat.core.address import Target, parse_address
 from cfcat.errors import AddressError, SocketError, StdoutError, UsageError
 from cfcat.report.messages import Message, explain, explain_address
-from cfcat.report.render import escape
+from cfcat.report.render import TerminalFilter, escape
 from cfcat.report.status import ExitStatus, status_of
 
 if TYPE_CHECKING:
@@ -146,6 +147,10 @@ def run(arguments: list[str] | None = None) -> int:
         if not stdout_open:
             raise StdoutError("standard output is closed")
         status = command.main(arguments, prog_name="cfcat", standalone_mode=False)
+        sys.stdout.flush()  # --help and --version are written by Python's own stream
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
+        return _fail(StdoutError("cannot write standard output", (error.strerror or str(error)).lower()), "")
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
         _die_of_sigpipe()
     except typer.TyperException as error:  # what the parser has to say of the flags
@@ -217,11 +222,13 @@ def _pipe(target: str, options: dict[str, Any], ends: dict[str, Any], *, raw: bo
     from cfcat.pipe.pump import PumpOptions
     from cfcat.pipe.run import run_pipe
 
-    filtered = os.isatty(1) and not raw
-    escaped = asyncio.run(run_pipe(target, SocketOptions(**options), PumpOptions(**ends), filtered=filtered))
-    if escaped:
-        characters = "character" if escaped == 1 else "characters"
-        _say(f"{escaped} control {characters} shown escaped; --raw passes them")
+    shown = TerminalFilter() if os.isatty(1) and not raw else None
+    try:
+        asyncio.run(run_pipe(target, SocketOptions(**options), PumpOptions(**ends), shown))
+    finally:
+        if shown is not None and shown.escaped:
+            characters = "character" if shown.escaped == 1 else "characters"
+            _say(f"{shown.escaped} control {characters} shown escaped; --raw passes them")
 
 
 def _usage_problem(error: typer.TyperException) -> tuple[str, str]:

@@ -101,6 +101,7 @@ class Pump:
                 raise LostError(detail=f"the peer ended, and took nothing more for {STALL_S:g} s", sending=True)
             moved = self._socket.moved_bytes
             await asyncio.wait({closing}, timeout=STALL_S)
+        await self._socket.closed  # rejects when what was queued could not be sent
 
     async def _send(self) -> None:
         writer = self._socket.writable.get_writer()

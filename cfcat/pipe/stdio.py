@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -27,8 +28,8 @@ from cfcat.errors import StdinError, StdoutError
 
 __all__ = ["Input", "Output", "open_input", "open_output"]
 
-# One buffer, used again and again: a new one of this size costs its page faults with each chunk.
-READ_BYTES = 512 * 1024
+# stdin is read ahead so far and no further. One buffer, used again: a new one costs its page faults with each chunk.
+READ_BYTES = 256 * 1024
 # Fewer wake-ups on both sides; the kernel's default is 64 KiB. Refused above the user's limit: then it stays.
 PIPE_BYTES = 1024 * 1024
 F_SETPIPE_SZ = 1031  # Linux; fcntl has the name from Python 3.10 on, but not everywhere
@@ -58,7 +59,9 @@ def open_output(fd: int) -> Output:
     own = _open_again(fd, os.O_WRONLY)
     if own is None:
         return _ThreadOutput(fd)
-    return _PolledOutput(fd, own, watch=stat.S_ISFIFO(mode))
+    # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
+    only_writes = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    return _PolledOutput(fd, own, watch=stat.S_ISFIFO(mode) and only_writes)
 
 
 def _can_poll(fd: int) -> bool:
@@ -87,9 +90,7 @@ def _open_again(fd: int, access: int) -> int | None:
         own = os.open(f"/proc/self/fd/{fd}", access | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return None
-    with contextlib.suppress(OSError, ImportError):
-        import fcntl
-
+    with contextlib.suppress(OSError):
         fcntl.fcntl(own, F_SETPIPE_SZ, PIPE_BYTES)
     return own
 

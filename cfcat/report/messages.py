@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cfcat.core.address import is_ipv6
+from cfcat.core.address import is_ipv6, parse_address
 from cfcat.errors import (
     AddressError,
     CaFileError,
@@ -98,9 +98,9 @@ def explain_address(text: str, error: AddressError) -> Message:
         return Message(f"{shown}: {_TOO_MANY_COLONS}", _ipv6_hint(text))
     host, _, port = text.rpartition(":")
     if "missing port" in error.message:
-        return Message(f"{shown}: no port given", f"cfcat {escape(text.rstrip(':'))}:443")
+        return Message(f"{shown}: no port given", _command(f"{text.rstrip(':')}:443"))
     if text.startswith(":"):
-        return Message(f"{shown}: no host given", f"cfcat localhost{escape(text)}")
+        return Message(f"{shown}: no host given", _command(f"localhost{text}"))
     if host and not host.endswith(("[", ":")) and not _is_port(port):
         return Message(f"{shown}: the port must be a number from 1 to 65535")
     if len(text) > 255:
@@ -114,8 +114,17 @@ def _ipv6_hint(text: str) -> str:
     """`::1:25` is an address itself; but where its head is one too, a port was meant."""
     head, _, port = text.rpartition(":")
     if is_ipv6(head):
-        return f"cfcat [{head}]:{port or 'PORT'}"
+        return _command(f"[{head}]:{port}")
     return f"cfcat [{text}]:PORT" if is_ipv6(text) else ""
+
+
+def _command(address: str, flags: str = "") -> str:
+    """A command line to type instead; "" where that would be no better."""
+    try:
+        works = parse_address(address).port > 0 and not address.startswith("-")
+    except AddressError:
+        works = False
+    return f"cfcat {address}{flags}" if works else ""
 
 
 def _is_port(text: str) -> bool:
@@ -124,11 +133,9 @@ def _is_port(text: str) -> bool:
 
 def _url_hint(scheme: str, rest: str) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    if not authority or not authority.isprintable():
-        return "cfcat HOST:PORT"
     if not re.search(r":\d+$", authority):
         authority = f"{authority.rstrip(':')}:{DEFAULT_PORTS.get(scheme, 443)}"
-    return f"cfcat {authority}{' --tls on' if scheme in TLS_SCHEMES else ''}"
+    return _command(authority, " --tls on" if scheme in TLS_SCHEMES else "")
 
 
 def _explain_certificate(error: CertificateError, target: str) -> Message:

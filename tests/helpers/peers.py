@@ -449,6 +449,8 @@ class Server:
                         self._start(*self._listener.accept())
 
     def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        # What is sent must be on its way before a reset, which discards what Nagle's algorithm still holds back.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = Peer(sock, address[:2], self._timeout_s, self.released)
         if not self.peers:
             peer.saw_eof, peer.saw_end, peer.saw_fin = self.saw_eof, self.saw_end, self.saw_fin
