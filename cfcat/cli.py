@@ -112,7 +112,7 @@ def cfcat(
         (insecure and tls is Tls.off, "-k needs --tls on"),
         (insecure and cacert is not None, "-k and --cacert exclude each other"),
         (sni == "", "--sni needs a name"),
-        (sni is not None and not _is_name(sni), f"--sni: {escape(sni or '')!r} is not a host name"),
+        (sni is not None and not _is_name(sni), f"--sni: '{escape(sni or '')}' is not a host name"),
     )
     ends = {
         "half_open": half_open,
@@ -180,7 +180,7 @@ def _target(target: str, port: str | None) -> Target:
     text = target if port is None else f"{target}:{port}"
     try:
         if port is not None and _has_port(target):
-            raise UsageError(f"two ports given: {escape(target)!r} and {escape(port)!r}", f"cfcat {escape(target)}")
+            raise UsageError(f"two ports given: '{escape(target)}' and '{escape(port)}'", f"cfcat {escape(target)}")
         address = parse_address(text)
         if address.port == 0:
             raise AddressError("port 0")

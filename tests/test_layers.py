@@ -1,6 +1,6 @@
 """Who may import whom, and what each part of the program must not load.
 
-The table is the one of the handbook: data moves along one line, and a module imports only from rows above it.
+Data moves along one line, from the address to the terminal, and a module imports only from rows above it.
 """
 
 from __future__ import annotations

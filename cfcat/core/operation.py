@@ -77,8 +77,11 @@ class Operation(Coroutine[Any, Any, T], Generic[T]):
         return self._result()
 
     def _undo(self) -> None:
-        if self._on_cancel is not None and not self._taken:
+        if self._on_cancel is not None and not self._taken and not self._future.cancelled():
             self._on_cancel(self._future)
+            # Whoever awaits it again is told: the chunk is the next read's now.
+            self._future = asyncio.get_running_loop().create_future()
+            self._future.cancel()
 
     def _result(self) -> T:
         self._taken = True

@@ -10,6 +10,7 @@ import pytest
 
 from cfcat import __version__
 from cfcat.cli import run
+from cfcat.report.render import escape
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
@@ -143,7 +144,8 @@ def test_impossible_name_for_tls(command: Command, name: str) -> None:
         status, stderr = command.run(["--tls", "on", "--sni", name, server.address])
         assert server.connections == 0
     assert status == 2
-    check_form(stderr)
+    text, _ = check_form(stderr)
+    assert f"'{escape(name)}'" in text
 
 
 def test_no_target(command: Command) -> None:

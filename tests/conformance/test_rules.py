@@ -66,8 +66,6 @@ DIFFERENCES = {
     "record-hostname-number": "V15",
     "hwm-string": "V15",
     "hwm-null": "V15",
-    "secure-number": "V15",
-    "half-open-one": "V15",
     "upgrade-expected-name-number": "V15",
     "cancel-reason-true": "V15",
     "upgrade-twice-later": "V16",

@@ -24,7 +24,7 @@ from tests.helpers.aio import run
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
-SLACK_S = 0.2  # for a busy machine; what is measured begins at 0.25 s
+SLACK_S = 0.75  # for a busy machine; what is measured begins at 0.25 s
 
 Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
@@ -58,6 +58,12 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Resolve:
         answers[name.encode()] = by
 
     return answer
+
+
+@pytest.fixture
+def no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race goes on by what happens, or not within the test's deadline."""
+    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_S", 60.0)
 
 
 async def peer_of(address: str, **options: Any) -> tuple[str, int]:
@@ -146,13 +152,12 @@ def test_families_alternate_beginning_with_the_resolvers_first() -> None:
 # ---------------------------------------------------------------------------------------------- the race
 
 
+@pytest.mark.usefixtures("no_timer")
 def test_n8_the_next_address_is_tried_at_once_when_one_refuses(names: Resolve) -> None:
     """N8, row 6: no 250 ms are lost over it."""
     with refusing("::1") as dead, serve(hold) as server:
         names("two.test", lambda _: [found("::1", dead), found("127.0.0.1", server.port)])
-        began = time.monotonic()
         assert run(peer_of("two.test:1")) == ("127.0.0.1", server.port)
-        assert time.monotonic() - began < 0.25
 
 
 def test_row_7_a_blackholed_address_costs_250_ms(names: Resolve) -> None:
@@ -166,16 +171,20 @@ def test_row_7_a_blackholed_address_costs_250_ms(names: Resolve) -> None:
     assert open_descriptors() == before
 
 
-def test_a_refusal_while_another_attempt_hangs_starts_the_next_at_once(names: Resolve) -> None:
-    """RFC 8305 §5: the delay is there for silence only."""
+def test_a_refusal_while_another_attempt_hangs_starts_the_next_at_once(
+    names: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8305 §5: the delay is there for silence only, so it is lost once here and not twice."""
+    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_S", 0.8)
     with blackhole() as silent, refusing() as dead, serve(hold) as server:
         order = [silent, dead, server.port]
         names("three.test", lambda _: [found("127.0.0.1", port) for port in order])
         began = time.monotonic()
         assert run(peer_of("three.test:1"))[1] == server.port
-        assert time.monotonic() - began < 0.25 + SLACK_S
+        assert 0.8 <= time.monotonic() - began < 0.8 + SLACK_S
 
 
+@pytest.mark.usefixtures("no_timer")
 def test_the_first_address_wins_if_it_answers_in_time(names: Resolve) -> None:
     """Nobody else is bothered."""
     with serve(hold) as first, serve(hold) as second:

@@ -504,6 +504,7 @@ def test_writer_abort_drops_the_queue_and_shows_the_peer_nothing(link: Link) -> 
             await socket.close()
             with pytest.raises(ValueError, match="enough"):
                 await socket.closed
+        assert server.ended != "close_notify", "it looked as if all had been sent"
 
     run(main())
 
@@ -769,6 +770,35 @@ def test_a_read_that_timed_out_leaves_the_reader_usable(timeout_s: float) -> Non
         reader = socket.readable.get_reader()
         await socket.writable.get_writer().write(b"?")
         assert await reader.read() == b"late"
+
+    talk(script, client)
+
+
+@pytest.mark.parametrize("came", [False, True], ids=["before the chunk", "with the chunk"])
+def test_a_read_that_was_undone_neither_hangs_nor_gives_its_chunk_twice(came: bool) -> None:
+    """Its last waiter was cancelled, so the chunk is the next read's; whoever awaits it again is told so."""
+
+    def script(conn: Peer) -> None:
+        conn.recv_exactly(1)
+        conn.send(b"once")
+
+    async def client(socket: Socket) -> None:
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        read = reader.read()
+        task = asyncio.create_task(read)
+        await turns(2)
+        if came:
+            await writer.write(b"?")
+            await until(read.done)
+        task.cancel()
+        await asyncio.wait({task})
+        if not came:
+            await writer.write(b"?")
+        again = asyncio.create_task(read)
+        assert await reader.read() == b"once"
+        await asyncio.wait({again}, timeout=2)
+        assert again.done()
+        assert again.cancelled() or again.exception() is not None
 
     talk(script, client)
 

@@ -30,7 +30,7 @@ from cfcat.errors import (
 )
 from cfcat.report.messages import Message, explain, explain_address
 from tests.helpers.certs import CertSet
-from tests.helpers.peers import Peer, serve
+from tests.helpers.peers import serve
 from tests.helpers.program import cfcat
 from tests.report.form import check_form
 
@@ -218,28 +218,3 @@ def test_banner_with_an_escape_sequence(certs: CertSet) -> None:
     assert text == rf'{server.address}: peer does not speak TLS; it said "\x1b]0;pwn\x07\x9b\xff' + "x" * 29 + '"'
     assert hint
     assert result.status == 35
-
-
-def test_expired_certificate_tells_the_day(certs: CertSet) -> None:
-    """Whether it was yesterday or years ago is what one wants to know."""
-
-    def script(conn: Peer) -> None:
-        conn.start_tls(certs.server_context("expired"), may_fail=True)
-
-    with serve(script) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address)
-    assert result.stderr == (
-        f"cfcat: {server.address}: certificate not trusted: it expired on 2020-01-02\n"
-        "  hint: -k connects anyway, without protection\n"
-    )
-
-
-def test_wrong_name_tells_the_names_of_the_certificate(certs: CertSet) -> None:
-    """The name that would have been right is in the certificate."""
-
-    def script(conn: Peer) -> None:
-        conn.start_tls(certs.server_context("wrong_host"), may_fail=True)
-
-    with serve(script) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, f"localhost:{server.port}")
-    assert "other.test" in result.stderr
