@@ -1,0 +1,118 @@
+"""One function for each daemon: its files, its command, and how it answers. Here gopher and the web.
+
+The others are in `mail`, `news` (and files), `chat` and `data`; `fleet` has all of them by name.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+
+from tests.servers.launcher import Daemon, Launch, demand
+
+__all__ = ["NGINX_FILE", "gopher_menu", "gophernicus", "nginx"]
+
+# 10 MiB in which no part resembles another: a lost, doubled or misplaced chunk cannot go unseen.
+NGINX_FILE = random.Random(10).randbytes(10 << 20)
+
+
+def gopher_menu(port: int) -> bytes:
+    """Return what gophernicus answers to an empty line that comes in on `port`."""
+    return f"iWelcome\t\tnull.host\t1\r\n0A greeting\t/hello.txt\tlocalhost\t{port}\r\n.\r\n".encode()
+
+
+def gophernicus(launch: Launch) -> Daemon:
+    """Gopher (RFC 1436): a program for inetd, whose part socat plays, under TLS too.
+
+    socat can require client certificates, not merely ask for them.
+    """
+    socat, program = demand("socat"), demand("gophernicus")
+    port = launch.port()
+    tls_port = launch.port() if launch.tls else 0
+    menu = launch.mkdir("menu")
+    launch.write("menu/gophermap", "Welcome\r\n0A greeting\thello.txt\r\n")
+    launch.write("menu/hello.txt", "hello\r\n")
+
+    def listen(kind: str, host: str, at_port: int, more: str) -> list[str]:
+        family, bind = ("ip6", f"[{host}]") if ":" in host else ("ip4", host)
+        # no: shared memory, home folders, version footer, virtual hosts
+        answer = shlex.join([program, "-h", "localhost", "-p", str(at_port), "-r", str(menu)])
+        return [
+            socat,
+            f"{kind}-LISTEN:{at_port},pf={family},bind={bind},fork,reuseaddr,backlog=128{more}",
+            f"EXEC:{answer} -nm -nu -nf -nv",
+        ]
+
+    verify = launch.client_auth(ask=None, require=f"cafile={launch.ca},verify=1") or "verify=0"
+    listeners = [listen("TCP", host, port, "") for host in launch.hosts]
+    if launch.tls:
+        more = f",cert={launch.cert},key={launch.key},{verify}"
+        listeners += [listen("OPENSSL", host, tls_port, more) for host in launch.hosts]
+    launch.start(*listeners)
+    launch.answers(port, b"\r\n", b"\r\n.\r\n")
+    if launch.tls:
+        launch.answers(tls_port, b"\r\n", b"\r\n.\r\n", tls=True)
+    return Daemon(launch.hosts, port, tls_port, launch.folder)
+
+
+def nginx(launch: Launch) -> Daemon:
+    """HTTP and HTTPS: /10M.bin is NGINX_FILE, /tls tells what was negotiated.
+
+    A client without the certificate that is required is answered under TLS, with status 400.
+    """
+    program = demand("nginx")
+    port = launch.port()
+    tls_port = launch.port() if launch.tls else 0
+    launch.write("www/index.html", "hello\n")
+    launch.write("www/10M.bin", NGINX_FILE)
+    bracketed = [f"[{host}]" if ":" in host else host for host in launch.hosts]
+    listens = "\n".join(f"    listen {host}:{port};" for host in bracketed)
+    if launch.tls:
+        listens += "\n".join(f"\n    listen {host}:{tls_port} ssl http2;" for host in bracketed)
+    client_auth = launch.client_auth(
+        ask=f"ssl_client_certificate {launch.ca}; ssl_verify_client optional;",
+        require=f"ssl_client_certificate {launch.ca}; ssl_verify_client on;",
+    )
+    # Of its own, since neither is taken from OpenSSL's configuration.
+    versions = " ".join(f"TLSv{version}" for version in launch.versions if launch.tls)
+    ciphers = "ssl_ciphers DEFAULT:@SECLEVEL=0;" if launch.lax else ""
+    temporary = "\n".join(
+        f"  {kind}_temp_path {launch.mkdir('tmp/' + kind)};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    # lingering_close: when a client's close_notify comes in the middle of the answer, nginx by default closes
+    # with that still unread, every tenth time or so, which resets the connection and loses what is on its way.
+    configuration = f"""
+daemon off;
+pid {launch.folder}/pid;
+error_log {launch.log} warn;
+worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  lingering_close always;
+{temporary}
+  default_type application/octet-stream;
+  server {{
+{listens}
+    server_name localhost;
+    root {launch.folder}/www;
+    ssl_certificate {launch.cert};
+    ssl_certificate_key {launch.key};
+    ssl_protocols {versions or "TLSv1.3"};
+    {ciphers}
+    {client_auth}
+    location = /tls {{
+      default_type text/plain;
+      return 200 "$ssl_protocol $ssl_cipher client=$ssl_client_s_dn sni=$ssl_server_name alpn=$ssl_alpn_protocol\\n";
+    }}
+  }}
+}}
+"""
+    conf = launch.write("nginx.conf", configuration)
+    launch.start([program, "-e", str(launch.log), "-p", str(launch.folder), "-c", str(conf)])
+    get = b"GET / HTTP/1.0\r\n\r\n"
+    launch.answers(port, get, b"hello")
+    if launch.tls:
+        launch.answers(tls_port, get, b"hello", tls=True)
+    return Daemon(launch.hosts, port, tls_port, launch.folder)
