@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cfcat.errors import CaFileError as CaFileError
     from cfcat.errors import CancelError as CancelError
     from cfcat.errors import CertificateError as CertificateError
+    from cfcat.errors import ClientCertificateError as ClientCertificateError
     from cfcat.errors import ClosedError as ClosedError
     from cfcat.errors import ConnectError as ConnectError
     from cfcat.errors import ConnectTimeout as ConnectTimeout
@@ -56,6 +57,7 @@ _HOME = {
         "CaFileError",
         "CancelError",
         "CertificateError",
+        "ClientCertificateError",
         "ClosedError",
         "ConnectError",
         "ConnectTimeout",

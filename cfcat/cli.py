@@ -26,6 +26,8 @@ from cfcat.report.status import ExitStatus, status_of
 if TYPE_CHECKING:
     import ssl
 
+    from cfcat.starttls import Protocol
+
 __all__ = ["app", "run"]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
@@ -38,6 +40,11 @@ class Tls(StrEnum):
     off = "off"
     on = "on"
     starttls = "starttls"
+
+
+class Version(StrEnum):
+    v1_2 = "1.2"
+    v1_3 = "1.3"
 
 
 def _seconds(value: float | None) -> float | None:
@@ -88,11 +95,26 @@ def cfcat(
             help="After the end of standard input wait at most so long.",
         ),
     ] = None,
-    tls: Annotated[Tls, typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).")] = Tls.off,
+    tls: Annotated[
+        Tls | None, typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]")
+    ] = None,
+    starttls: Annotated[
+        str | None, typer.Option(metavar="PROTO", help="Upgrade to TLS by the dialog of PROTO: smtp, imap, ldap, ...")
+    ] = None,
     sni: Annotated[str | None, typer.Option(metavar="NAME", help="Server name to send and to verify.")] = None,
     cacert: Annotated[
         str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE, not the system's.")
     ] = None,
+    cert: Annotated[str | None, typer.Option(metavar="FILE", help="Client certificate, with its chain.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its key, where that is not in the same FILE.")
+    ] = None,
+    alpn: Annotated[str | None, typer.Option(metavar="LIST", help="ALPN protocols to offer: h2,http/1.1")] = None,
+    tls_min: Annotated[Version | None, typer.Option(help="Lowest TLS version.  [default: 1.2]")] = None,
+    tls_max: Annotated[Version | None, typer.Option(help="Highest TLS version.")] = None,
+    ignore_unexpected_eof: Annotated[
+        bool, typer.Option("--ignore-unexpected-eof", help="Accept a TLS stream without close_notify.")
+    ] = False,
     insecure: Annotated[bool, typer.Option("-k", "--insecure", help="Do not verify the server's certificate.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="On a terminal: pass control characters too.")] = False,
     version: Annotated[
@@ -105,11 +127,20 @@ def cfcat(
     The end of standard input is passed on; the server's end ends the run. Exit status 0 is an end in order.
     """
     address = _target(target, port)
+    protocol = None if starttls is None else _protocol(starttls)
+    secured = starttls is not None or tls in (Tls.on, Tls.starttls)
     _refuse(
+        (starttls is not None and tls in (Tls.on, Tls.off), f"--starttls excludes --tls {tls}"),
         (ipv4 and ipv6, "-4 and -6 exclude each other"),
-        (sni is not None and tls is Tls.off, "--sni needs --tls on"),
-        (cacert is not None and tls is Tls.off, "--cacert needs --tls on"),
-        (insecure and tls is Tls.off, "-k needs --tls on"),
+        (sni is not None and not secured, "--sni needs --tls on"),
+        (cacert is not None and not secured, "--cacert needs --tls on"),
+        (insecure and not secured, "-k needs --tls on"),
+        (cert is not None and not secured, "--cert needs --tls on"),
+        (key is not None and cert is None, "--key needs --cert"),
+        (alpn is not None and not secured, "--alpn needs --tls on"),
+        (tls_min is not None and not secured, "--tls-min needs --tls on"),
+        (tls_max is not None and not secured, "--tls-max needs --tls on"),
+        (ignore_unexpected_eof and not secured, "--ignore-unexpected-eof needs --tls on"),
         (insecure and cacert is not None, "-k and --cacert exclude each other"),
         (sni == "", "--sni needs a name"),
         (sni is not None and not _is_name(sni), f"--sni: '{escape(sni or '')}' is not a host name"),
@@ -121,18 +152,28 @@ def cfcat(
         "idle_timeout": idle_timeout,
     }
     options: dict[str, Any] = {
-        "secure_transport": tls.value,
+        "secure_transport": "starttls" if protocol is not None else (tls or Tls.off).value,
         "allow_half_open": half_open,
         "expected_server_hostname": sni,
         "address_family": "ipv4" if ipv4 else "ipv6" if ipv6 else None,
         "connect_timeout": connect_timeout,
+        "ignore_unexpected_eof": ignore_unexpected_eof,
     }
     try:
-        if tls is not Tls.off:
-            options["tls"] = _tls_context(cacert, insecure=insecure)
-        if tls is Tls.starttls:
-            _say("note: --tls starttls stays in clear text here; nothing upgrades this session")
-        _pipe(address.text, options, ends, raw=raw)
+        if secured:
+            ceiling = None if protocol is None else protocol.max_tls
+            options["tls"] = _tls_context(
+                cacert=cacert,
+                insecure=insecure,
+                cert=cert,
+                key=key,
+                alpn=[] if alpn is None else alpn.split(","),
+                tls_min=tls_min or Version.v1_2,
+                tls_max=ceiling or tls_max,
+            )
+        if protocol is None and tls is Tls.starttls:
+            _say("note: --tls starttls stays in clear text here; --starttls PROTO upgrades")
+        _pipe(address.text, options, ends, protocol=protocol, raw=raw)
     except BrokenPipeError:
         _die_of_sigpipe()
     except Exception as error:
@@ -207,15 +248,32 @@ def _refuse(*rules: tuple[bool, str]) -> None:
             raise UsageError(text)
 
 
-def _tls_context(cacert: str | None, *, insecure: bool) -> ssl.SSLContext:
-    from cfcat.core.options import make_tls_context  # lazy: ssl, 15 ms
+def _protocol(name: str) -> Protocol:
+    from cfcat.starttls import PROTOCOLS  # lazy: most runs have no dialog
+
+    if name not in PROTOCOLS:
+        raise UsageError(f"--starttls: '{escape(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def _tls_context(*, insecure: bool, **settings: Any) -> ssl.SSLContext:
+    from cfcat.core.options import log_keys, make_tls_context  # lazy: ssl, 15 ms
 
     if insecure:
         _say("warning: the certificate is not checked (-k): anyone can be at the other end")
-    return make_tls_context(cacert=cacert, insecure=insecure)
+
+    def password() -> str:
+        from cfcat.password import ask_password  # lazy: an encrypted key only
+
+        return ask_password(f"cfcat: password of {settings['key'] or settings['cert']}: ")
+
+    context = make_tls_context(insecure=insecure, password=password, **settings)
+    if problem := log_keys(context):
+        _say(f"warning: {escape(problem)}: keys are not logged")
+    return context
 
 
-def _pipe(target: str, options: dict[str, Any], ends: dict[str, Any], *, raw: bool) -> None:
+def _pipe(target: str, options: dict[str, Any], ends: dict[str, Any], *, protocol: Protocol | None, raw: bool) -> None:
     import asyncio  # lazy: 50 ms
 
     from cfcat.core.options import SocketOptions
@@ -224,7 +282,8 @@ def _pipe(target: str, options: dict[str, Any], ends: dict[str, Any], *, raw: bo
 
     shown = TerminalFilter() if os.isatty(1) and not raw else None
     try:
-        asyncio.run(run_pipe(target, SocketOptions(**options), PumpOptions(**ends), shown))
+        run = run_pipe(target, SocketOptions(**options), PumpOptions(**ends), protocol=protocol, shown=shown)
+        asyncio.run(run)
     finally:
         if shown is not None and shown.escaped:
             characters = "character" if shown.escaped == 1 else "characters"

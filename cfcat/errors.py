@@ -17,6 +17,7 @@ __all__ = [
     "CaFileError",
     "CancelError",
     "CertificateError",
+    "ClientCertificateError",
     "ClosedError",
     "ConnectError",
     "ConnectTimeout",
@@ -71,6 +72,10 @@ class OptionsError(SocketError, ValueError):
 
 class CaFileError(OptionsError):
     """The file or folder of certification authorities cannot be used."""
+
+
+class ClientCertificateError(OptionsError):
+    """The client certificate or its key cannot be used."""
 
 
 class Attempt(NamedTuple):

@@ -36,6 +36,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.starttls",),
+    ("cfcat.upgrade",),
     ("cfcat.report.render",),
     ("cfcat.report.status", "cfcat.report.messages", "cfcat.report.transcript", "cfcat.report.summary"),
     ("cfcat.report",),
@@ -44,6 +45,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.pipe.run",),
     ("cfcat.pipe",),
     ("cfcat.repl",),
+    ("cfcat.password",),
     ("cfcat.cli",),
     ("cfcat.__main__",),
 )
@@ -144,6 +146,7 @@ def test_a_module_imports_only_from_above(module: str) -> None:
         if name.partition(".")[0] != "cfcat":
             continue
         there = place(name)
+        assert there in ROW_OF, f"{name} has no place in the table"
         above = ROW_OF[there] < ROW_OF[here] or (here == there and here in FOLDERS)
         assert above, f"{module} imports {name}"
 

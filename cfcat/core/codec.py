@@ -117,13 +117,19 @@ class TlsCodec:
     """TLS over two memory buffers, one direction of the half-close at a time.
 
     The order of things matters to OpenSSL, see the comments. `server_hostname` is sent as SNI where it is a name
-    and checked against the certificate, name or IP address (T1, T2).
+    and checked against the certificate, name or IP address (T1, T2). `ignore_unexpected_eof`: a FIN without
+    close_notify is an EOF, not TruncatedError.
     """
 
     ends_with_fin = False
 
     def __init__(
-        self, context: ssl.SSLContext, server_hostname: str | None = None, *, server_side: bool = False
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        *,
+        server_side: bool = False,
+        ignore_unexpected_eof: bool = False,
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -134,6 +140,7 @@ class TlsCodec:
         self._kept: deque[bytes] = deque()
         self._eof = False
         self._fin = False
+        self._ignore_unexpected_eof = ignore_unexpected_eof
         self._error: TlsError | None = None
         self._ended = False
 
@@ -197,22 +204,24 @@ class TlsCodec:
             chunk = b""  # a clean EOF after our own close_notify; before it, read() returns b""
         except ssl.SSLError as error:
             if _is_eof(error):
-                self._truncated(error)
-                return None
+                return self._end_without_close_notify(error)
             self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=error.reason or "")
             self._error.__cause__ = error
             return None
         # All that came before the FIN has been read by then. OpenSSL can be told to take a FIN for close_notify
         # (OP_IGNORE_UNEXPECTED_EOF); Python before 3.11.4 does that in its default contexts.
         if not chunk and self._fin:
-            self._truncated(None)
-            return None
+            return self._end_without_close_notify(None)
         self._eof = not chunk
         return chunk
 
-    def _truncated(self, cause: Exception | None) -> None:
+    def _end_without_close_notify(self, cause: Exception | None) -> bytes | None:
+        if self._ignore_unexpected_eof:
+            self._eof = True
+            return b""
         self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
         self._error.__cause__ = cause
+        return None
 
     def _keep_records(self) -> None:
         while self._error is None and (record := self._read_record(ENCODE_BYTES)):

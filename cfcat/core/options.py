@@ -9,17 +9,28 @@ from __future__ import annotations
 import dataclasses
 import os
 import ssl
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from cfcat.errors import CaFileError, OptionsError
+from cfcat.errors import CaFileError, ClientCertificateError, OptionsError
 
-__all__ = ["AddressFamily", "SecureTransport", "SocketOptions", "make_options", "make_tls_context"]
+__all__ = [
+    "AddressFamily",
+    "SecureTransport",
+    "SocketOptions",
+    "TlsVersion",
+    "log_keys",
+    "make_options",
+    "make_tls_context",
+]
 
 SecureTransport = Literal["off", "on", "starttls"]
 AddressFamily = Literal["ipv4", "ipv6"]
+TlsVersion = Literal["1.2", "1.3"]
 
 SECURE_TRANSPORTS = ("off", "on", "starttls")
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 ADDRESS_FAMILIES = (None, "ipv4", "ipv6")
 
 BAD_SECURE_TRANSPORT = "Unsupported value in secureTransport socket option: "
@@ -36,7 +47,8 @@ class SocketOptions:
     Beyond the reference: `tls` is the context to use instead of the verifying default; `connect_timeout`, in
     seconds, is one deadline for resolving, connecting and handshake, and one for a later upgrade;
     `expected_server_hostname` replaces the address's host in SNI and certificate check; `address_family`
-    limits the addresses tried; `allow_address` is asked about each resolved one (IP text), refused ones do
+    limits the addresses tried; `ignore_unexpected_eof` takes a FIN without close_notify for the end of a TLS stream;
+    `allow_address` is asked about each resolved one (IP text), refused ones do
     not exist.
     """
 
@@ -47,6 +59,7 @@ class SocketOptions:
     expected_server_hostname: str | None = None
     address_family: AddressFamily | None = None
     connect_timeout: float | None = None
+    ignore_unexpected_eof: bool = False
     allow_address: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
@@ -99,16 +112,35 @@ def make_options(options: SocketOptions | Mapping[str, object] | None, changes: 
     return SocketOptions(**merged)
 
 
-def make_tls_context(*, cacert: str | os.PathLike[str] | None = None, insecure: bool = False) -> ssl.SSLContext:
+def make_tls_context(
+    *,
+    cacert: str | os.PathLike[str] | None = None,
+    insecure: bool = False,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    password: Callable[[], str] | None = None,
+    alpn: Sequence[str] = (),
+    tls_min: TlsVersion = "1.2",
+    tls_max: TlsVersion | None = None,
+) -> ssl.SSLContext:
     """The TLS defaults of cfcat: the peer is verified, its name too, from TLS 1.2 on.
 
     `cacert`: a PEM file of authorities to trust instead of the platform's. `insecure`: no verification at all.
+    `cert` and `key`: PEM files of a client certificate with its chain, and of its key where that is not in the same
+    file; `password` is asked for that of an encrypted key. `alpn`: protocol IDs to offer, the best first (R8).
 
     Raises:
         CaFileError: `cacert`, or what SSL_CERT_FILE names, cannot be used.
+        ClientCertificateError: `cert` or `key` cannot be used.
+        OptionsError: `alpn` is no list of IDs, or `tls_min` is above `tls_max`.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    platform_store = cacert is None and not insecure and sys.platform in ("darwin", "win32")
+    context = _platform_context() if platform_store else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = VERSIONS[tls_min]
+    if tls_max is not None:
+        if VERSIONS[tls_max] < VERSIONS[tls_min]:
+            raise OptionsError(f"no TLS version is at least {tls_min} and at most {tls_max}")
+        context.maximum_version = VERSIONS[tls_max]
     # The default accepts a certificate that names its host in the subject only; no browser has for years.
     context.hostname_checks_common_name = False
     # Python 3.13 sets these and 3.11 does not: the same command must not pass on one and fail on the other.
@@ -117,18 +149,87 @@ def make_tls_context(*, cacert: str | os.PathLike[str] | None = None, insecure: 
     context.options |= ssl.OP_NO_RENEGOTIATION
     # openssl.cnf can set this, and truncation would look like EOF (T7).
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", ssl.Options(0))
+    if alpn:
+        _set_alpn(context, alpn)
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif cacert is not None:
         _load(context, os.fspath(cacert), os.fspath(cacert))
-    else:
+    elif not platform_store:
         # OpenSSL skips a file that it cannot read, and then trusts nobody: say it here, not as "unknown issuer".
         named = os.environ.get("SSL_CERT_FILE")
         if named:
             _load(context, named, f"SSL_CERT_FILE={named}")
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if cert is not None:
+        _load_client_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)
     return context
+
+
+def log_keys(context: ssl.SSLContext) -> str:
+    """Honour SSLKEYLOGFILE: secrets are appended to a file that only its owner may read.
+
+    Returns why it cannot be written, or "".
+    """
+    path = os.environ.get("SSLKEYLOGFILE")
+    if not path:
+        return ""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))  # OpenSSL: 0644
+        context.keylog_filename = path
+    except OSError as error:
+        return f"SSLKEYLOGFILE={path}: {(error.strerror or str(error)).lower()}"
+    return ""
+
+
+def _platform_context() -> ssl.SSLContext:
+    """The keychain of macOS and the store of Windows, which OpenSSL knows nothing of."""
+    import truststore
+
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context
+
+
+def _set_alpn(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
+    if not all(name.isascii() and 0 < len(name) < 256 for name in alpn):
+        raise OptionsError("an ALPN protocol ID is 1 to 255 ASCII characters")
+    context.set_alpn_protocols(list(alpn))
+
+
+def _load_client_certificate(
+    context: ssl.SSLContext, cert: str, key: str | None, password: Callable[[], str] | None
+) -> None:
+    asked = False
+
+    def ask() -> str:
+        nonlocal asked
+        asked = True
+        if password is None:
+            raise ClientCertificateError(f"{key or cert}: the key is encrypted, and no password is given")
+        return password()
+
+    for path in (cert, key):
+        if path is not None:
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise ClientCertificateError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    try:
+        # Always with a callback: without one OpenSSL itself would ask, on a terminal of its own choice.
+        context.load_cert_chain(cert, key, ask)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            text = f"{key or cert}: the key is not that of the certificate"
+        elif asked:
+            text = f"{key or cert}: the password is wrong, or the key is damaged"
+        else:
+            text = f"{cert}: no certificate with its key in PEM form" + ("" if key is None else f" there and in {key}")
+        raise ClientCertificateError(text) from error
+    except ValueError as error:  # a password that OpenSSL does not take: too long
+        raise ClientCertificateError(f"{key or cert}: {error}") from error
+    context.post_handshake_auth = True
 
 
 def _load(context: ssl.SSLContext, path: str, name: str) -> None:

@@ -17,7 +17,7 @@ from cfcat.core.codec import TlsCodec
 from cfcat.core.dial import connect_failed, dial, failure_message
 from cfcat.core.lifecycle import FINAL, Effect, Event, Lifecycle, Phase, Reading, WriteHalf, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
-from cfcat.core.options import SecureTransport, SocketOptions, make_options, make_tls_context
+from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
 from cfcat.core.streams import (
     READER_RELEASED,
     SOCKET_CLOSED,
@@ -26,7 +26,7 @@ from cfcat.core.streams import (
     ReadableStream,
     WritableStream,
 )
-from cfcat.core.wire import Wire
+from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.errors import (
     ClosedError,
     ConnectTimeout,
@@ -91,6 +91,7 @@ class Socket:
         self._origin = origin  # the socket that this one is the upgrade of
         self._upgrade: Socket | None = None
         self._upgraded = False
+        self._wrapper: HandshakeWrapper | None = None
         self._task: asyncio.Task[None] | None = None
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
@@ -127,6 +128,11 @@ class Socket:
         return self._options.secure_transport
 
     @property
+    def hostname(self) -> str:
+        """The host part of the address, without brackets."""
+        return self._target.host
+
+    @property
     def moved_bytes(self) -> int:
         """Bytes on the wire so far, both ways, TLS records included: unchanged means that nothing moves."""
         return self._wire.moved_bytes
@@ -145,14 +151,17 @@ class Socket:
         """Drop everything now: what is queued is lost, and the peer sees a reset. May be called at any time."""
         self.on(Event.DROP)
 
-    def start_tls(self, expected_server_hostname: str | None = None) -> Socket:
+    def start_tls(
+        self, expected_server_hostname: str | None = None, *, wrapper: HandshakeWrapper | None = None
+    ) -> Socket:
         """Upgrade to TLS in place and return the socket that replaces this one, at once (S2).
 
         Await its `opened` for the handshake. May be called before `opened`. What is queued goes out in clear
         text first (S7); readers and writers of this socket fail from now on, released or not (V8). Clear text
         that the peer has sent and nobody has read makes the new `opened` reject with InjectionError, and no
         ClientHello is sent (V13). `expected_server_hostname` replaces the address's host for SNI and the check
-        of the certificate (S11); `allow_half_open` and `high_water_mark` carry over (S13).
+        of the certificate (S11); `allow_half_open` and `high_water_mark` carry over (S13). `wrapper` is for the
+        protocols whose handshake travels in packets of their own.
 
         Raises:
             UpgradeError: the socket was not opened for it, is closed, or was upgraded before (S1, V16).
@@ -162,6 +171,7 @@ class Socket:
         if expected_server_hostname:
             changes["expected_server_hostname"] = expected_server_hostname
         upgraded = Socket(self._target, make_options(self._options, changes), self)
+        upgraded._wrapper = wrapper
         if self._lifecycle.can_upgrade:
             self._upgrade = upgraded
             self.on(Event.START_TLS)
@@ -261,7 +271,7 @@ class Socket:
                 raise
 
     async def _open_upgrade(self) -> None:
-        await self._wire.handshake(self._tls_codec())
+        await self._wire.handshake(self._tls_codec(), self._wrapper)
 
     def _tls_codec(self) -> TlsCodec:
         context = self._options.tls
@@ -270,7 +280,7 @@ class Socket:
         if name is None:
             name = self._target.host.rstrip(".")  # the dot is for the resolver, no certificate has it
         try:
-            return TlsCodec(context, name or None)
+            return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
         except (ValueError, UnicodeError, ssl.SSLError) as error:
             raise TlsError(f"{name!r} cannot be used as a host name for TLS") from error
 
@@ -369,4 +379,5 @@ def _default_context() -> ssl.SSLContext:
     """The verifying default, made once: reading the platform's authorities takes some 30 ms."""
     if not _contexts:
         _contexts.append(make_tls_context())
+        log_keys(_contexts[0])
     return _contexts[0]

@@ -19,7 +19,7 @@ from cfcat.core.lifecycle import Event
 from cfcat.core.streams import ReadableStream, WritableStream
 from cfcat.errors import LOST, LostError, SocketError, TlsError
 
-__all__ = ["Wire"]
+__all__ = ["HandshakeWrapper", "Wire"]
 
 # Bytes moved in one turn before other callbacks of the loop get theirs.
 TURN_BYTES = 1024 * 1024
@@ -27,6 +27,16 @@ HANDSHAKE_READ_BYTES = 64 * 1024
 SALVAGE_BYTES = 256 * 1024
 LINGER_S = 0.25  # a round trip to nearly anywhere, and little to wait for a peer that does not end
 LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
+
+
+class HandshakeWrapper(Protocol):
+    """How the records of a handshake travel where they are not on the wire as they are (MS-TDS)."""
+
+    def wrap(self, tls: bytes) -> bytes:
+        """Wire bytes for what TLS wants to send."""
+
+    def unwrap(self, wire: bytes) -> bytes:
+        """The TLS bytes in what came; b"" where a packet has only begun."""
 
 
 class WireOwner(Protocol):
@@ -91,7 +101,7 @@ class Wire:
         except OSError:
             return 0  # nothing there; or broken, which the handshake will find out
 
-    async def handshake(self, codec: TlsCodec) -> None:
+    async def handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None = None) -> None:
         """Put TLS on the wire: the ClientHello goes out, and this returns when the peer is known to be itself.
 
         Raises:
@@ -99,20 +109,32 @@ class Wire:
         """
         self._stop_watching()  # the loop has one callback for each descriptor
         self._codec = codec
-        sock = self._sock
-        assert sock is not None
         try:
             while not codec.handshake():
-                await self._loop.sock_sendall(sock, codec.answer())
-                codec.receive(await self._loop.sock_recv(sock, HANDSHAKE_READ_BYTES))
-            await self._loop.sock_sendall(sock, codec.answer())
+                await self._send_handshake(codec, wrapper)
+                await self._receive_handshake(codec, wrapper)
+            await self._send_handshake(codec, wrapper)
         except SocketError:
             with contextlib.suppress(OSError):
-                await self._loop.sock_sendall(sock, codec.answer())  # the alert tells the peer why
+                await self._send_handshake(codec, wrapper)  # the alert tells the peer why
             raise
         except OSError as error:
             text = f"{_os_text(error)} during the TLS handshake"
             raise TlsError(text, reason="RESET") from error
+
+    async def _send_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
+        answer = codec.answer()
+        if answer and self._sock is not None:
+            await self._loop.sock_sendall(self._sock, answer if wrapper is None else wrapper.wrap(answer))
+
+    async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
+        assert self._sock is not None
+        data = await self._loop.sock_recv(self._sock, HANDSHAKE_READ_BYTES)
+        if data and wrapper is not None:
+            data = wrapper.unwrap(data)
+            if not data:
+                return  # a packet has only begun
+        codec.receive(data)
 
     def open(self) -> None:
         """From here on the writable's queue is sent."""

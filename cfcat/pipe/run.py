@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 from cfcat.core.options import SocketOptions
-from cfcat.core.sockets import connect
+from cfcat.core.sockets import Socket, connect
+from cfcat.errors import ConnectTimeout
 from cfcat.pipe.pump import Pump, PumpOptions
 from cfcat.pipe.stdio import Output, open_input, open_output
 from cfcat.report.render import TerminalFilter
 
+if TYPE_CHECKING:
+    from cfcat.starttls import Protocol
+
 __all__ = ["run_pipe"]
 
 
-async def run_pipe(target: str, options: SocketOptions, ends: PumpOptions, shown: TerminalFilter | None = None) -> None:
+async def run_pipe(
+    target: str,
+    options: SocketOptions,
+    ends: PumpOptions,
+    *,
+    protocol: Protocol | None = None,
+    shown: TerminalFilter | None = None,
+) -> None:
     """Connect stdin and stdout (descriptors 0 and 1) to the target.
 
+    `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (R2, R5).
     `shown`: stdout is a terminal and gets only what this lets pass (R22).
 
     Raises:
@@ -24,7 +39,7 @@ async def run_pipe(target: str, options: SocketOptions, ends: PumpOptions, shown
     filtered = None if shown is None else _Filtered(stdout, shown)
     socket = connect(target, options)
     try:
-        await socket.opened
+        socket = await _open(socket, target, options, protocol)
         await Pump(socket, stdin, filtered or stdout, ends).run()
     except BaseException:
         socket.abort()
@@ -34,6 +49,25 @@ async def run_pipe(target: str, options: SocketOptions, ends: PumpOptions, shown
             await filtered.finish()
         stdin.close()
         stdout.close()
+
+
+async def _open(socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None) -> Socket:
+    """Wait for the connection and, with a protocol, for its upgrade: all of it under one deadline (R7)."""
+    if protocol is None:
+        await socket.opened
+        return socket
+    from cfcat.upgrade import names_for, upgrade  # lazy: most runs have no dialog
+
+    limit_s = options.connect_timeout
+    try:
+        async with asyncio.timeout(limit_s):
+            await socket.opened
+            return await upgrade(socket, protocol, names_for(options.expected_server_hostname or socket.hostname))
+    except ConnectTimeout:
+        raise
+    except TimeoutError as error:
+        detail = f"{target}: the {protocol.title} dialog was not complete after {limit_s:g} s"
+        raise ConnectTimeout(detail, detail) from error
 
 
 class _Filtered(Output):

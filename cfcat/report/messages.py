@@ -14,10 +14,13 @@ from cfcat.errors import (
     AddressError,
     CaFileError,
     CertificateError,
+    ClientCertificateError,
     ConnectError,
     ConnectTimeout,
     CrossedWiresError,
+    DialogError,
     IdleTimeout,
+    InjectionError,
     LostError,
     ResolveError,
     SocketError,
@@ -32,6 +35,7 @@ __all__ = ["Message", "explain", "explain_address"]
 INSECURE_HINT = "-k connects anyway, without protection"
 # X509_V_ERR_…: the chain does not lead to an authority that is trusted here.
 UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
+WANTS_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED"})
 WRONG_NAME = frozenset({62, 64})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 _TOO_MANY_COLONS = "more than one colon: an IPv6 address goes in brackets"
@@ -55,12 +59,19 @@ def explain(error: BaseException, target: str) -> Message:
         return Message(error.message, error.hint)
     if isinstance(error, CaFileError):
         return Message(f"cannot use the file of authorities {escape(error.message)}")
+    if isinstance(error, ClientCertificateError):
+        return Message(f"cannot use the client certificate: {escape(error.message)}")
     if isinstance(error, AddressError):
         return explain_address(target, error)
     if isinstance(error, CertificateError):
         return _explain_certificate(error, target)
+    if isinstance(error, InjectionError):
+        return Message(f"{target}: {error.message}")
+    if isinstance(error, DialogError):
+        said = f"; it said {quote(error.said)}" if error.said else ""
+        return Message(f"{target}: {error.message}{said}", "--tls on" if "from the first byte" in error.message else "")
     if isinstance(error, TruncatedError):
-        return Message(f"{target}: {error.detail}: output may be truncated")
+        return Message(f"{target}: {error.detail}: output may be truncated", "--ignore-unexpected-eof accepts it")
     if isinstance(error, CrossedWiresError):
         return Message(f"{target}: {error.message}", "--tls on")
     if isinstance(error, TlsError):
@@ -152,4 +163,5 @@ def _explain_tls(error: TlsError, target: str) -> Message:
         return Message(
             f"{target}: peer does not speak TLS; it said {quote(error.said)}", "--tls off talks in clear text"
         )
-    return Message(f"{target}: {escape(error.detail or error.message)}")
+    hint = "--cert FILE shows who we are" if error.reason in WANTS_CERTIFICATE else ""
+    return Message(f"{target}: {escape(error.detail or error.message)}", hint)

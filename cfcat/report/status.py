@@ -8,8 +8,10 @@ from cfcat.errors import (
     AddressError,
     CaFileError,
     CertificateError,
+    ClientCertificateError,
     ConnectError,
     ConnectTimeout,
+    DialogError,
     IdleTimeout,
     InjectionError,
     LostError,
@@ -40,7 +42,9 @@ class ExitStatus(IntEnum):
     TLS = 35
     SEND = 55
     RECEIVE = 56
+    CLIENT_CERTIFICATE = 58
     CERTIFICATE = 60
+    STARTTLS = 64
     CA_FILE = 77
     INTERNAL = 70
 
@@ -49,6 +53,7 @@ class ExitStatus(IntEnum):
 STATUS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
     (UsageError, ExitStatus.USAGE),
     (CaFileError, ExitStatus.CA_FILE),
+    (ClientCertificateError, ExitStatus.CLIENT_CERTIFICATE),
     (AddressError, ExitStatus.USAGE),
     (OptionsError, ExitStatus.USAGE),
     (ResolveError, ExitStatus.RESOLVE),
@@ -59,6 +64,7 @@ STATUS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
     (TruncatedError, ExitStatus.TRUNCATED),
     (InjectionError, ExitStatus.INJECTION),
     (TlsError, ExitStatus.TLS),
+    (DialogError, ExitStatus.STARTTLS),
     (StdoutError, ExitStatus.STDOUT),
     (StdinError, ExitStatus.STDIN),
 )

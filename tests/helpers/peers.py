@@ -29,7 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["End", "Peer", "Script", "Server", "blackhole", "refusing", "serve"]
 
@@ -86,6 +86,14 @@ class Peer:
     def tls_version(self) -> str | None:
         """The version negotiated, "TLSv1.3" or so; None in clear text."""
         return self._tls.version() if self._tls else None
+
+    def alpn(self) -> str | None:
+        """The ALPN protocol that was agreed on."""
+        return self._tls.selected_alpn_protocol() if self._tls else None
+
+    def peer_certificate(self) -> dict[str, Any]:
+        """The client's certificate as `ssl` decodes it; empty where it showed none."""
+        return dict((self._tls.getpeercert() if self._tls else None) or {})
 
     # ------------------------------------------------------------------ receiving
 

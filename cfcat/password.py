@@ -1,0 +1,61 @@
+"""Ask for a password, on the terminal and nowhere else: stdin carries data (R23)."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from cfcat.errors import ClientCertificateError
+
+__all__ = ["ask_password"]
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Interrupted(BaseException):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def ask_password(prompt: str) -> str:
+    """Ask without echo; a signal that ends the program finds the terminal as it was.
+
+    Raises:
+        ClientCertificateError: there is no terminal.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        raise ClientCertificateError(
+            "the key is encrypted, and there is no terminal to ask for its password"
+        ) from error
+    try:
+        with _signals_raise():
+            return getpass.getpass(prompt)
+    except EOFError:
+        return ""
+    except _Interrupted as interrupted:
+        os.kill(os.getpid(), interrupted.number)
+        raise SystemExit(128 + interrupted.number) from None  # it is ignored or blocked
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let signals end the wait by an exception, so that getpass restores the echo; nothing else runs meanwhile."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Interrupted(number)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ENDING:
+            signal.signal(number, before[number])

@@ -1,0 +1,58 @@
+"""From a clear-text socket to the upgraded one, by the dialog of a protocol.
+
+The asyncio side of `starttls`: it moves a dialog's bytes over the streams and calls `start_tls()` at the go-ahead.
+Pipe mode and the interactive session use it alike. What the server said stays here (R2).
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+from collections.abc import Callable
+
+from cfcat.core.sockets import Socket
+from cfcat.errors import DialogError, LostError
+from cfcat.starttls import Conversation, Names, Protocol
+
+__all__ = ["names_for", "upgrade"]
+
+
+def names_for(server_name: str) -> Names:
+    """Who says EHLO, and whom XMPP asks for: this host's name, or an address literal where it has none."""
+    try:
+        return Names(sockets.gethostname(), server_name)
+    except ValueError:
+        return Names("[127.0.0.1]", server_name)
+
+
+async def upgrade(
+    socket: Socket, protocol: Protocol, names: Names, *, heard: Callable[[str, bytes], None] | None = None
+) -> Socket:
+    """Run the dialog and upgrade; returns the new socket, opened.
+
+    `heard` is told every piece of the dialog as it goes: "sent" or "received", and the bytes.
+
+    Raises:
+        DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (R2, R7).
+        InjectionError: there was clear text after it (R1); no ClientHello was sent.
+        TlsError, CertificateError: the handshake failed. Nothing but the dialog has been sent in any case.
+    """
+    conversation = Conversation(protocol, names)
+    reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+    tell = heard or (lambda direction, data: None)
+    try:
+        while True:
+            if data := conversation.to_send():
+                tell("sent", data)
+                await writer.write(data)
+            if conversation.done:
+                break
+            data = await reader.read()
+            tell("received", data)
+            conversation.feed(data)
+    except LostError as error:
+        raise DialogError(f"{error.detail} during the {protocol.title} dialog") from error
+    reader.release_lock()
+    writer.release_lock()
+    secure = socket.start_tls(wrapper=conversation.wrapper)
+    await secure.opened
+    return secure

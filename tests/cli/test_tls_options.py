@@ -1,0 +1,268 @@
+"""The TLS options beyond trust: client certificates, ALPN, versions, truncation, the log of keys."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from cfcat import ClientCertificateError, OptionsError, make_tls_context
+from tests.helpers.certs import KEY_PASSWORD, CertSet
+from tests.helpers.peers import Peer, Script, serve
+from tests.helpers.program import Argument, Result, cfcat
+from tests.helpers.terminal import terminal
+from tests.report.form import check_form
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+def asking(certs: CertSet, version: ssl.TLSVersion, mode: ssl.VerifyMode = ssl.CERT_REQUIRED) -> Script:
+    """Want the client's certificate, then greet it by name."""
+
+    def script(conn: Peer) -> None:
+        context = certs.server_context(version=version)
+        context.load_verify_locations(certs.ca)
+        context.verify_mode = mode
+        if conn.start_tls(context, may_fail=True):
+            subject = conn.peer_certificate().get("subject", ())
+            conn.send(repr(subject).encode())
+
+    return script
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("apart", [True, False], ids=["key in its own file", "one file"])
+def test_client_certificate_is_shown(certs: CertSet, version: ssl.TLSVersion, apart: bool) -> None:
+    """--cert, with the key in the same file or in --key."""
+    options: list[Argument] = ["--cert", certs.client.chain, "--key", certs.client.key]
+    if not apart:
+        options = ["--cert", certs.client.pem]
+    with serve(asking(certs, version)) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, *options, server.address)
+    assert b"client" in result.stdout
+    assert (result.stderr, result.status) == ("", 0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_client_certificate_that_is_required_and_missing(certs: CertSet, version: ssl.TLSVersion) -> None:
+    """Row 81: TLS, not reset, also where the refusal comes after the handshake (TLS 1.3)."""
+    with serve(asking(certs, version)) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address, stdin=b"")
+    check_form(result.stderr)
+    assert (result.stdout, result.status) == (b"", 35)
+    if version is ssl.TLSVersion.TLSv1_3:
+        assert "certificate required" in result.stderr
+        assert "hint: --cert FILE" in result.stderr
+
+
+def test_password_is_asked_on_the_terminal(certs: CertSet) -> None:
+    """An encrypted key: asked without echo, and the run goes on."""
+    options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
+    with (
+        serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server,
+        terminal("--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
+    ):
+        term.expect("password of .*: ")
+        term.type(KEY_PASSWORD + "\r")
+        term.expect("client")
+        assert KEY_PASSWORD.encode() + b"\r" not in term.output
+        assert term.finish() == 0
+        assert term.attributes() == term.attributes_before
+
+
+def test_interrupted_password_prompt_restores_the_terminal(certs: CertSet) -> None:
+    """R23, row 41: Ctrl-C at the prompt dies by the signal, the echo is back, nothing is connected."""
+    options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
+    with (
+        serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server,
+        terminal("--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
+    ):
+        term.expect("password of .*: ")
+        term.type("\x03")
+        assert term.finish() == -2
+        assert term.attributes() == term.attributes_before
+        assert server.connections == 0
+
+
+def test_wrong_password_is_said(certs: CertSet) -> None:
+    """Row 80: 58, in words, not OpenSSL's."""
+    options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
+    with (
+        serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server,
+        terminal("--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
+    ):
+        term.expect("password of .*: ")
+        term.type("nonsense\r")
+        term.expect("the password is wrong")
+        assert term.finish() == 58
+        assert server.connections == 0
+
+
+def test_encrypted_key_without_a_terminal(certs: CertSet) -> None:
+    """stdin is data and never asked for a password."""
+    options: list[Argument] = ["--cert", certs.client.chain, "--key", certs.client.encrypted_key]
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server:
+        result = cfcat(
+            "--tls", "on", "--cacert", certs.ca, *options, server.address, stdin=KEY_PASSWORD.encode() + b"\n"
+        )
+        assert server.connections == 0
+    assert result.status == 58
+    assert "there is no terminal" in result.stderr
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "other key", "directory", "only the certificate"])
+def test_unusable_client_certificate(certs: CertSet, tmp_path: Path, fault: str) -> None:
+    """Row 80: 58, the file is named, nothing connected."""
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    options: dict[str, list[Argument]] = {
+        "missing": ["--cert", tmp_path / "none.pem"],
+        "empty": ["--cert", empty],
+        "other key": ["--cert", certs.client.chain, "--key", certs["good"].key],
+        "directory": ["--cert", tmp_path],
+        "only the certificate": ["--cert", certs.client.chain],
+    }
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, *options[fault], server.address)
+        assert server.connections == 0
+    text, _ = check_form(result.stderr)
+    assert text.startswith("cannot use the client certificate: ")
+    assert (result.stdout, result.status) == (b"", 58)
+
+
+def test_library_raises_for_an_encrypted_key_without_a_password(certs: CertSet) -> None:
+    """OpenSSL itself would ask on the terminal; the library must not."""
+    with pytest.raises(ClientCertificateError, match="encrypted"):
+        make_tls_context(cert=certs.client.chain, key=certs.client.encrypted_key)
+    make_tls_context(cert=certs.client.chain, key=certs.client.encrypted_key, password=lambda: KEY_PASSWORD)
+
+
+def test_alpn_is_offered(certs: CertSet) -> None:
+    """R8: the list in its order; the server's choice among it stands."""
+
+    def script(conn: Peer) -> None:
+        context = certs.server_context()
+        context.set_alpn_protocols(["imap", "http/1.1"])
+        conn.start_tls(context)
+        conn.send(str(conn.alpn()).encode())
+
+    with serve(script) as server:
+        options: list[Argument] = ["--tls", "on", "--cacert", certs.ca, server.address]
+        assert cfcat("--alpn", "http/1.1,imap", *options) == Result(b"imap", "", 0)
+        assert cfcat(*options) == Result(b"None", "", 0)
+
+
+@pytest.mark.parametrize("value", ["", "a,,b", "x" * 256, "ä"])
+def test_alpn_that_is_no_list(certs: CertSet, value: str) -> None:
+    """One line, status 2, nothing connected."""
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server:
+        result = cfcat("--tls", "on", "--alpn", value, server.address)
+        assert server.connections == 0
+    check_form(result.stderr)
+    assert result.status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "spoken"),
+    [(["--tls-max", "1.2"], "TLSv1.2"), (["--tls-min", "1.3"], "TLSv1.3"), (["--tls-min", "1.2"], "TLSv1.3")],
+)
+def test_versions(certs: CertSet, options: list[str], spoken: str) -> None:
+    """--tls-min and --tls-max bound what is spoken."""
+
+    def script(conn: Peer) -> None:
+        conn.start_tls(certs.server_context())
+        conn.send(str(conn.tls_version).encode())
+
+    with serve(script) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, *options, server.address)
+    assert result == Result(spoken.encode(), "", 0)
+
+
+def test_no_common_version(certs: CertSet) -> None:
+    """35, with the alert's name."""
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_2)) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, "--tls-min", "1.3", server.address)
+    check_form(result.stderr)
+    assert result.status == 35
+    assert "protocol version" in result.stderr
+
+
+def test_versions_that_exclude_each_other() -> None:
+    """Nothing is at least 1.3 and at most 1.2."""
+    result = cfcat("--tls", "on", "--tls-min", "1.3", "--tls-max", "1.2", "localhost:1")
+    assert result.status == 2
+    with pytest.raises(OptionsError, match=r"at least 1\.3 and at most 1\.2"):
+        make_tls_context(tls_min="1.3", tls_max="1.2")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_unexpected_eof_is_accepted_when_asked_for(certs: CertSet, version: ssl.TLSVersion) -> None:
+    """Row 67: without the option 18 and a hint that names it; with it 0 and no word."""
+
+    def script(conn: Peer) -> None:
+        conn.start_tls(certs.server_context(version=version))
+        conn.send(b"all")
+        conn.end()
+
+    with serve(script) as server:
+        options: list[Argument] = ["--tls", "on", "--cacert", certs.ca, server.address]
+        strict, lenient = cfcat(*options), cfcat("--ignore-unexpected-eof", *options)
+    assert (strict.stdout, strict.status) == (b"all", 18)
+    assert "hint: --ignore-unexpected-eof" in strict.stderr
+    assert lenient == Result(b"all", "", 0)
+
+
+def test_keys_are_logged_for_their_owner_only(certs: CertSet, tmp_path: Path) -> None:
+    """SSLKEYLOGFILE: 0600, and appended to."""
+    log = tmp_path / "keys"
+    env = {"SSLKEYLOGFILE": str(log)}
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3, ssl.CERT_NONE)) as server:
+        options: list[Argument] = ["--tls", "on", "--cacert", certs.ca, server.address]
+        assert cfcat(*options, env=env).status == 0
+        once = log.read_text()
+        assert cfcat(*options, env=env).status == 0
+    assert "CLIENT_HANDSHAKE_TRAFFIC_SECRET" in once
+    assert log.read_text().startswith(once)
+    assert len(log.read_text()) > len(once)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_keys_that_cannot_be_logged_are_a_warning(certs: CertSet) -> None:
+    """The run goes on."""
+    env = {"SSLKEYLOGFILE": "/nowhere/keys"}
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3, ssl.CERT_NONE)) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address, env=env)
+    assert result.status == 0
+    text = "SSLKEYLOGFILE=/nowhere/keys: no such file or directory: keys are not logged"
+    assert result.stderr == f"cfcat: warning: {text}\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--cert", "x"],
+        ["--cert", "x", "--key", "y"],
+        ["--alpn", "h2"],
+        ["--tls-min", "1.2"],
+        ["--tls-max", "1.2"],
+        ["--ignore-unexpected-eof"],
+        ["--tls", "on", "--key", "y"],
+        ["--tls", "on", "--tls-min", "1.1"],
+    ],
+)
+def test_tls_option_that_makes_no_sense(options: list[str]) -> None:
+    """Status 2, one line: never ignored."""
+    result = cfcat(*options, "localhost:1")
+    check_form(result.stderr)
+    assert (result.stdout, result.status) == (b"", 2)
+
+
+@pytest.mark.skipif(sys.platform == "linux", reason="the platform's store is OpenSSL's own on Linux")
+def test_the_platforms_store_is_used() -> None:
+    """macOS, Windows: truststore's context, with our own strictness on top."""
+    context = make_tls_context()
+    assert type(context).__module__.startswith("truststore")
+    assert not context.hostname_checks_common_name
