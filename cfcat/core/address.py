@@ -33,7 +33,10 @@ C0_OR_SPACE = "".join(map(chr, range(0x21)))
 
 
 class SocketAddress(NamedTuple):
-    """An address as a record (A6): `hostname` as for the string form, IPv6 in brackets; `port` 0 to 65535."""
+    """An address as a record (A6): `hostname` as for the string form, IPv6 in brackets; `port` 0 to 65535.
+
+    A host called `unix` is a host like any other (A12).
+    """
 
     hostname: str
     port: int
@@ -56,7 +59,7 @@ def parse_address(address: str | SocketAddress) -> Target:
 
     Raises:
         AddressError: with the reference's text (A2-A8).
-        WrongTypeError, TypeError: it is neither a string nor a `SocketAddress`, or a member has the wrong type (V15).
+        WrongTypeError, TypeError: it is neither a string nor a `SocketAddress`, or a member has the wrong type (V15, not A14).
     """
     if isinstance(address, SocketAddress):
         return _check_record(address)

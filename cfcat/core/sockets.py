@@ -38,7 +38,7 @@ __all__ = ["Socket", "SocketInfo", "connect"]
 
 
 class SocketInfo(NamedTuple):
-    """What `opened` resolves with: both ends as `ip:port`, IPv6 in brackets (V1)."""
+    """What `opened` resolves with: both ends as `ip:port`, IPv6 in brackets (V1, not N2)."""
 
     remote_address: str
     local_address: str
@@ -52,7 +52,8 @@ def connect(
     """Begin a connection and return its socket at once (A1). Call it inside a running event loop.
 
     `address` is `"host:port"`, IPv6 in brackets, or a `SocketAddress`. Options may be given as `SocketOptions`, as
-    a mapping (its unknown keys are ignored, O1), as keywords, or both (keywords win).
+    a mapping (its unknown keys are ignored, O1), as keywords, or both (keywords win). Nothing limits the number of
+    sockets (O7); without `connect_timeout` nothing but the network ends an attempt (N9) or a handshake (S16).
 
     Raises:
         AddressError: the address cannot be parsed (A2-A8); looked at before the options (A13).
@@ -113,7 +114,7 @@ class Socket:
         """Resolves when the socket has ended in order: `close()`, both EOFs, or an upgrade (D1, S6).
 
         Rejects with what `opened` rejected with, with LostError when the connection broke (V5), or with the
-        reason of `abort()` (V7). It learns of the peer only through reads and writes (D3).
+        reason of `writer.abort()` (D2, V7). It learns of the peer only through reads and writes (D3).
         """
         return Operation(self._closed)
 
@@ -156,10 +157,10 @@ class Socket:
     ) -> Socket:
         """Upgrade to TLS in place and return the socket that replaces this one, at once (S2).
 
-        Await its `opened` for the handshake. May be called before `opened`. What is queued goes out in clear
-        text first (S7); readers and writers of this socket fail from now on, released or not (V8). Clear text
-        that the peer has sent and nobody has read makes the new `opened` reject with InjectionError, and no
-        ClientHello is sent (V13). `expected_server_hostname` replaces the address's host for SNI and the check
+        Await its `opened` for the handshake (S9). May be called before `opened`. What is queued goes out in clear
+        text first (S7); readers and writers of this socket fail from now on, released or not (V8, not S3 and S4).
+        Clear text that the peer has sent and nobody has read makes the new `opened` reject with InjectionError, and
+        no ClientHello is sent (V13, not S8). A socket that is never upgraded stays in clear text (S15). `expected_server_hostname` replaces the address's host for SNI and the check
         of the certificate (S11); `allow_half_open` and `high_water_mark` carry over (S13). `wrapper` is for the
         protocols whose handshake travels in packets of their own.
 
@@ -298,7 +299,7 @@ class Socket:
 
     def _reject_opened(self) -> None:
         fail(self._opened, self._error)
-        self.readable.fail(self._error)  # V2
+        self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
     def _drop_writes(self) -> None:
         self._wire.settle_writes()
