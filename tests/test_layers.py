@@ -37,6 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.starttls",),
     ("cfcat.upgrade",),
+    ("cfcat.password",),
     ("cfcat.report.render",),
     ("cfcat.report.status", "cfcat.report.messages", "cfcat.report.transcript", "cfcat.report.summary"),
     ("cfcat.report",),
@@ -142,6 +143,7 @@ def test_every_module_has_its_place(module: str) -> None:
 def test_a_module_imports_only_from_above(module: str) -> None:
     """Also inside functions and for type checkers; but the package's own door names everything that is public."""
     here = place(module)
+    assert here in ROW_OF, "it has no place in the table"
     for name in imports(module, executed=module == "cfcat"):
         if name.partition(".")[0] != "cfcat":
             continue

@@ -160,9 +160,10 @@ class Socket:
         Await its `opened` for the handshake (S9). May be called before `opened`. What is queued goes out in clear
         text first (S7); readers and writers of this socket fail from now on, released or not (V8, not S3 and S4).
         Clear text that the peer has sent and nobody has read makes the new `opened` reject with InjectionError, and
-        no ClientHello is sent (V13, not S8). A socket that is never upgraded stays in clear text (S15). `expected_server_hostname` replaces the address's host for SNI and the check
-        of the certificate (S11); `allow_half_open` and `high_water_mark` carry over (S13). `wrapper` is for the
-        protocols whose handshake travels in packets of their own.
+        no ClientHello is sent (V13, not S8). `expected_server_hostname` replaces the address's host for SNI and the
+        check of the certificate (S11); `allow_half_open` and `high_water_mark` carry over (S13). `wrapper` is for
+        the protocols whose handshake travels in packets of their own. A socket that is never upgraded stays in
+        clear text (S15).
 
         Raises:
             UpgradeError: the socket was not opened for it, is closed, or was upgraded before (S1, V16).
@@ -283,7 +284,7 @@ class Socket:
         try:
             return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
         except (ValueError, UnicodeError, ssl.SSLError) as error:
-            raise TlsError(f"{name!r} cannot be used as a host name for TLS") from error
+            raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
     def _timeout(self) -> ConnectTimeout:
         phase = "the TLS handshake was not complete" if self._wire.attached else "no connection"

@@ -278,10 +278,10 @@ class ReadableStream:
             fail(read.future, LockError(ONE_READ))
         elif meets is Reading.CLOSING:
             fail(read.future, ClosedError(READABLE_CLOSING))
-        elif meets is Reading.DONE:
-            read.deliver(b"")
         elif self._kept:
             read.deliver(self._take_kept(read.limit))
+        elif meets is Reading.DONE:
+            read.deliver(b"")
         else:
             self._read = read
             self._owner.pull()

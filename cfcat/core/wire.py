@@ -125,11 +125,14 @@ class Wire:
     async def _send_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         answer = codec.answer()
         if answer and self._sock is not None:
-            await self._loop.sock_sendall(self._sock, answer if wrapper is None else wrapper.wrap(answer))
+            data = answer if wrapper is None else wrapper.wrap(answer)
+            self.moved_bytes += len(data)
+            await self._loop.sock_sendall(self._sock, data)
 
     async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         assert self._sock is not None
         data = await self._loop.sock_recv(self._sock, HANDSHAKE_READ_BYTES)
+        self.moved_bytes += len(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)
             if not data:
