@@ -31,6 +31,8 @@ TlsVersion = Literal["1.2", "1.3"]
 
 SECURE_TRANSPORTS = ("off", "on", "starttls")
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+# The keychain of macOS and the store of Windows are not OpenSSL's.
+PLATFORM_STORE = sys.platform in ("darwin", "win32")
 ADDRESS_FAMILIES = (None, "ipv4", "ipv6")
 
 BAD_SECURE_TRANSPORT = "Unsupported value in secureTransport socket option: "
@@ -134,7 +136,7 @@ def make_tls_context(
         ClientCertificateError: `cert` or `key` cannot be used.
         OptionsError: `alpn` is no list of IDs, or `tls_min` is above `tls_max`.
     """
-    platform_store = cacert is None and not insecure and sys.platform in ("darwin", "win32")
+    platform_store = cacert is None and not insecure and PLATFORM_STORE
     context = _platform_context() if platform_store else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[tls_min]
     if tls_max is not None:
@@ -184,8 +186,7 @@ def log_keys(context: ssl.SSLContext) -> str:
 
 
 def _platform_context() -> ssl.SSLContext:
-    """The keychain of macOS and the store of Windows, which OpenSSL knows nothing of."""
-    import truststore
+    import truststore  # lazy: not needed on Linux
 
     context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return context

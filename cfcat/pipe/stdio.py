@@ -22,6 +22,7 @@ import select
 import socket
 import stat
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from cfcat.errors import StdinError, StdoutError
@@ -99,13 +100,14 @@ def _text(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-class Input:
+class Input(ABC):
     """A descriptor to read from."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
 
+    @abstractmethod
     async def read(self) -> memoryview:
         """Return the next chunk, empty at EOF; it is good until the next call.
 
@@ -114,18 +116,18 @@ class Input:
         Raises:
             StdinError: reading failed.
         """
-        raise NotImplementedError
 
     def close(self) -> None:
         """Give back what was opened; the descriptor itself is the process's."""
 
 
-class Output:
+class Output(ABC):
     """A descriptor to write to: `inherited`, the process's own number for it."""
 
     def __init__(self, inherited: int) -> None:
         self.inherited = inherited
 
+    @abstractmethod
     async def write(self, chunk: bytes) -> None:
         """Write all of a chunk, at the reader's pace.
 
@@ -133,7 +135,6 @@ class Output:
             BrokenPipeError: the reader is gone.
             StdoutError: writing failed.
         """
-        raise NotImplementedError
 
     async def reader_gone(self) -> None:
         """Return when nobody can read any more; wait for ever where that cannot be known."""
@@ -196,8 +197,9 @@ class _WaitingInput(Input):
                     return self._view[:0]
                 raise StdinError("cannot read standard input", _text(error)) from error
 
+    @abstractmethod
     def _take(self) -> int:
-        raise NotImplementedError
+        """Read into the buffer, without waiting."""
 
 
 class _PolledInput(_WaitingInput):
@@ -288,8 +290,9 @@ class _WaitingOutput(Output):
             except OSError as error:
                 raise _output_error(error) from error
 
+    @abstractmethod
     def _give(self, data: memoryview) -> int:
-        raise NotImplementedError
+        """Write what is taken, without waiting."""
 
 
 class _PolledOutput(_WaitingOutput):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 import stat
-import sys
 from pathlib import Path
 
 import pytest
 
-from cfcat import ClientCertificateError, OptionsError, make_tls_context
+from cfcat import ClientCertificateError, OptionsError, connect, make_tls_context
+from cfcat.core import options
+from tests.helpers.aio import run
 from tests.helpers.certs import KEY_PASSWORD, CertSet
 from tests.helpers.peers import Peer, Script, serve
 from tests.helpers.program import Argument, Result, cfcat
@@ -260,9 +261,21 @@ def test_tls_option_that_makes_no_sense(options: list[str]) -> None:
     assert (result.stdout, result.status) == (b"", 2)
 
 
-@pytest.mark.skipif(sys.platform == "linux", reason="the platform's store is OpenSSL's own on Linux")
-def test_the_platforms_store_is_used() -> None:
-    """macOS, Windows: truststore's context, with our own strictness on top."""
+def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS, Windows: truststore's context, with our own strictness on top, and it really shakes hands."""
+    monkeypatch.setattr(options, "PLATFORM_STORE", True)
     context = make_tls_context()
     assert type(context).__module__.startswith("truststore")
     assert not context.hostname_checks_common_name
+    assert context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    context.load_verify_locations(certs.ca)
+
+    async def main() -> None:
+        async with connect(server.address, secure_transport="on", tls=context) as socket:
+            await socket.opened
+            chunks = [chunk async for chunk in socket.readable]
+            assert b"".join(chunks) == b"()"
+
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3, ssl.CERT_NONE)) as server:
+        run(main())
