@@ -471,7 +471,8 @@ def test_truncated_tls_delivers_everything_first(tls: Transport) -> None:
         result = cfcat(*tls.options, server.address, stdin=b"question")
     assert (len(result.stdout), result.stdout == data) == (len(data), True)
     text = "the connection ended without TLS close_notify: output may be truncated"
-    assert (result.stderr, result.status) == (f"cfcat: {server.address}: {text}\n", 18)
+    hint = "--ignore-unexpected-eof accepts it"
+    assert (result.stderr, result.status) == (f"cfcat: {server.address}: {text}\n  hint: {hint}\n", 18)
 
 
 def test_tls_that_ends_with_nothing_but_a_fin(tls: Transport) -> None:

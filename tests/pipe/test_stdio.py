@@ -408,6 +408,23 @@ def test_slow_stdout_gets_everything(way: str, plain: Transport) -> None:
     assert (result.stderr, result.status) == ("", 0)
 
 
+@pytest.mark.parametrize("kind", [socket_out, pipe_out, terminal_out])
+def test_full_stdout_does_not_stop_the_sending(tmp_path: Path, kind: Kind) -> None:
+    """Whatever stdout is, waiting for it never blocks the program."""
+    full = threading.Event()
+
+    def script(conn: Peer) -> None:
+        conn.fill()
+        full.set()
+        assert conn.recv_exactly(5) == b"hello"
+        conn.reset()
+
+    with kind(tmp_path) as edge, serve(script) as server, start("--raw", server.address, stdout=edge.fd) as program:
+        assert full.wait(DEADLINE_S)
+        program.say(b"hello")
+        until(lambda: server.received == b"hello")
+
+
 def test_half_open_end_of_stdout_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """--half-open closes stdout for its reader there too."""
     run_patched(monkeypatch, THREADS)

@@ -50,7 +50,11 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
     (IdleTimeout("nothing moved for 5 s"), [TARGET, "nothing moved for 5 s"], []),
     (LostError(detail="connection reset by peer", sending=True), [TARGET, "reset by peer", "sending"], []),
     (LostError(detail="connection reset by peer"), [TARGET, "reset by peer", "receiving"], []),
-    (TruncatedError(REFERENCE, "it ended without close_notify"), [TARGET, "close_notify", "may be truncated"], []),
+    (
+        TruncatedError(REFERENCE, "it ended without close_notify"),
+        [TARGET, "close_notify", "may be truncated"],
+        ["--ignore-unexpected-eof"],
+    ),
     (CrossedWiresError("the peer answered with a TLS alert"), [TARGET, "TLS alert"], ["--tls on"]),
     (TlsError(REFERENCE, said=b"220 mail.example ESMTP\r\n"), [TARGET, 'it said "220 mail.example ESMTP"'], ["--tls"]),
     (TlsError(REFERENCE, "TLS handshake failed: alert"), [TARGET, "TLS handshake failed: alert"], []),

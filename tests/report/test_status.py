@@ -13,10 +13,12 @@ from cfcat.errors import (
     CaFileError,
     CancelError,
     CertificateError,
+    ClientCertificateError,
     ClosedError,
     ConnectError,
     ConnectTimeout,
     CrossedWiresError,
+    DialogError,
     IdleTimeout,
     InjectionError,
     LockError,
@@ -31,9 +33,9 @@ from cfcat.errors import (
 )
 from cfcat.report.status import ExitStatus, status_of
 from tests.helpers.certs import CertSet
-from tests.helpers.peers import Peer, refusing, serve
+from tests.helpers.peers import Peer, Script, refusing, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
-from tests.pipe.tools import DEADLINE_S, fill, run_patched
+from tests.pipe.tools import DEADLINE_S, fill, halted, run_patched, until_arrived
 from tests.report.form import check_form
 
 
@@ -65,9 +67,24 @@ def test_7_could_not_connect() -> None:
         check(cfcat(f"127.0.0.1:{port}"), ExitStatus.CONNECT)
 
 
+def dialog(answer: bytes) -> Script:
+    """A mail server that answers STARTTLS so."""
+
+    def script(conn: Peer) -> None:
+        conn.send(b"220 mail.test ESMTP\r\n")
+        conn.recv_until(b"\n")
+        conn.send(b"250-mail.test\r\n250 STARTTLS\r\n")
+        assert conn.recv_until(b"\n") == b"STARTTLS\r\n"
+        conn.send(answer)
+        conn.recv_until_eof()
+
+    return script
+
+
 def test_8_injection() -> None:
-    """Nothing in pipe mode upgrades a connection; the library does."""
-    assert status_of(InjectionError("3 bytes", 3)) is ExitStatus.INJECTION
+    """A byte behind the go-ahead of a STARTTLS dialog."""
+    with serve(dialog(b"220 go\r\nX")) as server:
+        check(cfcat("--starttls", "smtp", server.address), ExitStatus.INJECTION)
 
 
 def test_18_truncated(certs: CertSet) -> None:
@@ -108,18 +125,22 @@ def test_35_tls_failed(certs: CertSet) -> None:
 
 def test_55_sending_failed() -> None:
     """A reset while stdin is being sent."""
-    flowing, full = threading.Event(), threading.Event()
+    flowing, stopped, gone = threading.Event(), threading.Event(), threading.Event()
 
     def script(conn: Peer) -> None:
         conn.recv_exactly(1)
         flowing.set()
-        conn.wait(full)
-        conn.send(b"x")  # what comes keeps the reading busy: the sending finds out first
+        conn.wait(stopped)
+        conn.send(b"x")  # what is unread keeps the reading busy: the sending finds out first
+        until_arrived(conn)
         conn.reset()
+        gone.set()
 
     with serve(script) as server, start(server.address) as program:
         fill(program.stdin, flowing)
-        full.set()
+        with halted(program):
+            stopped.set()
+            assert gone.wait(DEADLINE_S)
         program.wait(DEADLINE_S)
         check(finish(program), ExitStatus.SEND)
 
@@ -139,6 +160,17 @@ def test_60_certificate_not_trusted(certs: CertSet) -> None:
     """Its authority is not known."""
     with serve(lambda conn: conn.start_tls(certs.server_context("untrusted"), may_fail=True)) as server:
         check(cfcat("--tls", "on", "--cacert", certs.ca, server.address), ExitStatus.CERTIFICATE)
+
+
+def test_58_client_certificate() -> None:
+    """--cert names nothing."""
+    check(cfcat("--tls", "on", "--cert", "/nowhere", "127.0.0.1:1"), ExitStatus.CLIENT_CERTIFICATE)
+
+
+def test_64_starttls_refused() -> None:
+    """The server would rather not."""
+    with serve(dialog(b"454 not now\r\n")) as server:
+        check(cfcat("--starttls", "smtp", server.address), ExitStatus.STARTTLS)
 
 
 def test_70_bug_in_cfcat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +203,8 @@ def test_every_row_has_its_test() -> None:
         (AddressError("x"), 2),
         (OptionsError("x"), 2),
         (CaFileError("x"), 77),
+        (ClientCertificateError("x"), 58),
+        (DialogError("x"), 64),
         (ResolveError("x"), 6),
         (ResolveError("x", temporary=True), 6),
         (ConnectError("x"), 7),

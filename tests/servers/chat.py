@@ -1,4 +1,9 @@
-"""Chat and messages: prosody for XMPP, inspircd for IRC, mosquitto for MQTT."""
+"""Chat and messages: prosody for XMPP, inspircd for IRC, mosquitto for MQTT.
+
+When a client half-closes:
+- prosody does not answer what comes right before a FIN, under TLS neither (there close_notify alone is fine);
+- inspircd leaves a plain connection open after a FIN; under TLS it ends in order.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +32,7 @@ def prosody_s2s(launch: Launch) -> Daemon:
 
 def _prosody(launch: Launch, stream: str) -> Daemon:
     program = demand("prosody")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     ours, other = ("c2s", "s2s") if stream == "client" else ("s2s", "c2s")
     client_auth = launch.client_auth(
         ask=f'cafile = "{launch.ca}", verify = {{ "peer" }},',
@@ -60,20 +64,16 @@ VirtualHost "localhost"
     launch.write("data/localhost/accounts/user.dat", 'return { ["password"] = "password"; };\n')
     conf = launch.write("prosody.cfg.lua", configuration)
     launch.start([program, "-F", "--config", str(conf)])
-    launch.answers(port, xmpp_header(stream), b"<starttls" if launch.tls else b"features")
-    if launch.tls:
-        launch.answers(tls_port, xmpp_header(stream), b"features", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, xmpp_header(stream), b"features")
 
 
 def inspircd(launch: Launch) -> Daemon:
-    """IRC (RFC 2812), on GnuTLS, with STARTTLS; it asks for client certificates and lets in those without.
+    """IRC (RFC 2812), on GnuTLS, with STARTTLS; it can ask for client certificates, not require them.
 
-    A client's FIN does not end a plain connection.
+    Without TLS it does not answer STARTTLS at all.
     """
     program = demand("inspircd")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     ask = f'cafile="{launch.ca}" requestclientcert="yes"'
     client_auth = launch.client_auth(ask=ask, require=None) or 'requestclientcert="no"'
     tls_binds = "\n".join(
@@ -105,17 +105,13 @@ def inspircd(launch: Launch) -> Daemon:
 """
     conf = launch.write("inspircd.conf", configuration)
     launch.start([program, "--nofork", f"--config={conf}"])
-    launch.answers(port, b"CAP LS 302\r\nNICK x\r\n", b" CAP ")
-    if launch.tls:
-        launch.answers(tls_port, b"CAP LS 302\r\nNICK x\r\n", b" CAP ", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, b"CAP LS 302\r\nNICK x\r\n", b" CAP ")
 
 
 def mosquitto(launch: Launch) -> Daemon:
     """MQTT 3.1.1 and 5, plain and under TLS; it can require client certificates, not merely ask for them."""
     program = demand("mosquitto")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     client_auth = launch.client_auth(ask=None, require=f"cafile {launch.ca}\nrequire_certificate true")
     listeners = "".join(f"listener {port} {host}\n" for host in launch.hosts)
     if launch.tls:
@@ -130,7 +126,4 @@ log_dest stderr
     conf = launch.write("mosquitto.conf", configuration)
     launch.start([program, "-c", str(conf)])
     connect, accepted = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01p", b"\x20\x02\x00\x00"
-    launch.answers(port, connect, accepted)
-    if launch.tls:
-        launch.answers(tls_port, connect, accepted, tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, connect, accepted)

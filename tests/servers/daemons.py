@@ -27,8 +27,7 @@ def gophernicus(launch: Launch) -> Daemon:
     socat can require client certificates, not merely ask for them.
     """
     socat, program = demand("socat"), demand("gophernicus")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     menu = launch.mkdir("menu")
     launch.write("menu/gophermap", "Welcome\r\n0A greeting\thello.txt\r\n")
     launch.write("menu/hello.txt", "hello\r\n")
@@ -49,10 +48,7 @@ def gophernicus(launch: Launch) -> Daemon:
         more = f",cert={launch.cert},key={launch.key},{verify}"
         listeners += [listen("OPENSSL", host, tls_port, more) for host in launch.hosts]
     launch.start(*listeners)
-    launch.answers(port, b"\r\n", b"\r\n.\r\n")
-    if launch.tls:
-        launch.answers(tls_port, b"\r\n", b"\r\n.\r\n", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, b"\r\n", b"\r\n.\r\n")
 
 
 def nginx(launch: Launch) -> Daemon:
@@ -61,8 +57,7 @@ def nginx(launch: Launch) -> Daemon:
     A client without the certificate that is required is answered under TLS, with status 400.
     """
     program = demand("nginx")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     launch.write("www/index.html", "hello\n")
     launch.write("www/10M.bin", NGINX_FILE)
     bracketed = [f"[{host}]" if ":" in host else host for host in launch.hosts]
@@ -112,7 +107,4 @@ http {{
     conf = launch.write("nginx.conf", configuration)
     launch.start([program, "-e", str(launch.log), "-p", str(launch.folder), "-c", str(conf)])
     get = b"GET / HTTP/1.0\r\n\r\n"
-    launch.answers(port, get, b"hello")
-    if launch.tls:
-        launch.answers(tls_port, get, b"hello", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, get, b"hello")

@@ -1,4 +1,9 @@
-"""Directories and databases: slapd for LDAP, PostgreSQL, MariaDB, Redis."""
+"""Directories and databases: slapd for LDAP, PostgreSQL, MariaDB, Redis.
+
+When a client half-closes:
+- slapd does not answer what comes right before a FIN or a close_notify;
+- MariaDB and Redis end a TLS connection without close_notify.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,7 @@ __all__ = ["mariadb", "postgres", "redis", "slapd"]
 def slapd(launch: Launch) -> Daemon:
     """LDAP (RFC 4511), on GnuTLS: the one entry dc=test, and cn=admin,dc=test with the password "password"."""
     program, slapadd = demand("slapd"), demand("slapadd")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     verify = launch.client_auth(ask="try", require="demand") or "never"
     tls = f"""
 TLSCACertificateFile {launch.ca}
@@ -43,12 +47,9 @@ directory {launch.mkdir("db")}
     urls = [f"ldap://{host}:{port}" for host in bracketed]
     if launch.tls:
         urls += [f"ldaps://{host}:{tls_port}" for host in bracketed]
-    launch.start([program, "-d", "0", "-f", str(conf), "-h", " ".join(urls)])
+    launch.start([program, "-d", "none", "-f", str(conf), "-h", " ".join(urls)])
     bind, bound = bytes.fromhex("300c 020101 6007 020103 0400 8000"), b"\x0a\x01\x00"
-    launch.answers(port, bind, bound)
-    if launch.tls:
-        launch.answers(tls_port, bind, bound, tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, bind, bound)
 
 
 def postgres(launch: Launch) -> Daemon:
@@ -134,10 +135,9 @@ max-connections = 50
 
 
 def redis(launch: Launch) -> Daemon:
-    """Redis, plain and under TLS. It ends a TLS connection without close_notify."""
+    """Redis, plain and under TLS."""
     program = demand("redis-server")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     tls = f"""
 tls-port {tls_port}
 tls-cert-file {launch.cert}
@@ -158,7 +158,4 @@ databases 1
 """
     conf = launch.write("redis.conf", configuration)
     launch.start([program, str(conf)])
-    launch.answers(port, b"PING\r\n", b"+PONG")
-    if launch.tls:
-        launch.answers(tls_port, b"PING\r\n", b"+PONG", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, b"PING\r\n", b"+PONG")

@@ -178,6 +178,10 @@ class Launch:
                 return port
         raise LaunchError("no free port")
 
+    def ports(self) -> tuple[int, int]:
+        """Return a port for clear text and one for TLS; 0 for the latter where there is to be no TLS."""
+        return self.port(), self.port() if self.tls else 0
+
     def write(self, name: str, content: str | bytes, mode: int = 0o644) -> Path:
         """Write a file below the folder, with the folders that lead to it."""
         path = self.folder / name
@@ -243,6 +247,13 @@ class Launch:
                     raise LaunchError(f"the daemon ended by itself\n{self._log()}")
                 if time.monotonic() > until:
                     raise LaunchError(f"no answer at {host}:{port}, but {seen}\n{self._log()}")
+
+    def ready(self, port: int, tls_port: int, say: bytes, expect: bytes) -> Daemon:
+        """Wait until clients are answered like that on each port that is not 0, and return the daemon."""
+        self.answers(port, say, expect)
+        if tls_port:
+            self.answers(tls_port, say, expect, tls=True)
+        return Daemon(self.hosts, port, tls_port, self.folder)
 
     def stop(self) -> None:
         """Stop the daemon and remove the folder; raise if it had ended before."""
@@ -357,7 +368,7 @@ def _ask(host: str, port: int, say: bytes, expect: bytes, context: ssl.SSLContex
 def _loopback_addresses(only: str | None) -> tuple[str, ...]:
     hosts = tuple(host for host in ("127.0.0.1", "::1") if host == (only or host) and _is_free(host, 0))
     if not hosts:
-        raise NotInstalled(f"no address {only} on this machine")
+        raise NotInstalled(f"no address {only or 'on loopback'} on this machine")
     return hosts
 
 

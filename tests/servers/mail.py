@@ -1,4 +1,10 @@
-"""Mail: exim for SMTP; dovecot for IMAP, POP3, ManageSieve and LMTP."""
+"""Mail: exim for SMTP; dovecot for IMAP, POP3, ManageSieve and LMTP.
+
+When a client half-closes under TLS:
+- exim leaves the connection open after close_notify; after a FIN it goes on in clear text;
+- dovecot ends in order; but in one connection of a hundred, most often the first, a close_notify right behind
+  a command goes unseen after the answer, until a FIN. A test should say LOGOUT or QUIT.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +24,9 @@ def exim(launch: Launch) -> Daemon:
     """SMTP (RFC 5321), on GnuTLS: mail for anybody at localhost goes to the file `mbox`.
 
     AUTH PLAIN is offered under TLS only, and takes any password. What a client says before the greeting is an
-    error. After a client's close_notify and FIN exim goes on in clear text on the connection that was TLS.
+    error.
     """
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     # A copy is not set-user-ID, and so stays what it is started as, and minds the environment.
     program = Path(shutil.copy(demand("exim4"), launch.folder / "exim"))
     for folder in ("input", "msglog", "db"):
@@ -85,7 +90,7 @@ plain:
 """
     conf = launch.write("exim.conf", configuration, 0o600)
     launch.start([str(program), "-C", str(conf), "-bdf"])
-    return _greeting(launch, port, tls_port, b"220 ")
+    return launch.ready(port, tls_port, b"", b"220 ")
 
 
 def dovecot_imap(launch: Launch) -> Daemon:
@@ -114,8 +119,7 @@ def dovecot_lmtp(launch: Launch) -> Daemon:
 def _dovecot(launch: Launch, protocol: str, service: str, listeners: tuple[str, str], greeting: bytes) -> Daemon:
     """Run a dovecot 2.3 for one protocol."""
     program = demand("dovecot")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     launch.write("users", f"{USER}:{{PLAIN}}{PASSWORD}\n")
     launch.mkdir("run")
     launch.mkdir("state")
@@ -184,11 +188,4 @@ service {service} {{
 """
     conf = launch.write("dovecot.conf", configuration)
     launch.start([program, "-F", "-c", str(conf)])
-    return _greeting(launch, port, tls_port, greeting)
-
-
-def _greeting(launch: Launch, port: int, tls_port: int, greeting: bytes) -> Daemon:
-    launch.answers(port, b"", greeting)
-    if launch.tls:
-        launch.answers(tls_port, b"", greeting, tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, b"", greeting)

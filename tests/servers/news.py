@@ -22,8 +22,7 @@ def nnrpd(launch: Launch) -> Daemon:
     socat, program = demand("socat"), demand("nnrpd-ssl")
     overchan, tdx_util = demand("overchan"), demand("tdx-util")
     launch.client_auth(ask=None, require=None)
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     for empty in ("run", "tmp", "logs", "http", "spool/articles", "spool/overview", "spool/incoming"):
         launch.mkdir(empty)
     launch.write("db/active", f"{NEWSGROUP} 0000000000 0000000001 y\n")
@@ -87,10 +86,7 @@ pathtmp: {folder}/tmp
     if launch.tls:
         listeners += [listen(host, tls_port, "-S") for host in launch.hosts]
     launch.start(*listeners)
-    launch.answers(port, b"", b"200 ")
-    if launch.tls:
-        launch.answers(tls_port, b"", b"200 ", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, b"", b"200 ")
 
 
 def vsftpd(launch: Launch) -> Daemon:
@@ -99,8 +95,7 @@ def vsftpd(launch: Launch) -> Daemon:
     One process for each address and port. vsftpd ends a TLS connection without close_notify.
     """
     program = demand("vsftpd")
-    port = launch.port()
-    tls_port = launch.port() if launch.tls else 0
+    port, tls_port = launch.ports()
     launch.write("files/hello.txt", "hello\n")
     launch.write("files/1M.bin", FTP_FILE)
     launch.mkdir("empty")
@@ -148,10 +143,9 @@ vsftpd_log_file={launch.folder}/transfers
 """
         # It does not read blank lines in every place.
         lines = "".join(f"{line}\n" for line in configuration.splitlines() if line)
-        return [program, str(launch.write(f"vsftpd-{host.replace(':', '-')}-{at_port}.conf", lines, 0o600))]
+        conf = launch.write(f"vsftpd-{host.replace(':', '-')}-{at_port}.conf", lines, 0o600)
+        # What it has to say before there is a client, it says to its standard input.
+        return ["sh", "-c", 'exec "$0" "$1" 0>>log', program, str(conf)]
 
     launch.start(*(listen(host, at_port) for host in launch.hosts for at_port in (port, tls_port) if at_port))
-    launch.answers(port, b"", b"220 ")
-    if launch.tls:
-        launch.answers(tls_port, b"", b"220 ", tls=True)
-    return Daemon(launch.hosts, port, tls_port, launch.folder)
+    return launch.ready(port, tls_port, b"", b"220 ")

@@ -79,6 +79,15 @@ def test_daemon_that_does_not_come_up_shows_its_log(certs: CertSet) -> None:
         pass
 
 
+def test_program_that_cannot_prepare_shows_what_it_said(certs: CertSet) -> None:
+    def daemon(launch: Launch) -> Daemon:
+        launch.run("sh", "-c", "echo no space; exit 3")
+        raise AssertionError
+
+    with pytest.raises(LaunchError, match="status 3\nno space"), launched(daemon, certs):
+        pass
+
+
 def test_daemon_that_dies_during_the_tests_is_an_error(certs: CertSet) -> None:
     launches = []
 

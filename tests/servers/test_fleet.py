@@ -41,7 +41,7 @@ LOGINS: dict[Name, tuple[bytes, bytes, bytes]] = {
 
 
 def trusting(certs: CertSet) -> ssl.SSLContext:
-    """Return a context for a strict client, with the CA's revocation list."""
+    """Return a context for a strict client, which minds no CN."""
     context = certs.client_context()
     context.hostname_checks_common_name = False
     return context
