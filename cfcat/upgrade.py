@@ -1,7 +1,7 @@
-"""From a clear-text socket to the upgraded one, by the dialog of a protocol.
+"""From a clear-text socket to the moment of its upgrade, by the dialog of a protocol.
 
-The asyncio side of `starttls`: it moves a dialog's bytes over the streams and calls `start_tls()` at the go-ahead.
-Pipe mode and the interactive session use it alike. What the server said stays here (R2).
+The asyncio side of `starttls`: it moves a dialog's bytes over the streams, up to the go-ahead. Pipe mode and the
+interactive session use it alike. What the server said stays here (R2).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from cfcat.core.sockets import Socket
 from cfcat.errors import DialogError, LostError
-from cfcat.starttls import Conversation, Names, Protocol
+from cfcat.starttls import Conversation, HandshakeWrapper, Names, Protocol
 
-__all__ = ["names_for", "upgrade"]
+__all__ = ["converse", "names_for"]
 
 
 def names_for(server_name: str) -> Names:
@@ -24,17 +24,16 @@ def names_for(server_name: str) -> Names:
         return Names("[127.0.0.1]", server_name)
 
 
-async def upgrade(
+async def converse(
     socket: Socket, protocol: Protocol, names: Names, *, heard: Callable[[str, bytes], None] | None = None
-) -> Socket:
-    """Run the dialog and upgrade; returns the new socket, opened.
+) -> HandshakeWrapper | None:
+    """Run the dialog up to its go-ahead; returns what `start_tls()` takes as `wrapper`.
 
     `heard` is told every piece of the dialog as it goes: "sent" or "received", and the bytes.
 
     Raises:
         DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (R2, R7).
-        InjectionError: there was clear text after it (R1); no ClientHello was sent.
-        TlsError, CertificateError: the handshake failed. Nothing but the dialog has been sent in any case.
+        InjectionError: there was clear text after it (R1). Nothing but the dialog has been sent in any case.
     """
     conversation = Conversation(protocol, names)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
@@ -53,6 +52,4 @@ async def upgrade(
         raise DialogError(f"{error.detail} during the {protocol.title} dialog") from error
     reader.release_lock()
     writer.release_lock()
-    secure = socket.start_tls(wrapper=conversation.wrapper)
-    await secure.opened
-    return secure
+    return conversation.wrapper

@@ -32,6 +32,10 @@ LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
 class HandshakeWrapper(Protocol):
     """How the records of a handshake travel where they are not on the wire as they are (MS-TDS)."""
 
+    @property
+    def wanted(self) -> int:
+        """Bytes to ask the wire for, and no more."""
+
     def wrap(self, tls: bytes) -> bytes:
         """Wire bytes for what TLS wants to send."""
 
@@ -131,7 +135,8 @@ class Wire:
 
     async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         assert self._sock is not None
-        data = await self._loop.sock_recv(self._sock, HANDSHAKE_READ_BYTES)
+        limit = HANDSHAKE_READ_BYTES if wrapper is None else wrapper.wanted
+        data = await self._loop.sock_recv(self._sock, limit)
         self.moved_bytes += len(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)

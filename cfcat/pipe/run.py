@@ -56,17 +56,23 @@ async def _open(socket: Socket, target: str, options: SocketOptions, protocol: P
     if protocol is None:
         await socket.opened
         return socket
-    from cfcat.upgrade import names_for, upgrade  # lazy: most runs have no dialog
+    from cfcat.upgrade import converse, names_for  # lazy: most runs have no dialog
 
     limit_s = options.connect_timeout
+    doing = f"the {protocol.title} dialog"
     try:
         async with asyncio.timeout(limit_s):
             await socket.opened
-            return await upgrade(socket, protocol, names_for(options.expected_server_hostname or socket.hostname))
+            names = names_for(options.expected_server_hostname or socket.hostname)
+            wrapper = await converse(socket, protocol, names)
+            doing = "the TLS handshake"
+            secure = socket.start_tls(wrapper=wrapper)
+            await secure.opened
+            return secure
     except ConnectTimeout:
         raise
     except TimeoutError as error:
-        detail = f"{target}: the {protocol.title} dialog was not complete after {limit_s:g} s"
+        detail = f"{target}: {doing} was not complete after {limit_s:g} s"
         raise ConnectTimeout(detail, detail) from error
 
 

@@ -43,6 +43,11 @@ class HandshakeWrapper:
         self._received = 0
 
     @property
+    def wanted(self) -> int:
+        """Bytes to ask the wire for, and no more: behind the last packet TLS goes on as it is."""
+        return self._rest or HEADER_BYTES - len(self._header)
+
+    @property
     def incomplete(self) -> bool:
         """Is the last packet still to be ended? Not so when a handshake is done, unless the peer lies."""
         return bool(self._header) or self._rest > 0

@@ -312,6 +312,7 @@ BAD: list[tuple[Kind, str, str]] = [
     ("untrusted", "it was issued by an authority that is not known here", "--cacert FILE trusts another authority; "),
     ("self_signed", "it is self-signed", "--cacert FILE trusts another authority; "),
     ("wrong_host", "it is for another name", "--sni NAME expects another name; "),
+    ("cn_only", "it is for another name", "--sni NAME expects another name; "),  # the subject is no place for names
     ("expired", "it ", ""),
     ("not_yet", "it ", ""),
     ("client_purpose", "it was not made for servers", ""),

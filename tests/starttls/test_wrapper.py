@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cfcat.errors import DialogError
 from cfcat.starttls import PROTOCOLS, HandshakeWrapper
+from cfcat.starttls.wrapper import packets
 from tests.helpers.certs import CertSet
 
 
@@ -142,3 +143,17 @@ def test_tls_handshake_goes_through_and_plain_tls_follows(certs: CertSet, step: 
     client.write(b"LOGIN7")
     bios[2].write(bios[1].read())
     assert server.read() == b"LOGIN7"
+
+
+def test_wanted_ends_with_the_packet() -> None:
+    """What follows the last packet is TLS as it is, and must stay on the wire: header, then body, then header."""
+    wire = packets(b"hello")
+    wrapper = HandshakeWrapper()
+    tls, taken = b"", 0
+    while taken < len(wire):
+        size = wrapper.wanted
+        assert taken + size <= len(wire)
+        tls += wrapper.unwrap(wire[taken : taken + min(size, 3)])
+        taken += min(size, 3)
+    assert tls == b"hello"
+    assert not wrapper.incomplete
