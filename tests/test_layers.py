@@ -27,6 +27,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.address",),
     ("cfcat.core.options",),
     ("cfcat.core.lifecycle",),
+    ("cfcat.core.certificate",),
     ("cfcat.core.codec",),
     ("cfcat.core.operation",),
     ("cfcat.core.dial",),
@@ -54,7 +55,13 @@ FOLDERS = frozenset({"cfcat.starttls", "cfcat.repl"})
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
 # Modules that only compute: no loop, no socket, no thread, no clock, no terminal.
-PURE = ("cfcat.errors", "cfcat.core.address", "cfcat.core.lifecycle", "cfcat.report.render")
+PURE = (
+    "cfcat.errors",
+    "cfcat.core.address",
+    "cfcat.core.lifecycle",
+    "cfcat.core.certificate",
+    "cfcat.report.render",
+)
 PURE_ONCE_WRITTEN = ("cfcat.starttls", "cfcat.repl.commands")
 # These two know TLS, and `import ssl` brings sockets with it.
 PURE_BUT_SSL = ("cfcat.core.options", "cfcat.core.codec")

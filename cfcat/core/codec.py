@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
+from cfcat.core.certificate import distrust
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
 
 __all__ = ["Buffer", "Codec", "PlainCodec", "TlsCodec"]
@@ -25,23 +26,6 @@ ENCODE_BYTES = 256 * 1024
 WIRE_READ_BYTES = 256 * 1024
 QUOTE_BYTES = 40  # of what a peer said instead of TLS
 TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
-
-# X509_V_ERR_… (OpenSSL, x509_vfy.h) in words. The number is kept in the error for whoever wants to add a hint.
-VERIFY_TEXT = {
-    9: "it is not valid yet",
-    10: "it has expired",
-    18: "it is self-signed",
-    19: "its chain ends in a self-signed certificate that is not trusted here",
-    20: "it was issued by an authority that is not known here",
-    21: "its issuer is missing, and it is not known here",
-    23: "it has been revoked",
-    26: "it was not made for servers",
-    62: "it is for another name",
-    64: "it is for another address",
-    66: "its key is too small",
-    67: "the key of its authority is too small",
-    68: "it is signed with a hash that is too weak",
-}
 
 
 class Codec(Protocol):
@@ -257,14 +241,26 @@ class TlsCodec:
 
     def _handshake_error(self, error: ssl.SSLError) -> TlsError:
         if isinstance(error, ssl.SSLCertVerificationError):
-            code = error.verify_code
-            text = VERIFY_TEXT.get(code, error.verify_message)
-            return CertificateError(f"certificate not trusted: {text}", verify_code=code)
+            host = self._tls.server_hostname
+            text = distrust(error.verify_code, error.verify_message, self._shown_certificate(), host)
+            return CertificateError(f"certificate not trusted: {text}", verify_code=error.verify_code)
         if self._said and self._said[0] not in TLS_FIRST_BYTES:
             return TlsError("peer does not speak TLS", reason=error.reason or "", said=self._said)
         if _is_eof(error):
             return TlsError("peer closed the connection during the TLS handshake", reason="EOF")
         return TlsError(f"TLS handshake failed: {_reason_text(error)}", reason=error.reason or "")
+
+    def _shown_certificate(self) -> dict[str, Any]:
+        """The certificate that was refused, decoded as by `getpeercert()`, which only tells of a trusted one.
+
+        Python 3.13 has `get_unverified_chain()` for that, but in DER only. The object beneath has it decoded, in
+        every version from 3.10 on; should that ever change, the message is the poorer and nothing else.
+        """
+        try:
+            chain = self._tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+            return dict(chain[0].get_info()) if chain else {}
+        except (AttributeError, ssl.SSLError, ValueError):
+            return {}
 
 
 def _is_eof(error: ssl.SSLError) -> bool:

@@ -485,10 +485,11 @@ def test_eof_in_the_middle_of_the_handshake(certs: CertSet, version: ssl.TLSVers
 @pytest.mark.parametrize(
     ("kind", "code", "words"),
     [
-        ("wrong_host", 62, "it is for another name"),
-        ("cn_only", 62, "it is for another name"),
-        ("expired", 10, "it has expired"),
-        ("untrusted", 20, "it was issued by an authority that is not known here"),
+        ("wrong_host", 62, "it is for other.test, not localhost"),
+        ("cn_only", 62, "it names no host: there is no subject alternative name, and its subject does not count"),
+        ("expired", 10, "it expired on 2020-01-02"),
+        ("not_yet", 9, "it is not valid before 2040-01-01"),
+        ("untrusted", 20, "it was issued by 'Testing CA #"),
         ("self_signed", 18, "it is self-signed"),
     ],
 )
@@ -500,7 +501,7 @@ def test_t1_a_bad_certificate_is_refused(
     with pytest.raises(CertificateError) as caught:
         shake_hands(client, server)
     assert caught.value.verify_code == code
-    assert caught.value.message == f"certificate not trusted: {words}"
+    assert caught.value.message.startswith(f"certificate not trusted: {words}")
     server.receive(client.answer())
     with pytest.raises(TlsError, match="alert"):
         server.handshake()

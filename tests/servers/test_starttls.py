@@ -104,13 +104,13 @@ def test_daemon_without_tls_refuses(daemon: Fleet, certs: CertSet, name: Name, t
 
 
 BAD: dict[Kind, str] = {
-    "untrusted": "it was issued by an authority that is not known here",
-    "incomplete": "it was issued by an authority that is not known here",
+    "untrusted": "it was issued by 'Testing CA #",
+    "incomplete": "it was issued by 'Testing CA #",
     "self_signed": "it is self-signed",
-    "wrong_host": "it is for another name",
-    "cn_only": "it is for another name",
-    "expired": "it has expired",
-    "not_yet": "it is not valid yet",
+    "wrong_host": "it is for other.test, not localhost",
+    "cn_only": "it names no host: there is no subject alternative name, and its subject does not count",
+    "expired": "it expired on 2020-01-02",
+    "not_yet": "it is not valid before 2040-01-01",
 }
 
 
