@@ -34,6 +34,7 @@ READ_BYTES = 256 * 1024
 # Fewer wake-ups on both sides; the kernel's default is 64 KiB. Refused above the user's limit: then it stays.
 PIPE_BYTES = 1024 * 1024
 F_SETPIPE_SZ = 1031  # Linux; fcntl has the name from Python 3.10 on, but not everywhere
+PTMX = os.makedev(5, 2)  # /dev/ptmx on Linux (Documentation/admin-guide/devices.txt)
 GONE = frozenset({errno.EPIPE, errno.ECONNRESET})
 
 
@@ -86,6 +87,11 @@ def _epoll_takes(fd: int) -> bool:
 
 def _open_again(fd: int, access: int) -> int | None:
     """An open file of our own for the same pipe or terminal, non-blocking; None where that cannot be."""
+    # Opening again would grant what was not given: reading from an output is an error, not a way.
+    given = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    # Opening the master of a terminal again makes a new terminal.
+    if given not in (access, os.O_RDWR) or os.fstat(fd).st_rdev == PTMX:
+        return None
     # On macOS /dev/fd/N shares the open file with its flags; only Linux makes a new one.
     try:
         own = os.open(f"/proc/self/fd/{fd}", access | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -40,6 +40,14 @@ WRONG_NAME = frozenset({62, 64})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 _TOO_MANY_COLONS = "more than one colon: an IPv6 address goes in brackets"
 TLS_SCHEMES = frozenset({"https", "wss"})
+# What a server says first that may be asked for TLS in its own way (RFC 959, 5321, 1939, 9051, 3977).
+GREETINGS = (
+    ("ftp", re.compile(rb"220[ -].*ftp", re.IGNORECASE)),
+    ("smtp", re.compile(rb"220[ -]")),
+    ("pop3", re.compile(rb"\+OK")),
+    ("imap", re.compile(rb"\* OK")),
+    ("nntp", re.compile(rb"20[01] ")),
+)
 
 
 class Message(NamedTuple):
@@ -160,8 +168,8 @@ def _explain_certificate(error: CertificateError, target: str) -> Message:
 
 def _explain_tls(error: TlsError, target: str) -> Message:
     if error.said:
-        return Message(
-            f"{target}: peer does not speak TLS; it said {quote(error.said)}", "--tls off talks in clear text"
-        )
+        protocol = next((name for name, greeting in GREETINGS if greeting.match(error.said)), None)
+        hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
+        return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
     hint = "--cert FILE shows who we are" if error.reason in WANTS_CERTIFICATE else ""
     return Message(f"{target}: {escape(error.detail or error.message)}", hint)

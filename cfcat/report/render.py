@@ -36,6 +36,10 @@ def _escape_character(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+# Blanks of other widths and of other scripts: as harmless as the space, and text is full of them.
+BLANKS = frozenset("\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000")
+
+
 class TerminalFilter:
     """Received bytes to what a terminal may get (R22).
 
@@ -65,7 +69,7 @@ class TerminalFilter:
         return line if line.rstrip("\n").isprintable() else "".join(map(self._character, line))
 
     def _character(self, character: str) -> str:
-        if character in "\n\t" or character.isprintable():
+        if character in "\n\t" or character in BLANKS or character.isprintable():
             return character
         self.escaped += 1
         code = ord(character)

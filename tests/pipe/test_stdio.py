@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 import termios
 import threading
+import tty
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -126,8 +128,22 @@ def terminal_in(_: Path) -> Iterator[Edge]:
     os.close(master)
 
 
+@contextmanager
+def master_in(_: Path) -> Iterator[Edge]:
+    """The other side of a terminal, which a program that plays one has: opening it again would make a new one."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+
+    def send() -> None:
+        os.write(slave, LINE)
+        os.close(slave)
+
+    yield Edge(master, send)
+    os.close(master)
+
+
 @NONBLOCKING
-@pytest.mark.parametrize("kind", [pipe_in, fifo_in, left_fifo_in, file_in, socket_in, terminal_in])
+@pytest.mark.parametrize("kind", [pipe_in, fifo_in, left_fifo_in, file_in, socket_in, terminal_in, master_in])
 def test_stdin_of_every_kind(tmp_path: Path, kind: Kind, nonblocking: bool) -> None:
     """All of it is sent, and its end; its flags and settings are those found, before, during and after the run."""
     check_stdin(kind(tmp_path), nonblocking)
@@ -285,7 +301,28 @@ def terminal_out(_: Path) -> Iterator[Edge]:
     os.close(master)
 
 
-OUTPUTS = [pipe_out, fifo_out, two_way_fifo_out, file_out, appended_file_out, socket_out, terminal_out]
+@contextmanager
+def master_out(_: Path) -> Iterator[Edge]:
+    """The other side of a terminal."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+
+    def received() -> bytes:
+        data = b""
+        # The kernel carries it over in its own time, in pieces.
+        while select.select([slave], [], [], 0.2)[0]:
+            data += os.read(slave, 1000)
+        return data
+
+    yield Edge(master, received=received)
+    os.close(slave)
+    os.close(master)
+
+
+OUTPUTS = [
+    *(pipe_out, fifo_out, two_way_fifo_out, file_out, appended_file_out),
+    *(socket_out, terminal_out, master_out),
+]
 
 
 @NONBLOCKING

@@ -56,7 +56,12 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
         ["--ignore-unexpected-eof"],
     ),
     (CrossedWiresError("the peer answered with a TLS alert"), [TARGET, "TLS alert"], ["--tls on"]),
-    (TlsError(REFERENCE, said=b"220 mail.example ESMTP\r\n"), [TARGET, 'it said "220 mail.example ESMTP"'], ["--tls"]),
+    (
+        TlsError(REFERENCE, said=b"220 mail.example ESMTP\r\n"),
+        [TARGET, 'it said "220 mail.example ESMTP"'],
+        ["--starttls smtp"],
+    ),
+    (TlsError(REFERENCE, said=b"SSH-2.0-x\r\n"), [TARGET, 'it said "SSH-2.0-x"'], ["--tls off"]),
     (TlsError(REFERENCE, "TLS handshake failed: alert"), [TARGET, "TLS handshake failed: alert"], []),
     (CertificateError(REFERENCE, "not trusted: too old", verify_code=10), [TARGET, "too old"], ["-k connects anyway"]),
     (CertificateError(REFERENCE, "not trusted: of no CA", verify_code=18), [TARGET, "of no CA"], ["--cacert", "-k"]),
@@ -222,3 +227,22 @@ def test_banner_with_an_escape_sequence(certs: CertSet) -> None:
     assert text == rf'{server.address}: peer does not speak TLS; it said "\x1b]0;pwn\x07\x9b\xff' + "x" * 29 + '"'
     assert hint
     assert result.status == 35
+
+
+@pytest.mark.parametrize(
+    ("greeting", "protocol"),
+    [
+        (b"220 mail.example ESMTP", "smtp"),
+        (b"220 (vsFTPd 3.0.3)", "ftp"),
+        (b"220-mail.example", "smtp"),
+        (b"+OK ready", "pop3"),
+        (b"* OK [CAPABILITY IMAP4rev1]", "imap"),
+        (b"200 news.example ready", "nntp"),
+    ],
+)
+def test_clear_text_server_that_may_be_upgraded(certs: CertSet, greeting: bytes, protocol: str) -> None:
+    """Asked for TLS, it answers in its own protocol: which has a way to TLS."""
+    with serve(lambda conn: conn.send(greeting + b"\r\n")) as server:
+        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address)
+    assert result.status == 35
+    assert result.stderr.endswith(f"  hint: try --starttls {protocol}\n")

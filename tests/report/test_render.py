@@ -211,3 +211,11 @@ def test_every_character_there_is() -> None:
     assert len(passed) > 100_000
     assert not {unicodedata.category(character)[0] for character in passed} & {"C"}
     assert not HIDING & set(map(ord, passed))
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u202f"])
+def test_r22_blanks_of_other_scripts_pass(blank: str) -> None:
+    """R22: text is full of them, and they do no harm; a zero-width one is not among them."""
+    shown = TerminalFilter()
+    assert shown.feed(f"a{blank}b\u200b\n".encode(), final=True) == f"a{blank}b\\u200b\n".encode()
+    assert shown.escaped == 1
