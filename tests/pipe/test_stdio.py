@@ -655,3 +655,22 @@ def test_program_killed_leaves_no_flags_behind(tmp_path: Path) -> None:
 def hello_and_hang(conn: Peer) -> None:
     conn.send(b"hello")
     conn.hang()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "text", "status"),
+    [
+        ("0> >(cat)", "cannot read standard input", 26),
+        ("< /dev/null 1< <(:)", "cannot write standard output", 23),
+    ],
+)
+def test_descriptor_of_the_wrong_direction(redirection: str, text: str, status: int) -> None:
+    """An output cannot be read nor an input written, though opening it again would allow that."""
+
+    def script(conn: Peer) -> None:
+        conn.send(b"answer")
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        result = shell(f"cfcat {server.address} {redirection}")
+    assert result == Result(b"", f"cfcat: {text}: bad file descriptor\n", status)
