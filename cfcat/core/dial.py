@@ -8,14 +8,13 @@ A9, A10. The deadline is the caller's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from cfcat.core.address import Target, format_address
+from cfcat.core.operation import in_daemon_thread
 from cfcat.errors import CONNECT_FAILED, Attempt, ConnectError, ResolveError
 
 __all__ = ["Address", "connect_failed", "dial", "failure_message"]
@@ -100,29 +99,7 @@ async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Any]] = loop.create_future()
-
-    def settle(result: list[Any], error: BaseException | None) -> None:
-        if answer.cancelled():
-            return
-        if error is None:
-            answer.set_result(result)
-        else:
-            answer.set_exception(error)
-
-    def ask() -> None:
-        result: list[Any] = []
-        problem: BaseException | None = None
-        try:
-            result = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
-        except (OSError, UnicodeError, MemoryError) as error:
-            problem = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, problem)
-
-    threading.Thread(target=ask, name="cfcat-resolver", daemon=True).start()
-    return await answer
+    return await in_daemon_thread(lambda: socket.getaddrinfo(name, port, family, socket.SOCK_STREAM), "cfcat-resolver")
 
 
 def _interleave(addresses: Sequence[Address]) -> list[Address]:

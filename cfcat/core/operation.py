@@ -8,11 +8,13 @@ that nobody awaits is never reported as "exception was never retrieved".
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Operation", "fail", "handled", "resolve"]
+__all__ = ["Operation", "fail", "handled", "in_daemon_thread", "resolve"]
 
 T = TypeVar("T")
 
@@ -38,6 +40,27 @@ def fail(future: asyncio.Future[T], error: BaseException) -> None:
     """Settle a future with an error, unless it is settled."""
     if not future.done():
         future.set_exception(error)
+
+
+def in_daemon_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Do what cannot be interrupted in a thread of its own, which holds up neither a deadline nor the exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            tell(fail, future, error)
+        else:
+            tell(resolve, future, result)
+
+    def tell(settle: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, *arguments)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 class Operation(Coroutine[Any, Any, T], Generic[T]):

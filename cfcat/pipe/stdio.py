@@ -21,10 +21,10 @@ import os
 import select
 import socket
 import stat
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from cfcat.core.operation import in_daemon_thread
 from cfcat.errors import StdinError, StdoutError
 
 __all__ = ["Input", "Output", "open_input", "open_output"]
@@ -62,8 +62,12 @@ def open_output(fd: int) -> Output:
     if own is None:
         return _ThreadOutput(fd)
     # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
-    only_writes = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
-    return _PolledOutput(fd, own, watch=stat.S_ISFIFO(mode) and only_writes)
+    return _PolledOutput(fd, own, watch=stat.S_ISFIFO(mode) and _access(fd) == os.O_WRONLY)
+
+
+def _access(fd: int) -> int:
+    """What the descriptor was given for: O_RDONLY, O_WRONLY or O_RDWR."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
 
 
 def _can_poll(fd: int) -> bool:
@@ -88,9 +92,8 @@ def _epoll_takes(fd: int) -> bool:
 def _open_again(fd: int, access: int) -> int | None:
     """An open file of our own for the same pipe or terminal, non-blocking; None where that cannot be."""
     # Opening again would grant what was not given: reading from an output is an error, not a way.
-    given = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
     # Opening the master of a terminal again makes a new terminal.
-    if given not in (access, os.O_RDWR) or os.fstat(fd).st_rdev == PTMX:
+    if _access(fd) not in (access, os.O_RDWR) or os.fstat(fd).st_rdev == PTMX:
         return None
     # On macOS /dev/fd/N shares the open file with its flags; only Linux makes a new one.
     try:
@@ -122,6 +125,13 @@ class Input(ABC):
         Raises:
             StdinError: reading failed.
         """
+
+    def _end(self, fd: int, error: OSError) -> memoryview:
+        """What a read that failed comes to: EOF or StdinError."""
+        # EIO is what a terminal gives that has hung up, or to a process that was left behind by its shell.
+        if error.errno == errno.EIO and os.isatty(fd):
+            return self._view[:0]
+        raise StdinError("cannot read standard input", _text(error)) from error
 
     def close(self) -> None:
         """Give back what was opened; the descriptor itself is the process's."""
@@ -198,10 +208,7 @@ class _WaitingInput(Input):
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
-                # EIO is what a terminal gives that has hung up, or to a process that was left behind by its shell.
-                if error.errno == errno.EIO and os.isatty(self.fd):
-                    return self._view[:0]
-                raise StdinError("cannot read standard input", _text(error)) from error
+                return self._end(self.fd, error)
 
     @abstractmethod
     def _take(self) -> int:
@@ -245,7 +252,7 @@ class _DirectInput(Input):
         try:
             return self._view[: os.readv(self._fd, [self._buffer])]
         except OSError as error:
-            raise StdinError("cannot read standard input", _text(error)) from error
+            return self._end(self._fd, error)
 
 
 class _ThreadInput(Input):
@@ -258,14 +265,12 @@ class _ThreadInput(Input):
 
     async def read(self) -> memoryview:
         if self._pending is None:
-            self._pending = _in_thread(self._take)
+            self._pending = in_daemon_thread(self._take, "cfcat-stdin")
         # Shielded: a chunk that comes after a cancelled wait is for the next read.
         try:
             size = await asyncio.shield(self._pending)
         except OSError as error:
-            if error.errno == errno.EIO and os.isatty(self._fd):
-                return self._view[:0]
-            raise StdinError("cannot read standard input", _text(error)) from error
+            return self._end(self._fd, error)
         self._pending = None
         return self._view[:size]
 
@@ -355,45 +360,19 @@ class _DirectOutput(Output):
 class _ThreadOutput(Output):
     async def write(self, chunk: bytes) -> None:
         try:
-            await _in_thread(lambda: self._give(memoryview(chunk)))
+            await in_daemon_thread(lambda: self._give(memoryview(chunk)), "cfcat-stdout")
         except OSError as error:
             raise _output_error(error) from error
 
-    def _give(self, rest: memoryview) -> int:
+    def _give(self, rest: memoryview) -> None:
         while rest:
             try:
                 rest = rest[os.write(self.inherited, rest) :]
             except BlockingIOError:
                 select.select([], [self.inherited], [])
-        return 0
 
 
 def _output_error(error: OSError) -> Exception:
     if error.errno in GONE:
         return BrokenPipeError(error.errno, _text(error))
     return StdoutError("cannot write standard output", _text(error))
-
-
-def _in_thread(work: Callable[[], int]) -> asyncio.Future[int]:
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[int] = loop.create_future()
-
-    def settle(result: int, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def run() -> None:
-        result, problem = 0, None
-        try:
-            result = work()
-        except BaseException as error:
-            problem = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, problem)
-
-    threading.Thread(target=run, name="cfcat-stdio", daemon=True).start()
-    return future

@@ -38,7 +38,6 @@ UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
 WANTS_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED"})
 WRONG_NAME = frozenset({62, 64})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
-_TOO_MANY_COLONS = "more than one colon: an IPv6 address goes in brackets"
 TLS_SCHEMES = frozenset({"https", "wss"})
 # What a server says first that may be asked for TLS in its own way (RFC 959, 5321, 1939, 9051, 3977).
 GREETINGS = (
@@ -73,7 +72,7 @@ def explain(error: BaseException, target: str) -> Message:
         return explain_address(target, error)
     if isinstance(error, CertificateError):
         return _explain_certificate(error, target)
-    if isinstance(error, InjectionError):
+    if isinstance(error, (InjectionError, IdleTimeout)):
         return Message(f"{target}: {error.message}")
     if isinstance(error, DialogError):
         said = f"; it said {quote(error.said)}" if error.said else ""
@@ -93,8 +92,6 @@ def explain(error: BaseException, target: str) -> Message:
     if isinstance(error, LostError):
         doing = "sending" if error.sending else "receiving"
         return Message(f"{target}: {error.detail} while {doing}")
-    if isinstance(error, IdleTimeout):
-        return Message(f"{target}: {error.message}")
     if isinstance(error, SocketError):
         return Message(str(error))
     return Message(
@@ -114,7 +111,7 @@ def explain_address(text: str, error: AddressError) -> Message:
     if re.search(r"\s", text):
         return Message(f"{shown}: a blank in the host name")
     if text.count(":") > 1 and not text.startswith("["):
-        return Message(f"{shown}: {_TOO_MANY_COLONS}", _ipv6_hint(text))
+        return Message(f"{shown}: more than one colon: an IPv6 address goes in brackets", _ipv6_hint(text))
     host, _, port = text.rpartition(":")
     if "missing port" in error.message:
         return Message(f"{shown}: no port given", _command(f"{text.rstrip(':')}:443"))
