@@ -129,18 +129,21 @@ def cfcat(
     address = _target(target, port)
     protocol = None if starttls is None else _protocol(starttls)
     secured = starttls is not None or tls in (Tls.on, Tls.starttls)
+    only_with_tls = {
+        "--sni": sni is not None,
+        "--cacert": cacert is not None,
+        "-k": insecure,
+        "--cert": cert is not None,
+        "--alpn": alpn is not None,
+        "--tls-min": tls_min is not None,
+        "--tls-max": tls_max is not None,
+        "--ignore-unexpected-eof": ignore_unexpected_eof,
+    }
     _refuse(
         (starttls is not None and tls in (Tls.on, Tls.off), f"--starttls excludes --tls {tls}"),
         (ipv4 and ipv6, "-4 and -6 exclude each other"),
-        (sni is not None and not secured, "--sni needs --tls on"),
-        (cacert is not None and not secured, "--cacert needs --tls on"),
-        (insecure and not secured, "-k needs --tls on"),
-        (cert is not None and not secured, "--cert needs --tls on"),
+        *((given and not secured, f"{option} needs --tls on") for option, given in only_with_tls.items()),
         (key is not None and cert is None, "--key needs --cert"),
-        (alpn is not None and not secured, "--alpn needs --tls on"),
-        (tls_min is not None and not secured, "--tls-min needs --tls on"),
-        (tls_max is not None and not secured, "--tls-max needs --tls on"),
-        (ignore_unexpected_eof and not secured, "--ignore-unexpected-eof needs --tls on"),
         (insecure and cacert is not None, "-k and --cacert exclude each other"),
         (sni == "", "--sni needs a name"),
         (sni is not None and not _is_name(sni), f"--sni: '{escape(sni or '')}' is not a host name"),

@@ -182,12 +182,14 @@ class DialogError(SocketError):
     """The dialog of a STARTTLS protocol did not come to its go-ahead: refused, nonsense, an end, a limit (R2, R7).
 
     `message` says which, without a word of the peer's. `said`: the answer that was not the go-ahead, to be escaped
-    before it is shown; b"" where there is none or it must not be shown (Postgres, CVE-2024-10977).
+    before it is shown; b"" where there is none or it must not be shown (Postgres, CVE-2024-10977). `speaks_tls`: it
+    began with a TLS record, so the port needs no dialog.
     """
 
-    def __init__(self, message: str, *, said: bytes = b"") -> None:
+    def __init__(self, message: str, *, said: bytes = b"", speaks_tls: bool = False) -> None:
         super().__init__(message)
         self.said = said
+        self.speaks_tls = speaks_tls
 
 
 class IdleTimeout(SocketError, TimeoutError):

@@ -76,7 +76,7 @@ def explain(error: BaseException, target: str) -> Message:
         return Message(f"{target}: {error.message}")
     if isinstance(error, DialogError):
         said = f"; it said {quote(error.said)}" if error.said else ""
-        return Message(f"{target}: {error.message}{said}", "--tls on" if "from the first byte" in error.message else "")
+        return Message(f"{target}: {error.message}{said}", "--tls on" if error.speaks_tls else "")
     if isinstance(error, TruncatedError):
         return Message(f"{target}: {error.detail}: output may be truncated", "--ignore-unexpected-eof accepts it")
     if isinstance(error, CrossedWiresError):

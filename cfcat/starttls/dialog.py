@@ -77,7 +77,7 @@ class Nonsense(Exception):
 
 def speaks_tls() -> DialogError:
     """For a server whose very first byte is that of a TLS record (row 89)."""
-    return DialogError("the server seems to speak TLS from the first byte")
+    return DialogError("the server seems to speak TLS from the first byte", speaks_tls=True)
 
 
 @dataclass(frozen=True, slots=True)
