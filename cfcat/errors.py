@@ -7,6 +7,7 @@ caller would act differently; the builtin class is inherited too, so that `excep
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ __all__ = [
     "CertificateError",
     "ClientCertificateError",
     "ClosedError",
+    "CommandError",
     "ConnectError",
     "ConnectTimeout",
     "CrossedWiresError",
@@ -37,8 +39,11 @@ __all__ = [
     "UpgradeError",
     "UsageError",
     "WrongTypeError",
+    "out_of_files",
 ]
 
+# Of the process, of the system.
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
 LOST = "Network connection lost."
 
@@ -113,13 +118,15 @@ class TlsError(SocketError):
     """The TLS handshake failed, or what came is no TLS (N4, S10, T8).
 
     `reason`: OpenSSL's name for it, such as `WRONG_VERSION_NUMBER`. `said`: the first bytes that the peer sent
-    in place of TLS, at most 40; text of the peer, to be escaped before it is shown.
+    in place of TLS, at most 40; text of the peer, to be escaped before it is shown. `upgrading`: it happened in the
+    handshake of `start_tls()`.
     """
 
     def __init__(self, message: str, detail: str = "", *, reason: str = "", said: bytes = b"") -> None:
         super().__init__(message, detail)
         self.reason = reason
         self.said = said
+        self.upgrading = False
 
 
 class CertificateError(TlsError):
@@ -210,3 +217,19 @@ class UsageError(SocketError):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class CommandError(SocketError):
+    """A `:` command of the session makes no sense, or failed. `message`, `hint`: as in `UsageError`.
+
+    In a script it is the end (status 1).
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def out_of_files(error: BaseException) -> bool:
+    """Was there no descriptor left? It can happen anywhere, for there is no end to what opens a file."""
+    return isinstance(error, OSError) and error.errno in OUT_OF_FILES

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from cfcat.core.certificate import distrust
+from cfcat.core.certificate import TlsInfo, distrust, read_certificate
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
 
 __all__ = ["Buffer", "Codec", "PlainCodec", "TlsCodec"]
@@ -22,10 +22,11 @@ Buffer = bytes | bytearray | memoryview
 
 # One call to write() makes this much cipher text at most, so that what waits for the network stays bounded.
 ENCODE_BYTES = 256 * 1024
-# Cipher text to ask the network for at a time: a record is 16 KiB, and each call into OpenSSL has its price.
-WIRE_READ_BYTES = 256 * 1024
+RECORD_BYTES = 16 * 1024  # the most that one record holds (RFC 8446 §5.1)
+DER = 2  # _ssl.ENCODING_DER, which has no public name
 QUOTE_BYTES = 40  # of what a peer said instead of TLS
-TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
+ALERT, HANDSHAKE = 0x15, 0x16  # content types (RFC 8446 §5.1)
+TLS_FIRST_BYTES = frozenset({ALERT, HANDSHAKE})
 
 
 class Codec(Protocol):
@@ -35,14 +36,23 @@ class Codec(Protocol):
     def ends_with_fin(self) -> bool:
         """Is TCP's own FIN our EOF? Under TLS it is not: servers lose data when a FIN follows close_notify."""
 
-    def wire_limit(self, limit: int) -> int:
-        """How many wire bytes to ask for when `limit` bytes are wanted."""
+    @property
+    def clear_in(self) -> bool:
+        """Is what comes on the wire next what is to be read next, as it is?"""
+
+    @property
+    def clear_out(self) -> bool:
+        """Is what is written what goes on the wire, as it is?"""
+
+    @property
+    def reset_is_eof(self) -> bool:
+        """Is a reset by the peer no worse than its FIN?"""
 
     def receive(self, data: Buffer) -> None:
-        """Take bytes from the wire; b"" is the wire's EOF (FIN)."""
+        """Take bytes from the wire, which are copied; b"" is the wire's EOF (FIN)."""
 
-    def read(self, limit: int) -> bytes | None:
-        """Return 1 to `limit` bytes, b"" at the peer's EOF, None when the wire must give more.
+    def read_into(self, buffer: memoryview) -> int | None:
+        """Fill a buffer, as far as there is something; 0 at the peer's EOF, None when the wire must give more.
 
         Raises:
             TruncatedError: TCP ended without close_notify.
@@ -63,29 +73,27 @@ class PlainCodec:
     """Clear text: what is on the wire is what is read."""
 
     ends_with_fin = True
+    clear_out = True
+    reset_is_eof = False
 
     def __init__(self) -> None:
         self._chunks: deque[memoryview] = deque()
         self._eof = False
 
-    def wire_limit(self, limit: int) -> int:
-        return limit  # R3: nothing is read ahead of a read
+    @property
+    def clear_in(self) -> bool:
+        return not self._chunks and not self._eof
 
     def receive(self, data: Buffer) -> None:
         if data:
-            self._chunks.append(memoryview(data))
+            self._chunks.append(memoryview(bytes(data)))
         else:
             self._eof = True
 
-    def read(self, limit: int) -> bytes | None:
+    def read_into(self, buffer: memoryview) -> int | None:
         if not self._chunks:
-            return b"" if self._eof else None
-        chunk = self._chunks.popleft()
-        if len(chunk) > limit:
-            self._chunks.appendleft(chunk[limit:])
-            chunk = chunk[:limit]
-        # recv() made a bytes object: hand it out again without a copy.
-        return chunk.obj if isinstance(chunk.obj, bytes) and len(chunk.obj) == len(chunk) else bytes(chunk)
+            return 0 if self._eof else None
+        return _fill(buffer, self._chunks)
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         return chunk, len(chunk)
@@ -102,10 +110,12 @@ class TlsCodec:
 
     The order of things matters to OpenSSL, see the comments. `server_hostname` is sent as SNI where it is a name
     and checked against the certificate, name or IP address (T1, T2). `ignore_unexpected_eof`: a FIN without
-    close_notify is an EOF, not TruncatedError.
+    close_notify is an EOF, not TruncatedError, and so is a reset: whoever can forge one can forge the other.
     """
 
     ends_with_fin = False
+    clear_in = False
+    clear_out = False
 
     def __init__(
         self,
@@ -121,21 +131,21 @@ class TlsCodec:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._said = b""
-        self._kept: deque[bytes] = deque()
+        self._kept: deque[memoryview] = deque()
         self._eof = False
         self._fin = False
-        self._ignore_unexpected_eof = ignore_unexpected_eof
+        self._shaken = False  # is the handshake done?
+        self._ignore_unexpected_eof = self.reset_is_eof = ignore_unexpected_eof
         self._error: TlsError | None = None
         self._ended = False
-
-    def wire_limit(self, limit: int) -> int:
-        return WIRE_READ_BYTES
 
     def receive(self, data: Buffer) -> None:
         if not data:
             self._keep_records()
             self._fin = True
-            self._incoming.write_eof()
+            # OpenSSL takes it for fatal, and we could send nothing more.
+            if not (self._ignore_unexpected_eof and self._shaken):
+                self._incoming.write_eof()
             return
         if len(self._said) < QUOTE_BYTES:
             self._said += bytes(data[: QUOTE_BYTES - len(self._said)])
@@ -154,68 +164,79 @@ class TlsCodec:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        except ssl.SSLZeroReturnError as error:
+            raise TlsError("TLS handshake failed: the peer sent the alert close notify", reason="EOF") from error
         except ssl.SSLError as error:
             raise self._handshake_error(error) from error
+        self._shaken = True
         return True
 
-    def read(self, limit: int) -> bytes | None:
+    def read_into(self, buffer: memoryview) -> int | None:
         if self._kept:
-            chunk = self._kept.popleft()
-            if len(chunk) > limit:
-                self._kept.appendleft(chunk[limit:])
-            return chunk[:limit]
-        first = self._read_record(limit)
-        if not first:
-            if self._error is not None:
-                raise self._error
-            return first
-        # A record holds 16 KiB at most: join what is there, a wake-up should move more than that.
-        records, size = [first], len(first)
-        while size < limit and self._error is None and (record := self._read_record(limit - size)):
-            records.append(record)
-            size += len(record)
-        return b"".join(records) if len(records) > 1 else first
-
-    def _read_record(self, limit: int) -> bytes | None:
-        """As `read`, one record; an error is kept in `_error`, to come after the data."""
-        if self._eof or self._error is not None:
-            return b"" if self._eof else None
-        try:
-            chunk = self._tls.read(limit)
-        except ssl.SSLWantReadError:
-            return None
-        except ssl.SSLZeroReturnError:
-            chunk = b""  # a clean EOF after our own close_notify; before it, read() returns b""
-        except ssl.SSLError as error:
-            if _is_eof(error):
-                return self._end_without_close_notify(error)
-            self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=error.reason or "")
-            self._error.__cause__ = error
-            return None
-        # All that came before the FIN has been read by then. OpenSSL can be told to take a FIN for close_notify
-        # (OP_IGNORE_UNEXPECTED_EOF); Python before 3.11.4 does that in its default contexts.
-        if not chunk and self._fin:
-            return self._end_without_close_notify(None)
-        self._eof = not chunk
-        return chunk
-
-    def _end_without_close_notify(self, cause: Exception | None) -> bytes | None:
-        if self._ignore_unexpected_eof:
-            self._eof = True
-            return b""
-        self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
-        self._error.__cause__ = cause
+            return _fill(buffer, self._kept)
+        size = self._read_records(buffer)
+        if size or self._eof:
+            return size
+        if self._error is not None:
+            raise self._error
         return None
 
+    def _read_records(self, buffer: memoryview) -> int:
+        """Decrypt what is there; the end and an error are kept, to come after the data.
+
+        A record holds 16 KiB at most: join what is there, a wake-up should move more than that.
+        """
+        size, limit, read = 0, len(buffer), self._tls.read
+        if self._eof or self._error is not None:
+            return 0
+        try:
+            while size < limit:
+                count = cast(int, read(limit - size, buffer[size:]))  # into a buffer; the stub knows only the other way
+                if not count:
+                    self._end_of_data()
+                    break
+                size += count
+        except ssl.SSLWantReadError:
+            if self._fin:
+                self._end_without_close_notify(None)
+        except ssl.SSLZeroReturnError:  # a clean EOF after our own close_notify; before it, read() returns 0
+            self._end_of_data()
+        except ssl.SSLError as error:
+            if _is_eof(error):
+                self._end_without_close_notify(error)
+            else:
+                self._fail(error)
+        return size
+
+    def _end_of_data(self) -> None:
+        # All that came before the FIN has been read by then. OpenSSL can be told to take a FIN for close_notify
+        # (OP_IGNORE_UNEXPECTED_EOF); Python before 3.11.4 does that in its default contexts.
+        if self._fin:
+            self._end_without_close_notify(None)
+        else:
+            self._eof = True
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
+        self._error.__cause__ = error
+
+    def _end_without_close_notify(self, cause: Exception | None) -> None:
+        if self._ignore_unexpected_eof:
+            self._eof = True
+            return
+        self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
+        self._error.__cause__ = cause
+
     def _keep_records(self) -> None:
-        while self._error is None and (record := self._read_record(ENCODE_BYTES)):
-            self._kept.append(record)
+        buffer = memoryview(bytearray(RECORD_BYTES))
+        while size := self._read_records(buffer):
+            self._kept.append(memoryview(bytes(buffer[:size])))
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         try:
             taken = self._tls.write(chunk[:ENCODE_BYTES])
         except ssl.SSLError as error:
-            raise TlsError(f"TLS failed: {_reason_text(error)}", reason=error.reason or "") from error
+            raise TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error)) from error
         return self._outgoing.read(), taken
 
     def end(self) -> bytes:
@@ -233,8 +254,9 @@ class TlsCodec:
             self._tls.unwrap()
         except ssl.SSLWantReadError:
             pass  # expected: it would like to wait for the peer's close_notify; reading goes on instead
-        except ssl.SSLError:
-            self._eof = True  # the peer has shut TLS down already in its own way
+        except ssl.SSLError as error:
+            if not self._eof:  # else the peer has shut TLS down already, in its own way
+                self._fail(error)
 
     def answer(self) -> bytes:
         return self._outgoing.read() if self._outgoing.pending else b""
@@ -242,25 +264,68 @@ class TlsCodec:
     def _handshake_error(self, error: ssl.SSLError) -> TlsError:
         if isinstance(error, ssl.SSLCertVerificationError):
             host = self._tls.server_hostname
-            text = distrust(error.verify_code, error.verify_message, self._shown_certificate(), host)
+            chain = self._chain("get_verified_chain") or self._chain("get_unverified_chain")  # as far as it was built
+            text = distrust(error.verify_code, error.verify_message, [_decoded(each) for each in chain], host)
             return CertificateError(f"certificate not trusted: {text}", verify_code=error.verify_code)
         if self._said and self._said[0] not in TLS_FIRST_BYTES:
-            return TlsError("peer does not speak TLS", reason=error.reason or "", said=self._said)
+            return TlsError("peer does not speak TLS", reason=_reason(error), said=self._said)
         if _is_eof(error):
             return TlsError("peer closed the connection during the TLS handshake", reason="EOF")
-        return TlsError(f"TLS handshake failed: {_reason_text(error)}", reason=error.reason or "")
+        text = _reason_text(error)
+        if not _reason(error) and self._said[:1] == bytes((ALERT,)) and len(self._said) > 6:
+            text = f"the peer sent the alert number {self._said[6]}"  # one that OpenSSL has no name for
+        return TlsError(f"TLS handshake failed: {text}", reason=_reason(error))
 
-    def _shown_certificate(self) -> dict[str, Any]:
-        """The certificate that was refused, decoded as by `getpeercert()`, which only tells of a trusted one.
+    @property
+    def ignored_bytes(self) -> int:
+        """What came behind the peer's close_notify, in clear text or not: nobody's data (R9)."""
+        return self._incoming.pending if self._eof else 0
+
+    def info(self) -> TlsInfo:
+        """What the handshake came to; to be asked after it."""
+        cipher = self._tls.cipher()
+        context = self._tls.context
+        verified = context.verify_mode != ssl.CERT_NONE and context.check_hostname
+        chain = self._chain("get_verified_chain") if verified else []
+        return TlsInfo(
+            version=self._tls.version() or "",
+            cipher=cipher[0] if cipher else "",
+            alpn=self._tls.selected_alpn_protocol(),
+            server_name=self._tls.server_hostname,
+            verified=verified,
+            chain=tuple(
+                read_certificate(_decoded(certificate), certificate.public_bytes(DER))
+                for certificate in chain or self._chain("get_unverified_chain")
+            ),
+        )
+
+    def _chain(self, way: str) -> list[Any]:
+        """The peer's certificates, its own first; empty where they cannot be had.
 
         Python 3.13 has `get_unverified_chain()` for that, but in DER only. The object beneath has it decoded, in
-        every version from 3.10 on; should that ever change, the message is the poorer and nothing else.
+        every version from 3.10 on; should that ever change, the messages are the poorer and nothing else.
         """
         try:
-            chain = self._tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
-            return dict(chain[0].get_info()) if chain else {}
-        except (AttributeError, ssl.SSLError, ValueError):
-            return {}
+            return list(getattr(self._tls._sslobj, way)() or [])  # type: ignore[attr-defined]
+        except (AttributeError, ssl.SSLError):
+            return []
+
+
+def _decoded(certificate: Any) -> dict[str, Any]:
+    try:
+        return dict(certificate.get_info())
+    except (ssl.SSLError, ValueError):  # what is in it makes no sense
+        return {}
+
+
+def _fill(buffer: memoryview, chunks: deque[memoryview]) -> int:
+    """Move what fits of the first chunk into a buffer."""
+    chunk = chunks.popleft()
+    size = min(len(chunk), len(buffer))
+    buffer[:size] = chunk[:size]
+    if size < len(chunk):
+        chunks.appendleft(chunk[size:])
+    return size
 
 
 def _is_eof(error: ssl.SSLError) -> bool:
@@ -268,10 +333,20 @@ def _is_eof(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it, such as TLSV1_ALERT_NO_APPLICATION_PROTOCOL, or "" where it has none.
+
+    Where Python does not know the name, OpenSSL's words are in the text: "[SSL] tlsv1 alert ... (_ssl.c:1006)".
+    """
+    words = "" if len(error.args) < 2 else str(error.args[1]).removeprefix("[SSL] ").partition(" (")[0]
+    known = words and not words.startswith(("[", "unknown error"))
+    return error.reason or (words.upper().replace(" ", "_") if known else "")
+
+
 def _reason_text(error: ssl.SSLError) -> str:
-    """OpenSSL's reason in words: SSLV3_ALERT_HANDSHAKE_FAILURE is "alert handshake failure"."""
-    words = (error.reason or "protocol error").lower().replace("_", " ")
-    for prefix in ("sslv3 alert ", "tlsv1 alert ", "tlsv13 alert "):
+    """OpenSSL's reason in words: SSLV3_ALERT_HANDSHAKE_FAILURE is "the peer sent the alert handshake failure"."""
+    words = (_reason(error) or "protocol error").lower().replace("_", " ")
+    for prefix in ("sslv3 alert ", "tlsv1 alert ", "tlsv13 alert ", "tlsv1 "):  # the last: TLSV1_UNRECOGNIZED_NAME
         if words.startswith(prefix):
             return "the peer sent the alert " + words.removeprefix(prefix)
     return words

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from cfcat.core.address import Target, format_address
 from cfcat.core.operation import in_daemon_thread
+from cfcat.core.trace import Attempted, Outcome, Resolved, Trace, os_reason
 from cfcat.errors import CONNECT_FAILED, Attempt, ConnectError, ResolveError
 
 __all__ = ["Address", "connect_failed", "dial", "failure_message"]
@@ -54,23 +55,32 @@ def connect_failed(target: Target, detail: str, attempts: Sequence[Attempt] = ()
 
 
 async def dial(
-    target: Target, *, family: str | None = None, allow_address: Callable[[str], bool] | None = None
+    target: Target,
+    *,
+    family: str | None = None,
+    allow_address: Callable[[str], bool] | None = None,
+    trace: Trace | None = None,
 ) -> socket.socket:
     """Connect to the first address of the target that answers; the socket is non-blocking.
 
     `allow_address` is asked for each resolved address, as IP text; those refused are dropped, and a name that
-    has none left does not exist (P2). Cancelling closes everything that was begun.
+    has none left does not exist (P2). `trace` is told of the addresses and of what became of each; it must not raise.
+    Cancelling closes everything that was begun.
 
     Raises:
         ResolveError: the name has no address.
         ConnectError: no address answered; `attempts` says why, in order.
     """
+    tell = trace or (lambda event: None)
+    began = time.monotonic()
     addresses = await _resolve(target, FAMILIES[family])
     if allow_address is not None:
         addresses = [address for address in addresses if allow_address(address.ip)]
         if not addresses:
             raise ResolveError(failure_message(target.port), f"{target.text}: address not allowed")
-    return await _Race(target, _interleave(addresses)).run()
+    addresses = _interleave(addresses)
+    tell(Resolved(tuple(address.text for address in addresses), time.monotonic() - began))
+    return await _Race(target, addresses, tell).run()
 
 
 async def _resolve(target: Target, family: int) -> list[Address]:
@@ -115,8 +125,9 @@ def _interleave(addresses: Sequence[Address]) -> list[Address]:
 class _Race:
     """Attempts to all addresses, each begun a little after the one before; the first connection wins."""
 
-    def __init__(self, target: Target, addresses: Sequence[Address]) -> None:
+    def __init__(self, target: Target, addresses: Sequence[Address], tell: Trace) -> None:
         self._target = target
+        self._tell = tell
         self._addresses = list(addresses)
         self._attempts: dict[Address, Attempt] = {}
 
@@ -154,20 +165,22 @@ class _Race:
     async def _try(self, address: Address) -> socket.socket | None:
         began = time.monotonic()
         sock: socket.socket | None = None
+        outcome: Outcome = "abandoned"
+        failure: OSError | None = None
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM)
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+            outcome = "connected"
+            return sock
         except OSError as error:
-            if sock is not None:
-                sock.close()
+            outcome, failure = "failed", error
             self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
             return None
-        except BaseException:
-            if sock is not None:
+        finally:
+            if sock is not None and outcome != "connected":
                 sock.close()
-            raise
-        return sock
+            self._tell(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
 
 async def _abandon(attempts: set[_Attempt]) -> None:
@@ -185,7 +198,7 @@ def _close_result(attempt: _Attempt) -> None:
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
     """`localhost:70: connection refused (tried ::1, 127.0.0.1)`; differing reasons are each named."""
-    reasons = [_reason(attempt.error) for attempt in attempts]
+    reasons = [os_reason(attempt.error) for attempt in attempts]
     hosts = [attempt.address.rpartition(":")[0].strip("[]") for attempt in attempts]
     if hosts == [target.host]:
         return f"{target.text}: {reasons[0]}"
@@ -193,10 +206,3 @@ def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
         return f"{target.text}: {reasons[0]} (tried {', '.join(hosts)})"
     each = ", ".join(f"{host}: {reason}" for host, reason in zip(hosts, reasons, strict=True))
     return f"{target.text}: could not connect ({each})"
-
-
-def _reason(error: OSError) -> str:
-    """The operating system's words alone: asyncio adds "[Errno 111] Connect call failed" around them."""
-    import os
-
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()

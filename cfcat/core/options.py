@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from cfcat.core.trace import Trace
 from cfcat.errors import CaFileError, ClientCertificateError, OptionsError
 
 __all__ = [
@@ -50,8 +51,9 @@ class SocketOptions:
     seconds, is one deadline for resolving, connecting and handshake, and one for a later upgrade;
     `expected_server_hostname` replaces the address's host in SNI and certificate check; `address_family`
     limits the addresses tried; `ignore_unexpected_eof` takes a FIN without close_notify for the end of a TLS stream;
-    `allow_address` is asked about each resolved one (IP text), refused ones do
-    not exist.
+    `allow_address` is asked about each resolved one (IP text), refused ones do not exist; `trace` is told how the
+    connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it raises goes to the event loop's
+    exception handler, and changes nothing).
     """
 
     secure_transport: SecureTransport = "off"
@@ -63,6 +65,7 @@ class SocketOptions:
     connect_timeout: float | None = None
     ignore_unexpected_eof: bool = False
     allow_address: Callable[[str], bool] | None = None
+    trace: Trace | None = None
 
     def __post_init__(self) -> None:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
@@ -80,6 +83,8 @@ class SocketOptions:
         self._expect("expected_server_hostname", str, type(None))
         if self.address_family not in ADDRESS_FAMILIES:
             raise OptionsError(f"address_family must be 'ipv4' or 'ipv6', not {self.address_family!r}")
+        if self.trace is not None and not callable(self.trace):
+            raise TypeError(f"trace must be callable, not {type(self.trace).__name__}")
         self._expect("connect_timeout", int, float, type(None))
         if self.connect_timeout is not None and not self.connect_timeout > 0:
             raise OptionsError(f"connect_timeout must be a positive number, not {self.connect_timeout}")

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address
+from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
 from cfcat.core.dial import connect_failed, dial, failure_message
 from cfcat.core.lifecycle import FINAL, Effect, Event, Lifecycle, Phase, Reading, WriteHalf, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
-from cfcat.core.streams import (
-    READER_RELEASED,
-    SOCKET_CLOSED,
-    WRITABLE_CLOSED,
-    WRITER_RELEASED,
-    ReadableStream,
-    WritableStream,
-)
+from cfcat.core.readable import ReadableStream
+from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED, Carrier
+from cfcat.core.trace import Connected, TlsEstablished, TraceEvent
 from cfcat.core.wire import HandshakeWrapper, Wire
+from cfcat.core.writable import WritableStream
 from cfcat.errors import (
     ClosedError,
     ConnectTimeout,
@@ -93,6 +91,7 @@ class Socket:
         self._upgrade: Socket | None = None
         self._upgraded = False
         self._wrapper: HandshakeWrapper | None = None
+        self._secured: TlsCodec | None = None  # after the handshake
         self._task: asyncio.Task[None] | None = None
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
@@ -127,6 +126,16 @@ class Socket:
     def secure_transport(self) -> SecureTransport:
         """The option as resolved (O6); "on" for the result of `start_tls()` (S5)."""
         return self._options.secure_transport
+
+    @property
+    def tls_info(self) -> TlsInfo | None:
+        """Version, cipher and certificates after the handshake, also when the socket has ended; else None."""
+        return None if self._secured is None else self._secured.info()
+
+    @property
+    def ignored_bytes(self) -> int:
+        """How many bytes have come behind the peer's close_notify; they are not read (R9)."""
+        return 0 if self._secured is None else self._secured.ignored_bytes
 
     @property
     def hostname(self) -> str:
@@ -210,13 +219,10 @@ class Socket:
         """For the streams: why the socket failed."""
         return self._error
 
-    def pull(self) -> None:
-        """For the streams: a read waits."""
-        self._wire.pull()
-
-    def push(self) -> None:
-        """For the streams: a write waits."""
-        self._wire.push()
+    @property
+    def carrier(self) -> Carrier:
+        """For the streams: what moves their bytes."""
+        return self._wire
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
         """Take an event and carry out what follows from it."""
@@ -251,6 +257,10 @@ class Socket:
                     await way()
             except TimeoutError as error:
                 raise self._timeout() from error
+        except MemoryError as error:
+            failure = connect_failed(self._target, f"{self._target.text}: out of memory")
+            failure.__cause__ = error
+            self.on(Event.CONNECT_FAILED, failure)
         except Exception as error:  # SocketError, or whatever a context or a check of the caller's raises
             self.on(Event.CONNECT_FAILED, error)
         else:
@@ -258,22 +268,47 @@ class Socket:
 
     async def _open_new(self) -> None:
         options = self._options
-        sock = await dial(self._target, family=options.address_family, allow_address=options.allow_address)
+        began = time.monotonic()
+        family, allowed = options.address_family, options.allow_address
+        sock = await dial(self._target, family=family, allow_address=allowed, trace=self._tell)
         self._wire.attach(sock)
         try:
             ends = sock.getpeername()[:2], sock.getsockname()[:2]
         except OSError as error:  # reset in the moment that it was made
             raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
         self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
+        self._tell(Connected(*self._info, time.monotonic() - began))
         if options.secure_transport == "on":
             try:
-                await self._wire.handshake(self._tls_codec())
+                await self._handshake()
             except TlsError as error:  # N4: one text for every failure; the reason is the detail
                 error.detail, error.message = error.message, failure_message(self._target.port)
                 raise
 
     async def _open_upgrade(self) -> None:
-        await self._wire.handshake(self._tls_codec(), self._wrapper)
+        try:
+            await self._handshake()
+        except TlsError as error:
+            error.upgrading = True
+            raise
+
+    async def _handshake(self) -> None:
+        codec = self._tls_codec()
+        began = time.monotonic()
+        await self._wire.handshake(codec, self._wrapper)
+        self._secured = codec
+        if self._options.trace is not None:
+            self._tell(TlsEstablished(codec.info(), time.monotonic() - began))
+
+    def _tell(self, event: TraceEvent) -> None:
+        """Tell whoever looks on; what goes wrong there is not our failure."""
+        if self._options.trace is None:
+            return
+        try:
+            self._options.trace(event)
+        except Exception as error:
+            context = {"message": "the trace of a socket failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _tls_codec(self) -> TlsCodec:
         context = self._options.tls

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from cfcat.core.codec import Buffer, Codec, PlainCodec, TlsCodec
 from cfcat.core.lifecycle import Event
-from cfcat.core.streams import ReadableStream, WritableStream
+from cfcat.core.readable import ReadableStream
+from cfcat.core.writable import WritableStream
 from cfcat.errors import LOST, LostError, SocketError, TlsError
 
 __all__ = ["HandshakeWrapper", "Wire"]
@@ -24,9 +28,24 @@ __all__ = ["HandshakeWrapper", "Wire"]
 # Bytes moved in one turn before other callbacks of the loop get theirs.
 TURN_BYTES = 1024 * 1024
 HANDSHAKE_READ_BYTES = 64 * 1024
+# Asked of the network at a time: each system call and each call into OpenSSL has its price.
+READ_BYTES = 256 * 1024
 SALVAGE_BYTES = 256 * 1024
 LINGER_S = 0.25  # a round trip to nearly anywhere, and little to wait for a peer that does not end
+# What splice(2) answers where two descriptors cannot be joined: by their kind, an old kernel, a sandbox.
+CANNOT_SPLICE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
 LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
+
+
+class _Scratch(threading.local):
+    """Buffers for the moment between two calls, one of each for all wires of a loop: a new one costs page faults."""
+
+    def __init__(self) -> None:
+        self.wire = memoryview(bytearray(READ_BYTES))
+        self.chunk = memoryview(bytearray(READ_BYTES))
+
+
+_scratch = _Scratch()
 
 
 class HandshakeWrapper(Protocol):
@@ -63,6 +82,8 @@ class Wire:
         self.lost: BaseException | None = None  # why reads fail, once all that is here is read
         self._reading = False  # registered with the loop
         self._writing = False
+        self._watcher: Callable[[], object] | None = None  # is told when there is something to take
+        self._can_splice = hasattr(os, "splice")
         self._open = False  # may the writable's queue be sent?
         self._unsent = memoryview(b"")  # wire bytes that the kernel has not taken
         self._heard = False  # has anything been received, after the handshake?
@@ -73,6 +94,8 @@ class Wire:
         self._planned: Callable[[], None] | None = None  # to become that in the next turn
         self.moved_bytes = 0  # on the wire, either way
         self._cut = False  # writes were dropped: no end in order, and under TLS perhaps half a record
+        self._peer_ended = False  # its EOF was read
+        self._ending = False  # nothing is left to send but our own end
 
     # ---- making
 
@@ -158,54 +181,147 @@ class Wire:
             return
         if self._open or self.lost is not None:
             self._serve(from_codec_only=True)
-        if self._open and self._sock is not None and not self._reading and self._owner.readable.wanted:
+        if self._owner.readable.wanted:
+            self._listen()
+
+    def _listen(self) -> None:
+        if self._open and self._sock is not None and not self._reading:
             self._reading = True
-            self._loop.add_reader(self._sock, self._serve)
+            self._loop.add_reader(self._sock, self._on_readable)
+
+    def _on_readable(self) -> None:
+        if self._watcher is not None:
+            self._watcher()
+        else:
+            self._serve()
 
     def _serve(self, from_codec_only: bool = False) -> None:
         """Give waiting reads what has come: from the codec first, then from the kernel."""
         moved = 0
         while (limit := self._owner.readable.wanted) and moved < TURN_BYTES:
+            buffer = _scratch.chunk[:limit]
             try:
-                chunk = self._codec.read(limit)
-                if chunk is None:
-                    if self.lost is not None:
-                        self._owner.readable.fail(self.lost)
-                        return
-                    if from_codec_only or not self._receive(limit):
-                        return
-                    continue
-            except SocketError as error:
+                size = self._take(buffer, from_codec_only=from_codec_only)
+                chunk = bytes(buffer[: size or 0])
+            except (SocketError, MemoryError) as error:
                 if self.lost is None:
-                    self.lose(error)  # which comes back here, for what was salvaged
+                    # Which comes back here, for what was salvaged.
+                    self.lose(error if isinstance(error, SocketError) else _lost(error, sending=False))
                 else:
                     self._owner.readable.fail(self.lost)
                 return
-            finally:
-                self._answer()
-            moved += len(chunk)
+            if size is None:
+                self.answer()
+                return
+            moved += size
             self._owner.readable.deliver(chunk)
+            self.answer()  # may find the connection broken: the read has its chunk by then
         # Nobody wants more: the registration is kept for the next read, and ends when the loop calls in vain.
         if self._reading and not moved and not self._owner.readable.wanted:
             self._stop_reading()
 
-    def _receive(self, limit: int) -> bool:
-        """Move bytes from the kernel to the codec; False when there are none now."""
+    def _take(self, buffer: memoryview, *, from_codec_only: bool = False) -> int | None:
+        """Fill a buffer: 0 at EOF, None where there is nothing now.
+
+        Raises:
+            SocketError: `lost`, when all before it was taken; or a new error, of which nobody knows yet.
+        """
+        while (size := self._codec.read_into(buffer)) is None:
+            if self.lost is not None:
+                raise self.lost
+            if from_codec_only or self._sock is None:
+                return None
+            if self._codec.clear_in:
+                size = self._receive(buffer)
+                break
+            if self._receive(_scratch.wire) is None:
+                return None
+        self._peer_ended |= size == 0
+        return size
+
+    def _receive(self, buffer: memoryview) -> int | None:
+        """Ask the kernel for bytes; None where there are none now. The codec gets what it must see of them."""
         assert self._sock is not None
         try:
-            data = self._sock.recv(self._codec.wire_limit(limit))
+            size = self._sock.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
-            return False
+            return None
         except (OSError, MemoryError) as error:
-            raise _lost(error, sending=False) from error
-        self.moved_bytes += len(data)
-        self._heard = True
-        self._codec.receive(data)
-        return True
+            if not (self._codec.reset_is_eof and isinstance(error, ConnectionResetError)):
+                raise _lost(error, sending=self._waits) from error
+            size = 0
+        self._received(size)
+        if not size or not self._codec.clear_in:
+            self._codec.receive(buffer[:size])
+        return size
 
-    def _answer(self) -> None:
+    def _received(self, size: int) -> None:
+        self.moved_bytes += size
+        self._heard = True
+
+    # ---- receiving without waiting: the same bytes, for who moves many (`ReadableStream.take_into` and `splice_to`)
+
+    def take_into(self, buffer: memoryview) -> int | None:
+        """Fill a buffer with what is here: 0 at EOF, None where there is nothing now. To be followed by `answer()`.
+
+        Raises:
+            SocketError: the connection broke; all before it was taken.
+        """
+        while True:
+            try:
+                return self._take(buffer)
+            except (SocketError, MemoryError) as error:
+                if self.lost is not None:
+                    raise self.lost from None
+                # Then comes what was salvaged, and then the error.
+                self.lose(error if isinstance(error, SocketError) else _lost(error, sending=False))
+
+    def splice_to(self, pipe: int, limit: int) -> int | None:
+        """Move what has come into a pipe, within the kernel; None where only `take_into()` helps."""
+        if not (self._can_splice and self._codec.clear_in and self._open and self._sock is not None):
+            return None
+        try:
+            size = os.splice(self._sock.fileno(), pipe, limit, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return None  # nothing there, no room, or bytes that splice() does not pass on (urgent ones)
+        except BrokenPipeError:
+            raise  # the pipe's: reading from a socket never ends so
+        except OSError as error:
+            self._splice_failed(error, sending=self._waits)
+            return None
+        self._received(size)
+        if not size:
+            self._codec.receive(b"")
+            self._peer_ended = True
+        return size
+
+    @property
+    def _waits(self) -> bool:
+        """Is there something to be sent? Then it is lost with the connection, whichever side finds that broken."""
+        return bool(self._owner.writable.queue)
+
+    def _splice_failed(self, error: OSError, *, sending: bool) -> None:
+        if error.errno in CANNOT_SPLICE:
+            self._can_splice = False
+        else:
+            self.lose(_lost(error, sending=sending))
+
+    def watch(self, callback: Callable[[], object] | None) -> None:
+        """Call back whenever `take_into()` may have something, an error included; None ends that."""
+        self._watcher = callback
+        if callback is None:
+            self._stop_reading()
+        else:
+            self._listen()
+
+    def answer(self) -> None:
         """Send what reading gave rise to (TLS alerts, KeyUpdate)."""
-        if answer := self._codec.answer():
+        try:
+            answer = self._codec.answer()
+        except MemoryError as error:
+            self.lose(_lost(error, sending=True))
+            return
+        if answer:
             self._put(answer)
             if not self._writing:
                 self._transmit()
@@ -223,6 +339,29 @@ class Wire:
             if not self._settling:
                 self._settling = True
                 self._loop.call_soon(self._settle)
+
+    def push_now(self) -> None:
+        """As `push()`, for who does not mind that what is done is settled before this returns."""
+        if self._open and not self._writing and self._sock is not None:
+            self._transmit()
+        self.settle_writes()
+
+    def splice_from(self, pipe: int, limit: int) -> int | None:
+        """Send what is in a pipe, within the kernel: 0 at its end, None where only the queue helps.
+
+        The queue must be empty. What goes wrong is `lost`, as in all sending.
+        """
+        if not (self._can_splice and self._codec.clear_out and self._open and self._sock is not None) or self._unsent:
+            return None
+        try:
+            size = os.splice(pipe, self._sock.fileno(), limit, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._splice_failed(error, sending=True)
+            return None
+        self.moved_bytes += size
+        return size
 
     def flush_then_end(self) -> None:
         """Send what is queued, then our EOF: close_notify alone under TLS, else a FIN. Event FLUSHED."""
@@ -286,16 +425,23 @@ class Wire:
         self._flushed()
 
     def _put_end(self) -> None:
+        self._ending = True
         if not self._cut:
-            self._put(self._codec.end())
+            try:
+                self._put(self._codec.end())
+            except MemoryError as error:
+                self.lose(_lost(error, sending=True))
+            # Whoever waits for the peer is told of what went wrong with TLS.
+            self.pull()
+            if self._watcher is not None:
+                self._loop.call_soon(self._watcher)
 
     def _fin(self) -> None:
         if self._codec.ends_with_fin and self._sock is not None:
-            try:
+            # Row 19: it fails where the peer has reset the connection. Nothing of ours is lost by that; whether
+            # something of the peer's is, behind its end or not, the reads find out.
+            with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                self.lose(_lost(error, sending=True))
-                return
         self._flushed()
 
     def _flushed(self) -> None:
@@ -316,7 +462,12 @@ class Wire:
         except SocketError as error:
             self.lose(error)
         except (OSError, MemoryError) as error:
-            self.lose(_lost(error, sending=True))
+            if self._ending and (self._peer_ended or self._codec.reset_is_eof):
+                # Row 19: nothing is lost, and nobody waits for our end.
+                self._unsent = memoryview(b"")
+                self._stop_writing()
+            else:
+                self.lose(_lost(error, sending=True))
         else:
             if all_sent:
                 self._stop_writing()
@@ -394,7 +545,7 @@ class Wire:
     def _salvage(self) -> None:
         # Row 17: after a reset the answer that had come before it can still be read. It is finite: the peer
         # is gone, and the receive buffer is what it is.
-        with contextlib.suppress(OSError, SocketError):
+        with contextlib.suppress(OSError, MemoryError, SocketError):
             while self._sock is not None and (data := self._sock.recv(SALVAGE_BYTES)):
                 self._codec.receive(data)
 
@@ -430,6 +581,8 @@ class Wire:
     def _stop_watching(self) -> None:
         self._stop_reading()
         self._stop_writing()
+        if self._watcher is not None:
+            self._loop.call_soon(self._watcher)  # it will find out why
 
 
 def _os_text(error: BaseException) -> str:

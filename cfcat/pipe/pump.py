@@ -1,7 +1,8 @@
 """Pipe mode's two directions, and who ends when.
 
-stdin to writable, readable to stdout. The directions never wait for each other; each moves one chunk at a time, so a
-slow stdout slows the peer, a slow peer slows stdin, and memory is bounded. The ends follow nc's rule of four ends:
+stdin to writable, readable to stdout, each a `Flow`. The directions never wait for each other; each moves one chunk at
+a time, so a slow stdout slows the peer, a slow peer slows stdin, and memory is bounded. Where nobody wants to see the
+bytes and both descriptors allow it, they are joined in the kernel. The ends follow nc's rule of four ends:
 
 | event | default | `half_open` |
 |---|---|---|
@@ -19,10 +20,15 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
+from cfcat.core.codec import Buffer
 from cfcat.core.sockets import Socket
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
+from cfcat.pipe.flow import Flow, PeerSink, PeerSource
+from cfcat.pipe.newlines import CrlfEncoder
+from cfcat.pipe.observer import Observer
 from cfcat.pipe.stdio import Input, Output
 
 __all__ = ["Pump", "PumpOptions"]
@@ -31,6 +37,9 @@ __all__ = ["Pump", "PumpOptions"]
 STALL_S = 1.0
 # How often the idle clock looks: fine enough to end within a tenth of what was asked for.
 IDLE_LOOKS = 10
+# Asked of the kernel at a time. All that fits into a pipe; but from one, less: nobody can fill it meanwhile.
+JOINED_DOWN_BYTES = 1024 * 1024
+JOINED_UP_BYTES = 512 * 1024
 TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
 
 
@@ -42,18 +51,37 @@ class PumpOptions:
     no_shutdown: bool = False
     quit_after: float | None = None
     idle_timeout: float | None = None
+    crlf: bool = False  # a bare LF of stdin is sent as CRLF
 
 
 class Pump:
     """One run of pipe mode over an opened socket."""
 
-    def __init__(self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions) -> None:
+    def __init__(
+        self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, *, observer: Observer | None = None
+    ) -> None:
+        self._observer = observer
+        self._shown = observer if observer is not None and observer.wants_bytes else None
         self._socket = socket
-        self._stdin = stdin
         self._stdout = stdout
         self._options = options
+        self._encoder = CrlfEncoder() if options.crlf else None
         self._first_bytes = b""
         self._send_error: SocketError | None = None
+        self._up = Flow(stdin, PeerSink(socket.writable), self._to_send)
+        self._down = Flow(PeerSource(socket.readable), stdout, self._to_write)
+        if stdin.pipe is not None and self._shown is None and self._encoder is None:
+            self._up.joined = partial(socket.writable.splice_from, stdin.pipe, JOINED_UP_BYTES)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the application for the peer so far: of stdin, after `crlf`."""
+        return self._up.moved_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the application from the peer so far."""
+        return self._down.moved_bytes
 
     async def run(self) -> None:
         """Move everything, end in order.
@@ -106,8 +134,9 @@ class Pump:
     async def _send(self) -> None:
         writer = self._socket.writable.get_writer()
         try:
-            while chunk := await self._stdin.read():
-                await writer.write(chunk)
+            await self._up.run()
+            if self._observer is not None:
+                self._observer.ended("sent")
             if not self._options.no_shutdown:
                 await writer.close()
         except ClosedError:
@@ -119,18 +148,36 @@ class Pump:
             self._send_error = error
 
     async def _receive(self) -> None:
+        reader = self._socket.readable.get_reader()
         try:
-            async for chunk in self._socket.readable:
-                if len(self._first_bytes) < len(TLS_ALERT):
-                    self._first_bytes += chunk[: len(TLS_ALERT)]
-                await self._stdout.write(chunk)
+            await self._down.run()
         except SocketError:
             self._check_crossed_wires()
             if self._send_error is None:
                 raise
+        else:
+            if self._observer is not None:
+                self._observer.ended("received")
         self._check_crossed_wires()
+        reader.release_lock()
         if self._options.half_open:
             self._stdout.end()
+
+    def _to_send(self, chunk: memoryview) -> Buffer:
+        data = chunk if self._encoder is None else self._encoder.feed(chunk)
+        if self._shown is not None:
+            self._shown.sent(data)
+        return data
+
+    def _to_write(self, chunk: memoryview) -> Buffer:
+        if len(self._first_bytes) < len(TLS_ALERT):
+            self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
+        elif self._stdout.pipe is not None and self._shown is None:
+            # The first bytes are known: the rest need not be seen.
+            self._down.joined = partial(self._socket.readable.splice_to, self._stdout.pipe, JOINED_DOWN_BYTES)
+        if self._shown is not None:
+            self._shown.received(chunk)
+        return chunk
 
     def _check_crossed_wires(self) -> None:
         if self._first_bytes.startswith(TLS_ALERT) and self._socket.secure_transport != "on":

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
+from cfcat.core.codec import Buffer
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, connect
 from cfcat.errors import ConnectTimeout
 from cfcat.pipe.pump import Pump, PumpOptions
-from cfcat.pipe.stdio import Output, open_input, open_output
+from cfcat.pipe.stdio import NOTHING, Callback, Output, open_input, open_output
 from cfcat.report.render import TerminalFilter
 
 if TYPE_CHECKING:
+    from cfcat.report.reporter import Reporter
     from cfcat.starttls import Protocol
 
 __all__ = ["run_pipe"]
@@ -25,11 +29,13 @@ async def run_pipe(
     *,
     protocol: Protocol | None = None,
     shown: TerminalFilter | None = None,
-) -> None:
+    reporter: Reporter | None = None,
+) -> int:
     """Connect stdin and stdout (descriptors 0 and 1) to the target.
 
+    Returns how many bytes were ignored because they came behind the peer's end of TLS (R9).
     `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (R2, R5).
-    `shown`: stdout is a terminal and gets only what this lets pass (R22).
+    `shown`: stdout is a terminal and gets only what this lets pass (R22). `reporter`: who is told of all that happens.
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
@@ -37,10 +43,16 @@ async def run_pipe(
     stdout = open_output(1)
     stdin = open_input(0)
     filtered = None if shown is None else _Filtered(stdout, shown)
+    if reporter is not None:
+        reporter.enter("resolve")
+        options = dataclasses.replace(options, trace=reporter.trace)
     socket = connect(target, options)
     try:
-        socket = await _open(socket, target, options, protocol)
-        await Pump(socket, stdin, filtered or stdout, ends).run()
+        socket = await _open(socket, target, options, protocol, reporter)
+        pump = Pump(socket, stdin, filtered or stdout, ends, observer=reporter)
+        with contextlib.nullcontext() if reporter is None else reporter.watching(pump):
+            await pump.run()
+        return socket.ignored_bytes
     except BaseException:
         socket.abort()
         raise
@@ -51,7 +63,9 @@ async def run_pipe(
         stdout.close()
 
 
-async def _open(socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None) -> Socket:
+async def _open(
+    socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, reporter: Reporter | None
+) -> Socket:
     """Wait for the connection and, with a protocol, for its upgrade: all of it under one deadline (R7)."""
     if protocol is None:
         await socket.opened
@@ -64,8 +78,12 @@ async def _open(socket: Socket, target: str, options: SocketOptions, protocol: P
         async with asyncio.timeout(limit_s):
             await socket.opened
             names = names_for(options.expected_server_hostname or socket.hostname)
-            wrapper = await converse(socket, protocol, names)
+            if reporter is not None:
+                reporter.enter("starttls")
+            wrapper = await converse(socket, protocol, names, heard=None if reporter is None else reporter.heard)
             doing = "the TLS handshake"
+            if reporter is not None:
+                reporter.enter("tls")
             secure = socket.start_tls(wrapper=wrapper)
             await secure.opened
             return secure
@@ -84,8 +102,14 @@ class _Filtered(Output):
         self._output = output
         self._filter = shown
 
-    async def write(self, chunk: bytes) -> None:
-        await self._output.write(self._filter.feed(chunk))
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        return self._output.give(self._filter.feed(bytes(chunk)) if chunk else NOTHING)
+
+    def watch(self, callback: Callback) -> None:
+        self._output.watch(callback)
+
+    def unwatch(self) -> None:
+        self._output.unwatch()
 
     async def finish(self) -> None:
         """Show what was held back: half a character, a lone CR."""

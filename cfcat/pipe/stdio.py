@@ -9,6 +9,9 @@ flag of the open file, not of the process, and would stay behind. Instead, each 
 | socket | MSG_DONTWAIT |
 | pipe, FIFO, terminal on Linux | through an open file of our own, opened again by /proc/self/fd, non-blocking |
 | the same elsewhere, or where opening again is refused | a daemon thread that blocks in our place |
+
+Each is tried without waiting (`take`, `give`) and then watched, which costs a chunk nothing where the kernel has it
+at hand; `read` and `write` wait, for those who have but little to move.
 """
 
 from __future__ import annotations
@@ -24,13 +27,16 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from cfcat.core.operation import in_daemon_thread
+from cfcat.core.codec import Buffer
+from cfcat.core.operation import in_daemon_thread, resolve
 from cfcat.errors import StdinError, StdoutError
 
 __all__ = ["Input", "Output", "open_input", "open_output"]
 
 # stdin is read ahead so far and no further. One buffer, used again: a new one costs its page faults with each chunk.
 READ_BYTES = 256 * 1024
+# Of a file, which is at hand, as much as stays in the processor's cache until it is sent.
+FILE_READ_BYTES = 64 * 1024
 # Fewer wake-ups on both sides; the kernel's default is 64 KiB. Refused above the user's limit: then it stays.
 PIPE_BYTES = 1024 * 1024
 F_SETPIPE_SZ = 1031  # Linux; fcntl has the name from Python 3.10 on, but not everywhere
@@ -48,7 +54,7 @@ def open_input(fd: int) -> Input:
     own = _open_again(fd, os.O_RDONLY)
     if own is None:
         return _ThreadInput(fd)
-    return _PolledInput(own, eager=stat.S_ISFIFO(mode))
+    return _PolledInput(fd, own, fifo=stat.S_ISFIFO(mode))
 
 
 def open_output(fd: int) -> Output:
@@ -61,8 +67,7 @@ def open_output(fd: int) -> Output:
     own = _open_again(fd, os.O_WRONLY)
     if own is None:
         return _ThreadOutput(fd)
-    # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
-    return _PolledOutput(fd, own, watch=stat.S_ISFIFO(mode) and _access(fd) == os.O_WRONLY)
+    return _PolledOutput(fd, own, fifo=stat.S_ISFIFO(mode))
 
 
 def _access(fd: int) -> int:
@@ -105,32 +110,48 @@ def _open_again(fd: int, access: int) -> int | None:
     return own
 
 
-def _text(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+def _text(error: OSError | MemoryError) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "out of memory"
+
+
+Callback = Callable[[], object]
+NOTHING = memoryview(b"")
 
 
 class Input(ABC):
     """A descriptor to read from."""
+
+    pipe: int | None = None  # a pipe of our own, which can be joined with another descriptor in the kernel
 
     def __init__(self) -> None:
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
 
     @abstractmethod
-    async def read(self) -> memoryview:
-        """Return the next chunk, empty at EOF; it is good until the next call.
-
-        Cancelling loses nothing: what was not returned was not read.
+    def take(self) -> memoryview | None:
+        """Return the next chunk, empty at EOF, None where there is nothing now; it is good until the next call.
 
         Raises:
             StdinError: reading failed.
         """
 
-    def _end(self, fd: int, error: OSError) -> memoryview:
+    def watch(self, callback: Callback) -> None:
+        """Call back whenever `take` may have something, until `unwatch`. Never needed where it always has."""
+
+    def unwatch(self) -> None:
+        """Call back no more."""
+
+    async def read(self) -> memoryview:
+        """Wait for the next chunk, as `take`. Cancelling loses nothing: what was not returned was not read."""
+        while (chunk := self.take()) is None:
+            await _called(self)
+        return chunk
+
+    def _end(self, fd: int, error: OSError | MemoryError) -> memoryview:
         """What a read that failed comes to: EOF or StdinError."""
         # EIO is what a terminal gives that has hung up, or to a process that was left behind by its shell.
-        if error.errno == errno.EIO and os.isatty(fd):
-            return self._view[:0]
+        if isinstance(error, OSError) and error.errno == errno.EIO and os.isatty(fd):
+            return NOTHING
         raise StdinError("cannot read standard input", _text(error)) from error
 
     def close(self) -> None:
@@ -140,17 +161,38 @@ class Input(ABC):
 class Output(ABC):
     """A descriptor to write to: `inherited`, the process's own number for it."""
 
+    pipe: int | None = None  # a pipe of our own, which can be joined with another descriptor in the kernel
+
     def __init__(self, inherited: int) -> None:
         self.inherited = inherited
 
     @abstractmethod
-    async def write(self, chunk: bytes) -> None:
-        """Write all of a chunk, at the reader's pace.
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        """Write a chunk: True when all of it is written, False when some is left.
+
+        That is kept, not copied, and written by the next calls, without a chunk.
 
         Raises:
             BrokenPipeError: the reader is gone.
             StdoutError: writing failed.
         """
+
+    def watch(self, callback: Callback) -> None:
+        """Call back whenever `give` may do more, until `unwatch`. Never needed where it always does all."""
+
+    def unwatch(self) -> None:
+        """Call back no more."""
+
+    def is_full(self) -> bool:
+        """Would a pipe take nothing now?"""
+        return False
+
+    async def write(self, chunk: Buffer) -> None:
+        """Write all of a chunk, at the reader's pace, as `give`."""
+        done = self.give(chunk)
+        while not done:
+            await _called(self)
+            done = self.give()
 
     async def reader_gone(self) -> None:
         """Return when nobody can read any more; wait for ever where that cannot be known."""
@@ -167,19 +209,14 @@ class Output(ABC):
         """Give back what was opened; the descriptor itself is the process's."""
 
 
-async def _ready(fd: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
-    """Wait until the loop says that a descriptor is ready."""
+async def _called(edge: Input | Output) -> None:
+    """Wait until an edge calls back."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def tell() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    add(fd, tell)
+    edge.watch(lambda: resolve(future, None))
     try:
         await future
     finally:
-        remove(fd)
+        edge.unwatch()
 
 
 # ---------------------------------------------------------------- stdin
@@ -189,52 +226,66 @@ class _WaitingInput(Input):
     """Try, and wait where there is nothing.
 
     Not `eager`: wait before each try. A program in the background is stopped when it tries to read its terminal
-    (SIGTTIN), and should not be before somebody types. A FIFO opened again after its writer has closed never
-    becomes ready: only trying finds the EOF.
+    (SIGTTIN), and should not be before somebody types.
     """
 
-    fd: int
-    eager: bool
+    def __init__(self, fd: int, *, eager: bool) -> None:
+        super().__init__()
+        self.fd = fd  # to watch
+        self._eager = eager
+        self._called = False  # the loop has said that there is something
+        self._callback: Callback | None = None
 
-    async def read(self) -> memoryview:
-        loop = asyncio.get_running_loop()
-        wait = not self.eager
-        while True:
-            if wait:
-                await _ready(self.fd, loop.add_reader, loop.remove_reader)
-            wait = True
-            try:
-                return self._view[: self._take()]
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError as error:
-                return self._end(self.fd, error)
+    def take(self) -> memoryview | None:
+        if not self._called and not self._eager:
+            return None
+        self._called = False
+        try:
+            return self._view[: self._take()]
+        except (BlockingIOError, InterruptedError):
+            return None
+        except (OSError, MemoryError) as error:
+            return self._end(self.fd, error)
 
     @abstractmethod
     def _take(self) -> int:
         """Read into the buffer, without waiting."""
 
+    def watch(self, callback: Callback) -> None:
+        if self._callback is None:
+            asyncio.get_running_loop().add_reader(self.fd, self._call)
+        self._callback = callback
+
+    def unwatch(self) -> None:
+        if self._callback is not None:
+            self._callback = None
+            asyncio.get_running_loop().remove_reader(self.fd)
+
+    def _call(self) -> None:
+        self._called = True
+        if self._callback is not None:
+            self._callback()
+
 
 class _PolledInput(_WaitingInput):
-    def __init__(self, fd: int, *, eager: bool) -> None:
-        super().__init__()
-        self.fd = fd
-        self.eager = eager
+    """The inherited descriptor is watched: one opened again after the last writer has closed never becomes ready."""
+
+    def __init__(self, inherited: int, own: int, *, fifo: bool) -> None:
+        super().__init__(inherited, eager=fifo)
+        self._own = own
+        self.pipe = own if fifo else None
 
     def _take(self) -> int:
-        return os.readv(self.fd, [self._buffer])
+        return os.readv(self._own, [self._buffer])
 
     def close(self) -> None:
-        os.close(self.fd)
+        os.close(self._own)
 
 
 class _SocketInput(_WaitingInput):
-    eager = True
-
     def __init__(self, fd: int) -> None:
-        super().__init__()
         self._socket = socket.socket(fileno=os.dup(fd))
-        self.fd = self._socket.fileno()
+        super().__init__(self._socket.fileno(), eager=True)
 
     def _take(self) -> int:
         return self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
@@ -247,11 +298,12 @@ class _DirectInput(Input):
     def __init__(self, fd: int) -> None:
         super().__init__()
         self._fd = fd
+        self._view = self._view[:FILE_READ_BYTES]
 
-    async def read(self) -> memoryview:
+    def take(self) -> memoryview | None:
         try:
-            return self._view[: os.readv(self._fd, [self._buffer])]
-        except OSError as error:
+            return self._view[: os.readv(self._fd, [self._view])]
+        except (OSError, MemoryError) as error:
             return self._end(self._fd, error)
 
 
@@ -262,17 +314,25 @@ class _ThreadInput(Input):
         super().__init__()
         self._fd = fd
         self._pending: asyncio.Future[int] | None = None
+        self._callback: Callback | None = None
 
-    async def read(self) -> memoryview:
+    def take(self) -> memoryview | None:
         if self._pending is None:
             self._pending = in_daemon_thread(self._take, "cfcat-stdin")
-        # Shielded: a chunk that comes after a cancelled wait is for the next read.
+            self._pending.add_done_callback(lambda _: self._callback and self._callback())
+        if not self._pending.done():
+            return None
+        pending, self._pending = self._pending, None
         try:
-            size = await asyncio.shield(self._pending)
-        except OSError as error:
+            return self._view[: pending.result()]
+        except (OSError, MemoryError) as error:
             return self._end(self._fd, error)
-        self._pending = None
-        return self._view[:size]
+
+    def watch(self, callback: Callback) -> None:
+        self._callback = callback
+
+    def unwatch(self) -> None:
+        self._callback = None
 
     def _take(self) -> int:
         while True:
@@ -288,41 +348,66 @@ class _ThreadInput(Input):
 class _WaitingOutput(Output):
     """Write what is taken, and wait where nothing is."""
 
-    fd: int
+    def __init__(self, inherited: int, fd: int) -> None:
+        super().__init__(inherited)
+        self.fd = fd
+        self._rest = NOTHING
+        self._watched = False
 
-    async def write(self, chunk: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        rest = memoryview(chunk)
-        while rest:
-            try:
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        rest = memoryview(chunk) if chunk else self._rest
+        self._rest = NOTHING
+        try:
+            while rest:
                 rest = rest[self._give(rest) :]
-            except (BlockingIOError, InterruptedError):
-                await _ready(self.fd, loop.add_writer, loop.remove_writer)
-            except OSError as error:
-                raise _output_error(error) from error
+        except (BlockingIOError, InterruptedError):
+            self._rest = rest
+        except (OSError, MemoryError) as error:
+            raise _output_error(error) from error
+        return not self._rest
 
     @abstractmethod
     def _give(self, data: memoryview) -> int:
         """Write what is taken, without waiting."""
 
+    def watch(self, callback: Callback) -> None:
+        self._watched = True
+        asyncio.get_running_loop().add_writer(self.fd, callback)
+
+    def unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_writer(self.fd)
+
 
 class _PolledOutput(_WaitingOutput):
-    def __init__(self, inherited: int, fd: int, *, watch: bool) -> None:
-        super().__init__(inherited)
-        self.fd = fd
-        self._watch = watch
+    def __init__(self, inherited: int, fd: int, *, fifo: bool) -> None:
+        super().__init__(inherited, fd)
+        self.pipe = fd if fifo else None
+        # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
+        self._watch_reader = fifo and _access(inherited) == os.O_WRONLY
         self._closed = False
 
     def _give(self, data: memoryview) -> int:
         return os.write(self.fd, data)
 
+    def is_full(self) -> bool:
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return not poll.poll(0)
+
     async def reader_gone(self) -> None:
-        if not self._watch:
+        if self._closed or not self._watch_reader:
             await super().reader_gone()
         loop = asyncio.get_running_loop()
+        gone: asyncio.Future[None] = loop.create_future()
         # The write end of a pipe never becomes readable: what wakes us is EPOLLERR, the last reader has closed.
         # The inherited descriptor is watched: our own may be waiting for room at the same time.
-        await _ready(self.inherited, loop.add_reader, loop.remove_reader)
+        loop.add_reader(self.inherited, resolve, gone, None)
+        try:
+            await gone
+        finally:
+            loop.remove_reader(self.inherited)
 
     def close(self) -> None:
         if self._closed:
@@ -335,9 +420,8 @@ class _PolledOutput(_WaitingOutput):
 
 class _SocketOutput(_WaitingOutput):
     def __init__(self, inherited: int) -> None:
-        super().__init__(inherited)
         self._socket = socket.socket(fileno=os.dup(inherited))
-        self.fd = self._socket.fileno()
+        super().__init__(inherited, self._socket.fileno())
 
     def _give(self, data: memoryview) -> int:
         return self._socket.send(data, socket.MSG_DONTWAIT)
@@ -347,22 +431,41 @@ class _SocketOutput(_WaitingOutput):
 
 
 class _DirectOutput(Output):
-    async def write(self, chunk: bytes) -> None:
+    def give(self, chunk: Buffer = NOTHING) -> bool:
         rest = memoryview(chunk)
         try:
             while rest:
                 rest = rest[os.write(self.inherited, rest) :]
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise _output_error(error) from error
-        await asyncio.sleep(0)
+        return True
 
 
 class _ThreadOutput(Output):
-    async def write(self, chunk: bytes) -> None:
-        try:
-            await in_daemon_thread(lambda: self._give(memoryview(chunk)), "cfcat-stdout")
-        except OSError as error:
-            raise _output_error(error) from error
+    """One chunk at a time, in a daemon thread."""
+
+    def __init__(self, inherited: int) -> None:
+        super().__init__(inherited)
+        self._pending: asyncio.Future[None] | None = None
+        self._callback: Callback | None = None
+
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        if self._pending is not None and self._pending.done():
+            pending, self._pending = self._pending, None
+            try:
+                pending.result()
+            except (OSError, MemoryError) as error:
+                raise _output_error(error) from error
+        if chunk:
+            self._pending = in_daemon_thread(lambda: self._give(memoryview(chunk)), "cfcat-stdout")
+            self._pending.add_done_callback(lambda _: self._callback and self._callback())
+        return self._pending is None
+
+    def watch(self, callback: Callback) -> None:
+        self._callback = callback
+
+    def unwatch(self) -> None:
+        self._callback = None
 
     def _give(self, rest: memoryview) -> None:
         while rest:
@@ -372,7 +475,7 @@ class _ThreadOutput(Output):
                 select.select([], [self.inherited], [])
 
 
-def _output_error(error: OSError) -> Exception:
-    if error.errno in GONE:
+def _output_error(error: OSError | MemoryError) -> Exception:
+    if isinstance(error, OSError) and error.errno in GONE:
         return BrokenPipeError(error.errno, _text(error))
     return StdoutError("cannot write standard output", _text(error))

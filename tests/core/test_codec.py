@@ -32,6 +32,13 @@ def byte_by_byte(data: bytes) -> Iterator[bytes]:
     return (data[index : index + 1] for index in range(len(data)))
 
 
+def read(codec: Codec, limit: int) -> bytes | None:
+    """What the codec fills a buffer of `limit` bytes with."""
+    buffer = memoryview(bytearray(limit))
+    size = codec.read_into(buffer)
+    return None if size is None else bytes(buffer[:size])
+
+
 @dataclass
 class Side:
     """One end: a codec, what it has put on the wire, what was read from it."""
@@ -61,7 +68,7 @@ class Side:
     def read(self, limit: int = LIMIT) -> None:
         """Read whatever is there."""
         try:
-            while (chunk := self.codec.read(limit)) is not None:
+            while (chunk := read(self.codec, limit)) is not None:
                 assert len(chunk) <= limit
                 assert not (self.eof and chunk), "data after EOF"
                 self.got += chunk
@@ -208,17 +215,17 @@ def test_a_read_returns_at_most_its_limit_and_loses_nothing(any_pair: Pair) -> N
     """What is over stays for the next read."""
     any_pair.server.write(b"0123456789")
     any_pair.client.codec.receive(any_pair.server.take())
-    chunks = [any_pair.client.codec.read(limit) for limit in (1, 2, 3, 100)]
+    chunks = [read(any_pair.client.codec, limit) for limit in (1, 2, 3, 100)]
     assert chunks == [b"0", b"12", b"345", b"6789"]
-    assert any_pair.client.codec.read(100) is None
+    assert read(any_pair.client.codec, 100) is None
 
 
 def test_one_read_joins_the_records_that_are_there(pair: Pair) -> None:
     """A wake-up should move more than the 16 KiB of a record."""
     pair.server.write(BIG[:100_000])
     pair.client.codec.receive(pair.server.take())
-    assert pair.client.codec.read(50_000) == BIG[:50_000]
-    assert pair.client.codec.read(100_000) == BIG[50_000:100_000]
+    assert read(pair.client.codec, 50_000) == BIG[:50_000]
+    assert read(pair.client.codec, 100_000) == BIG[50_000:100_000]
 
 
 def test_encode_takes_a_bounded_head_of_the_chunk(pair: Pair) -> None:
@@ -235,11 +242,10 @@ def test_encode_takes_a_bounded_head_of_the_chunk(pair: Pair) -> None:
 
 
 def test_plain_bytes_pass_as_they_are() -> None:
-    """Nothing is added, nothing copied: the chunk that came is the chunk that is read."""
+    """Nothing is added; what is written is not even copied."""
     codec = PlainCodec()
-    chunk = b"received"
-    codec.receive(chunk)
-    assert codec.read(100) is chunk
+    codec.receive(b"received")
+    assert read(codec, 100) == b"received"
     view = memoryview(b"to be sent")
     wire_bytes, taken = codec.encode(view)
     assert (wire_bytes, taken) == (view, len(view))
@@ -251,12 +257,29 @@ def test_plain_eof_comes_after_the_data_and_stays() -> None:
     codec = PlainCodec()
     codec.receive(b"abc")
     codec.receive(b"")
-    assert [codec.read(2), codec.read(2), codec.read(2), codec.read(2)] == [b"ab", b"c", b"", b""]
+    assert [read(codec, 2), read(codec, 2), read(codec, 2), read(codec, 2)] == [b"ab", b"c", b"", b""]
 
 
-def test_plain_asks_the_wire_for_no_more_than_is_read() -> None:
-    """R3: what nobody asked for stays in the kernel."""
-    assert PlainCodec().wire_limit(7) == 7
+def test_plain_says_when_the_wire_can_be_read_past_it() -> None:
+    """`clear_in`: only while it holds neither bytes nor the EOF, for those come first."""
+    codec = PlainCodec()
+    assert codec.clear_in
+    assert codec.clear_out
+    codec.receive(b"abc")
+    assert not codec.clear_in
+    read(codec, 3)
+    assert codec.clear_in
+    codec.receive(b"")
+    assert not codec.clear_in
+
+
+def test_what_is_received_is_copied() -> None:
+    """The buffer that it came in is used again at once."""
+    codec = PlainCodec()
+    buffer = bytearray(b"abc")
+    codec.receive(buffer)
+    buffer[:] = b"xyz"
+    assert read(codec, 3) == b"abc"
 
 
 def test_fin_is_our_eof_in_clear_text_only(pair: Pair) -> None:
@@ -299,11 +322,11 @@ def test_eof_stays(pair: Pair) -> None:
     """Every later read says it again, also once TCP has ended and after our own end."""
     pair.server.end()
     carry(*pair.both[::-1])
-    assert pair.client.codec.read(10) == b""
+    assert read(pair.client.codec, 10) == b""
     pair.client.codec.receive(b"")
-    assert pair.client.codec.read(10) == b""
+    assert read(pair.client.codec, 10) == b""
     pair.client.end()
-    assert pair.client.codec.read(10) == b""
+    assert read(pair.client.codec, 10) == b""
     carry(*pair.both)
     assert (pair.server.eof, pair.server.error) == (True, None)
 
@@ -338,7 +361,7 @@ def test_what_end_kept_obeys_the_limit(pair: Pair) -> None:
     pair.server.write(b"0123456789")
     pair.client.codec.receive(pair.server.take())
     pair.client.end()
-    assert [pair.client.codec.read(4) for _ in range(4)] == [b"0123", b"4567", b"89", None]
+    assert [read(pair.client.codec, 4) for _ in range(4)] == [b"0123", b"4567", b"89", None]
 
 
 def test_end_comes_once(pair: Pair) -> None:
@@ -369,7 +392,7 @@ def test_truncation_is_an_error_after_all_data(pair: Pair, cut_off: int, ended: 
     assert pair.client.error.message == LOST
     assert "close_notify" in pair.client.error.detail
     with pytest.raises(TruncatedError):
-        pair.client.codec.read(10)
+        read(pair.client.codec, 10)
 
 
 def test_truncation_that_end_finds_is_told_after_the_data(pair: Pair) -> None:
@@ -394,7 +417,7 @@ def test_garbage_is_an_error_after_all_data(pair: Pair) -> None:
     assert "wrong version number" in pair.client.error.message
     assert pair.client.error.reason == "WRONG_VERSION_NUMBER"
     with pytest.raises(TlsError):
-        pair.client.codec.read(10)
+        read(pair.client.codec, 10)
 
 
 def test_a_changed_byte_is_an_error(pair: Pair) -> None:
@@ -420,7 +443,33 @@ def test_data_behind_close_notify_is_not_delivered(pair: Pair) -> None:
     pair.client.codec.receive(pair.server.take() + b"250 and so on in clear text\r\n")
     pair.client.read()
     assert (pair.client.got, pair.client.eof, pair.client.error) == (b"", True, None)
-    assert pair.client.codec.read(10) == b""
+    assert read(pair.client.codec, 10) == b""
+    assert isinstance(pair.client.codec, TlsCodec)
+    assert pair.client.codec.ignored_bytes == len(b"250 and so on in clear text\r\n")
+
+
+def test_what_comes_before_the_end_is_not_behind_it(pair: Pair) -> None:
+    """Bytes that wait to be read are ignored by nobody."""
+    pair.server.write(b"data")
+    pair.client.codec.receive(pair.server.take())
+    assert isinstance(pair.client.codec, TlsCodec)
+    assert pair.client.codec.ignored_bytes == 0
+
+
+def test_an_end_without_close_notify_may_be_accepted(certs: CertSet, version: ssl.TLSVersion) -> None:
+    """Then it is an EOF, of which the peer hears nothing; our own side goes on, to an end in order."""
+    context = make_tls_context(cacert=certs.ca)
+    context.minimum_version = context.maximum_version = version
+    client, server = TlsCodec(context, "localhost", ignore_unexpected_eof=True), server_codec(certs, version=version)
+    shake_hands(client, server)
+    assert client.reset_is_eof
+    assert not server.reset_is_eof
+    client.receive(server.encode(memoryview(b"all"))[0])
+    client.receive(b"")
+    assert (read(client, 10), read(client, 10), read(client, 10)) == (b"all", b"", b"")
+    assert client.answer() == b""
+    server.receive(bytes(client.encode(memoryview(b"more"))[0]) + client.end())
+    assert (read(server, 10), read(server, 10)) == (b"more", b"")
 
 
 # ------------------------------------------------------------------------------------------ handshake
@@ -460,6 +509,23 @@ def test_what_begins_like_tls_is_not_quoted(certs: CertSet) -> None:
     error = failed_handshake(client_codec(certs), b"\x16\x03\x03\x00\x04\x63\x00\x00\x00")
     assert error.said == b""
     assert error.message.startswith("TLS handshake failed: ")
+
+
+@pytest.mark.parametrize(
+    ("alert", "words", "reason"),
+    [
+        (b"\2\x28", "handshake failure", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        (b"\2\x70", "unrecognized name", "TLSV1_UNRECOGNIZED_NAME"),
+        (b"\2\x78", "no application protocol", "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"),  # not in Python's list
+        (b"\2\xff", "number 255", ""),  # nor in OpenSSL's
+        (b"\1\0", "close notify", "EOF"),
+    ],
+)
+def test_an_alert_is_named(certs: CertSet, alert: bytes, words: str, reason: str) -> None:
+    """Row 63: whoever knows its name, or else by its number."""
+    error = failed_handshake(client_codec(certs), b"\x15\3\3\0\2" + alert)
+    assert error.message == f"TLS handshake failed: the peer sent the alert {words}"
+    assert error.reason == reason
 
 
 def test_eof_instead_of_a_hello(certs: CertSet) -> None:

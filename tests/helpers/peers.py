@@ -126,6 +126,10 @@ class Peer:
             data += chunk
         return bytes(data)
 
+    def forget(self) -> None:
+        """Let `received` begin anew: what came so far was a dialog that the test is not about."""
+        self._received.clear()
+
     def quiet(self, seconds: float) -> bool:
         """Say whether nothing at all arrives on the wire for `seconds`: no byte, no FIN, no reset."""
         return not select.select([self._sock], [], [], seconds)[0]
@@ -141,6 +145,13 @@ class Peer:
             self._tls.write(data[start : start + _CHUNK])
             self._flush()
 
+    def record(self, data: bytes) -> bytes:
+        """The wire bytes for `data`, for send_raw(): itself, or the TLS record that it makes."""
+        if self._tls is None:
+            return data
+        self._tls.write(data)
+        return self._outgoing.read()
+
     def send_raw(self, data: bytes) -> None:
         """Put `data` on the wire as it is, under TLS too."""
         self._send_wire(data)
@@ -155,7 +166,7 @@ class Peer:
         self._sock.setblocking(False)
         while select.select([], [self._sock], [], stall_s)[1]:
             self._remaining()
-            self._unsent = self._unsent or self._zeros()
+            self._unsent = self._unsent or self.record(bytes(_CHUNK))
             count = self._sock.send(self._unsent)
             self.sent += count
             self._unsent = self._unsent[count:]
@@ -274,12 +285,6 @@ class Peer:
         if remaining <= 0:
             raise TimeoutError("the connection's deadline has passed")
         return remaining
-
-    def _zeros(self) -> bytes:
-        if self._tls is None:
-            return bytes(_CHUNK)
-        self._tls.write(bytes(_CHUNK))
-        return self._outgoing.read()
 
     def _send_wire(self, data: bytes) -> None:
         view = memoryview(self._unsent + data)
@@ -416,6 +421,10 @@ class Server:
     def ended(self) -> End | None:
         """How the first connection's data ended; None while it has not, and when nobody connected."""
         return self.peers[0].ended if self.peers else None
+
+    def narrow(self) -> None:
+        """Give connections from now on the smallest receive buffer, and so the smallest window, that there is."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
 
     def release(self) -> None:
         """Let every script that hangs go on."""

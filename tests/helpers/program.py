@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,18 +125,19 @@ def cfcat(
     stdin: bytes | int | IO[bytes] | Path | None = None,
     env: Mapping[str, str | None] | None = None,
     timeout_s: float = 10,
+    by: Sequence[str] = (),
 ) -> Result:
     """Run cfcat to its end.
 
     `stdin` is what is on its standard input: bytes come through a pipe that then ends, an int is a
-    descriptor, a path is a regular file, None is /dev/null.
+    descriptor, a path is a regular file, None is /dev/null. `by`: as in `start`.
     """
     if isinstance(stdin, Path):
         with stdin.open("rb") as file:
-            return cfcat(*args, stdin=file, env=env, timeout_s=timeout_s)
+            return cfcat(*args, stdin=file, env=env, timeout_s=timeout_s, by=by)
     given = stdin if isinstance(stdin, bytes) else None
     source = subprocess.PIPE if isinstance(stdin, bytes) else subprocess.DEVNULL if stdin is None else stdin
-    with start(*args, stdin=source, env=env, timeout_s=timeout_s) as program:
+    with start(*args, stdin=source, env=env, timeout_s=timeout_s, by=by) as program:
         return finish(program, given)
 
 
@@ -163,9 +164,13 @@ def start(
     stderr: int | IO[bytes] = subprocess.PIPE,
     env: Mapping[str, str | None] | None = None,
     timeout_s: float = 10,
+    by: Sequence[str] = (),
 ) -> Iterator[Program]:
-    """Start cfcat and yield it while it runs; what is left of it at the block's end is killed."""
-    with _running(command(*args), stdin, env, timeout_s, stdout, stderr) as program:
+    """Start cfcat and yield it while it runs; what is left of it at the block's end is killed.
+
+    `by` is a command that runs another one: `["sh", "-c", 'exec "$@" <&-', "sh"]`.
+    """
+    with _running([*by, *command(*args)], stdin, env, timeout_s, stdout, stderr) as program:
         yield program
 
 

@@ -21,7 +21,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, NoReturn
 
@@ -71,6 +71,7 @@ class Terminal:
     ) -> None:
         """Start `argv`; a standard descriptor that is not given is the terminal."""
         self.output = b""
+        self._is_open = True
         self._master, self._slave = pty.openpty()
         self._screen = _Screen(columns, rows, self._master)
         self._stream = pyte.ByteStream(self._screen)
@@ -111,6 +112,26 @@ class Terminal:
             if not self._read():
                 self._give_up_if_over(f"{text!r} is not on the screen")
 
+    def until(self, fact: Callable[[list[str]], object]) -> None:
+        """Wait until the lines of the screen make this true."""
+        while not fact(self.lines()):
+            if not self._read():
+                self._give_up_if_over("the screen does not come to what is waited for")
+
+    def read_fast(self) -> bytes:
+        """Return what came since the last look, b"" if nothing did for a while; the screen has not got it (yet).
+
+        pyte is slow: a burst is read with this, and `show()` is given what matters of it.
+        """
+        if not select.select([self._master], [], [], _SLICE_S)[0]:
+            self._give_up_if_over("nothing more comes")
+            return b""
+        return os.read(self._master, 1 << 16)
+
+    def show(self, data: bytes) -> None:
+        """Put data that was read fast on the screen."""
+        self._stream.feed(data)
+
     def lines(self) -> list[str]:
         """Return what the screen shows, line by line, without blanks at the end of lines."""
         return [line.rstrip() for line in self._screen.display]
@@ -123,9 +144,21 @@ class Terminal:
         """Return the terminal's tcgetattr()."""
         return termios.tcgetattr(self._slave)
 
+    def set_attributes(self, attributes: list[Any]) -> None:
+        """Set them, as a shell does that has the terminal back."""
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
+
     def flags(self) -> int:
         """Return F_GETFL of the open file that the program's terminal descriptors share."""
         return fcntl.fcntl(self._slave, fcntl.F_GETFL)
+
+    def is_full(self) -> bool:
+        """Does the terminal take no more output? For a program that writes all the time, while nothing is read here."""
+        return not select.select([], [self._slave], [], 0)[1]
+
+    def unread(self) -> int:
+        """Return how many bytes were typed and not read; of a line that was not ended none, if lines are edited."""
+        return int(struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, struct.pack("i", 0)))[0])
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the terminal's size; the program gets a SIGWINCH."""
@@ -153,11 +186,17 @@ class Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def hang_up(self) -> None:
+        """Close the terminal, as a window is closed."""
+        for fd in (self._slave, self._master):
+            os.close(fd)
+        self._is_open = False
+
     def close(self) -> None:
         """End everything."""
         self.kill()
-        os.close(self._master)
-        os.close(self._slave)
+        if self._is_open:
+            self.hang_up()
 
     # What pexpect has read goes to the screen by way of its log.
 
@@ -198,10 +237,14 @@ def terminal(
     stdin: int | IO[bytes] | None = None,
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
+    by: Sequence[str] = (),
 ) -> Iterator[Terminal]:
-    """Run cfcat on a terminal; standard descriptors may be given, and are the terminal otherwise."""
+    """Run cfcat on a terminal; standard descriptors may be given, and are the terminal otherwise.
+
+    `by` is a command that runs another one, as in `program.start`.
+    """
     term = Terminal(
-        command(*args),
+        [*by, *command(*args)],
         rows=rows,
         columns=columns,
         env=env,

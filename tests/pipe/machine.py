@@ -1,10 +1,11 @@
 """A fast TCP peer in a process of its own: the scripted ones would share their Python with the test's own bytes.
 
-    python machine.py ROLE CERTIFICATE COUNT
+    python machine.py ROLE CERTIFICATE COUNT KIND
 
 prints its port and serves one connection. Roles: `echo` returns what it receives until that ends; `source` sends
 COUNT bytes of PERIOD over and over; `sink` receives COUNT bytes and answers with that number. It ends the connection
-when its standard input ends. CERTIFICATE is a PEM file with chain and key, for TLS, or "".
+when its standard input ends. CERTIFICATE is a PEM file with chain and key, for TLS, or ""; KIND is "plain",
+"tls1.2", "tls1.3" or "upgraded", which is TLS after the dialog of SMTP.
 """
 
 from __future__ import annotations
@@ -47,7 +48,15 @@ def _source(conn: socket.socket, count: int) -> None:
         count -= len(piece)
 
 
-def _serve(role: str, certificate: str, count: int) -> None:
+def _upgrade(conn: socket.socket) -> None:
+    conn.sendall(b"220 mail.example ESMTP\r\n")
+    assert conn.recv(1000).startswith(b"EHLO ")
+    conn.sendall(b"250 STARTTLS\r\n")
+    assert conn.recv(1000) == b"STARTTLS\r\n"
+    conn.sendall(b"220 go ahead\r\n")
+
+
+def _serve(role: str, certificate: str, count: int, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         listener.settimeout(_DEADLINE_S)
@@ -56,6 +65,10 @@ def _serve(role: str, certificate: str, count: int) -> None:
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
+        if kind == "tls1.2":
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if kind == "upgraded":
+            _upgrade(conn)
         conn = context.wrap_socket(conn, server_side=True)
     with conn:
         {"echo": _echo, "source": _source, "sink": _sink}[role](conn, count)
@@ -65,4 +78,4 @@ def _serve(role: str, certificate: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    _serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.peers import Peer, refusing, serve
+from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
-from tests.pipe.tools import DEADLINE_S, Transport, pattern, run_by, run_patched, until, until_arrived
+from tests.pipe.tools import DEADLINE_S, Transport, pattern, run_patched, until, until_arrived
 
 LINE = b"question\n"  # what a terminal in its line mode passes on as it is
 # As on other systems than Linux: nothing can be opened again, threads do the waiting.
@@ -171,34 +171,6 @@ def check_stdin(context: AbstractContextManager[Edge], nonblocking: bool) -> Non
             edge.send()
             assert finish(program) == Result(b"hello " + LINE, "", 0)
         assert (flags(edge.fd), settings(edge.fd)) == found
-
-
-def test_stdin_is_null() -> None:
-    """At its end at once: the answer is received in full."""
-    with serve(Peer.recv_until_eof) as server:
-        assert cfcat(server.address) == Result(b"", "", 0)
-    assert server.ended == "eof"
-
-
-def test_stdin_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty; and what is read is never the connection, which would otherwise get the number 0."""
-    run_by(monkeypatch, 'exec "$@" <&-')
-
-    def script(conn: Peer) -> None:
-        conn.send(b"echo?")
-        assert conn.recv_until_eof() == b""
-
-    with serve(script) as server:
-        assert cfcat(server.address) == Result(b"echo?", "", 0)
-
-
-def test_stdin_is_a_directory() -> None:
-    """Python itself refuses, before any of our code."""
-    with serve(Peer.recv_until_eof) as server:
-        result = shell(f"cfcat {server.address} </")
-        assert (result.stdout, result.status) == (b"", 1)
-        assert "is a directory" in result.stderr
-        assert server.connections == 0
 
 
 def test_stdin_cannot_be_read(tmp_path: Path) -> None:
@@ -365,26 +337,6 @@ def check_stdout(context: AbstractContextManager[Edge], nonblocking: bool) -> No
         assert (result, edge.received()) == (Result(b"", "", 0), b"before,answer,after")
 
 
-def test_stdout_that_others_append_to(tmp_path: Path) -> None:
-    """`>>`: what another program appends meanwhile is not overwritten."""
-    log = tmp_path / "log"
-    log.write_bytes(b"old,")
-    seen = threading.Event()
-
-    def script(conn: Peer) -> None:
-        conn.send(b"one,")
-        conn.wait(seen)
-        conn.send(b"three")
-
-    with serve(script) as server, log.open("ab") as file, start(server.address, stdout=file) as program:
-        until(lambda: log.read_bytes() == b"old,one,")
-        with log.open("ab") as other:
-            other.write(b"two,")
-        seen.set()
-        assert program.wait(DEADLINE_S) == 0
-    assert log.read_bytes() == b"old,one,two,three"
-
-
 def test_stdout_is_null() -> None:
     """Everything is received, and nothing is wrong."""
     data = pattern(1 << 20)
@@ -394,39 +346,12 @@ def test_stdout_is_null() -> None:
     assert server.ended == "eof"
 
 
-@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
-def test_stdout_is_closed(closed: str) -> None:
-    """23 before connecting."""
-    with serve(Peer.recv_until_eof) as server:
-        result = shell(f"cfcat {server.address} {closed}")
-        assert server.connections == 0
-    stderr = "" if "2>" in closed else "cfcat: standard output is closed\n"
-    assert result == Result(b"", stderr, 23)
-
-
-def test_stdout_is_full() -> None:
-    """23, at the first byte."""
-    with serve(lambda conn: conn.send(b"data")) as server:
-        result = shell(f"cfcat {server.address} >/dev/full")
-    assert result == Result(b"", "cfcat: cannot write standard output: no space left on device\n", 23)
-
-
 def test_stdout_cannot_be_written(tmp_path: Path) -> None:
     """23 as well."""
     (tmp_path / "file").touch()
     with serve(lambda conn: conn.send(b"data")) as server:
         result = shell(f"cfcat {server.address} 1<{tmp_path}/file")
     assert result == Result(b"", "cfcat: cannot write standard output: bad file descriptor\n", 23)
-
-
-@pytest.mark.parametrize("option", ["--help", "--version"])
-@pytest.mark.parametrize(
-    ("stdout", "text"),
-    [(">/dev/full", "cannot write standard output: no space left on device"), (">&-", "standard output is closed")],
-)
-def test_help_and_version_cannot_be_written(option: str, stdout: str, text: str) -> None:
-    """The same status and the same kind of message as for data, not a traceback."""
-    assert shell(f"cfcat {option} {stdout}") == Result(b"", f"cfcat: {text}\n", 23)
 
 
 def test_slow_stdout_gets_everything(way: str, plain: Transport) -> None:
@@ -499,162 +424,7 @@ def drip(conn: Peer) -> None:
         pass
 
 
-# --------------------------------------------------------------------------------------- stdin and stdout at once
-
-
-@NONBLOCKING
-def test_one_socket_for_both(nonblocking: bool) -> None:
-    """As inetd starts it: stdin and stdout are the two directions of one socket, each with its own end."""
-    here, there = socket.socketpair()
-
-    def script(conn: Peer) -> None:
-        conn.send(b"welcome")
-        assert conn.recv_exactly(5) == b"hello"
-        conn.send(b"answer")
-        assert conn.recv_until_eof() == b" and bye"
-        conn.send(b", bye")
-
-    with here, there, serve(script) as server:
-        here.setblocking(not nonblocking)
-        there.settimeout(DEADLINE_S)
-        found = flags(here.fileno())
-        with start(server.address, stdin=here.fileno(), stdout=here.fileno()) as program:
-            assert there.recv(7, socket.MSG_WAITALL) == b"welcome"
-            assert flags(here.fileno()) == found
-            there.sendall(b"hello")
-            assert there.recv(6, socket.MSG_WAITALL) == b"answer"
-            there.sendall(b" and bye")
-            there.shutdown(socket.SHUT_WR)
-            assert there.recv(5, socket.MSG_WAITALL) == b", bye"
-            assert program.wait(DEADLINE_S) == 0
-        assert flags(here.fileno()) == found
-
-
-def test_one_socket_for_both_whose_other_end_goes_away() -> None:
-    """The client of an inetd closes: its end is passed on, and what the server says then has no reader."""
-    here, there = socket.socketpair()
-    gone = threading.Event()
-
-    def script(conn: Peer) -> None:
-        conn.recv_until_eof()
-        gone.set()
-        conn.send(b"anybody?")
-        conn.hang()
-
-    with here, there, serve(script) as server:
-        with start(server.address, stdin=here.fileno(), stdout=here.fileno()) as program:
-            assert server.accepted.wait(DEADLINE_S)
-            here.close()
-            there.close()
-            assert program.wait(DEADLINE_S) == -13
-            server.release()
-
-
-def test_one_socket_that_neither_side_reads(plain: Transport) -> None:
-    """Both directions of both connections are full, and everything gets through once they are read."""
-    here, there = socket.socketpair()
-    size = 4 << 20
-    received = bytearray()
-
-    def read_back() -> None:
-        while chunk := there.recv(1 << 16):
-            received.extend(chunk)
-
-    def send() -> None:
-        there.sendall(pattern(size))
-        there.shutdown(socket.SHUT_WR)
-
-    def script(conn: Peer) -> None:
-        conn.send(pattern(size))
-        conn.recv_until_eof()
-
-    with here, there, plain.serve(script) as server:
-        there.settimeout(DEADLINE_S)
-        with start(server.address, stdin=here.fileno(), stdout=here.fileno()) as program:
-            here.close()
-            sender = threading.Thread(target=send)
-            sender.start()
-            read_back()
-            sender.join()
-            assert program.wait(DEADLINE_S) == 0
-    assert (len(received), bytes(received) == pattern(size)) == (size, True)
-    assert (len(server.received), server.received == pattern(size)) == (size, True)
-
-
-# --------------------------------------------------------------------------------------------------- stderr
-
-
-@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>/dev/null"])
-def test_stderr_that_takes_nothing_changes_nothing(stderr: str, tmp_path: Path) -> None:
-    """Statuses and data are those of any other run, with a message to tell and without."""
-    with serve(lambda conn: conn.send(b"data")) as server:
-        assert shell(f"cfcat {server.address} {stderr}") == Result(b"data", "", 0)
-    with refusing() as port:
-        assert shell(f"cfcat 127.0.0.1:{port} {stderr}") == Result(b"", "", 7)
-    assert shell(f"cfcat nonsense {stderr}") == Result(b"", "", 2)
-
-
-@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
-def test_warning_that_cannot_be_written(tls: Transport, stderr: str) -> None:
-    """-k warns, nobody hears it, and above all not the server."""
-    with tls.serve(lambda conn: conn.send(conn.recv_until_eof())) as server:
-        result = shell(f"cfcat --tls on -k {server.address} {stderr}", stdin=b"data")
-    assert result == Result(b"data", "", 0)
-    assert server.received == b"data"
-
-
-def test_stderr_whose_reader_is_gone() -> None:
-    """A message to nobody: no SIGPIPE, the status is that of the error."""
-    read, write = os.pipe()
-    os.close(read)
-    with refusing() as port, start(f"127.0.0.1:{port}", stderr=write) as program:
-        os.close(write)
-        assert program.wait(DEADLINE_S) == 7
-
-
-def test_stderr_keeps_its_flags() -> None:
-    """Also where it is the terminal, and something was written to it."""
-    master, slave = os.openpty()
-    found = flags(slave), settings(slave)
-    with refusing() as port, start(f"127.0.0.1:{port}", stderr=slave) as program:
-        assert program.wait(DEADLINE_S) == 7
-    assert (flags(slave), settings(slave)) == found
-    assert os.read(master, 1000) == f"cfcat: 127.0.0.1:{port}: connection refused\r\n".encode()
-    os.close(slave)
-    os.close(master)
-
-
-@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
-def test_no_standard_descriptor_becomes_the_connection(monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
-    """What is closed is filled with /dev/null first: a message to descriptor 2 must not go to the server."""
-    run_by(monkeypatch, f'exec "$@" {closed}')
-    with serve(hello_and_hang) as server, start(server.address) as program:
-        program.read_until(b"hello")
-        links = {fd: os.readlink(f"/proc/{program.pid}/fd/{fd}") for fd in range(3)}
-        filled = {0} if closed == "<&-" else {2} if closed == "2>&-" else {0, 2}
-        assert {fd for fd, link in links.items() if link == "/dev/null"} == filled
-        assert not [link for link in links.values() if link.startswith("socket:")]
-        server.release()
-        assert program.wait(DEADLINE_S) == 0
-
-
-def test_program_killed_leaves_no_flags_behind(tmp_path: Path) -> None:
-    """Not even SIGKILL leaves O_NONBLOCK on what the shell goes on using."""
-    master, slave = os.openpty()
-    found = flags(slave), settings(slave)
-    with serve(hello_and_hang) as server, start(server.address, stdin=slave, stderr=slave) as program:
-        program.read_until(b"hello")
-        program.kill()
-        program.wait(DEADLINE_S)
-        server.release()
-        assert (flags(slave), settings(slave)) == found
-    os.close(slave)
-    os.close(master)
-
-
-def hello_and_hang(conn: Peer) -> None:
-    conn.send(b"hello")
-    conn.hang()
+# -------------------------------------------------------------------------------------------- wrong directions
 
 
 @pytest.mark.parametrize(

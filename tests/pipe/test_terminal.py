@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
-from tests.helpers.program import Result, finish, start
+from tests.helpers.program import finish, start
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import Transport, until, until_arrived
 
@@ -221,13 +221,6 @@ def send_apart(conn: Peer, data: bytes) -> None:
         until_arrived(conn, read=True)
 
 
-@pytest.mark.parametrize("text", ["é", "€", "🎉", "a\r\nb"], ids=ascii)
-def test_character_split_over_segments(output: Output, transport: Transport, text: str) -> None:
-    """However its bytes arrive, a character or the end of a line comes out whole."""
-    with transport.serve(lambda conn: send_apart(conn, text.encode())) as server:
-        assert output.run(server.address, *transport.options) == (text.encode(), "", 0)
-
-
 def test_text_is_shown_as_it_comes(transport: Transport) -> None:
     """Nothing is held back but half a character: a prompt without a newline is seen at once."""
     seen = threading.Event()
@@ -259,53 +252,3 @@ def test_much_text_to_a_terminal(output: Output) -> None:
     with serve(lambda conn: conn.send(text)) as server:
         seen, stderr, status = output.run(server.address)
     assert (len(seen), seen == shown(text), stderr, status) == (len(shown(text)), True, "", 0)
-
-
-# ---------------------------------------------------------------------------------------- stdin is a terminal
-
-
-def test_end_typed_on_an_empty_line(transport: Transport, tmp_path: Path) -> None:
-    """^D there is the end of stdin: it is passed on, the answer is read."""
-    with transport.serve(lambda conn: conn.send(conn.recv_until_eof())) as server:
-        with (tmp_path / "output").open("wb") as stdout:
-            with terminal(*transport.options, server.address, stdout=stdout) as term:
-                term.type("hello\r")
-                until(lambda: server.received == b"hello\n")
-                term.type("\x04")
-                assert term.finish() == 0
-                assert (term.attributes(), term.flags()) == (term.attributes_before, term.flags_before)
-    assert (tmp_path / "output").read_bytes() == b"hello\n"
-    assert server.ended == transport.end
-
-
-def test_end_typed_in_a_line(tmp_path: Path) -> None:
-    """^D there sends what was typed, and the connection stays open."""
-    with serve(Peer.recv_until_eof) as server, (tmp_path / "output").open("wb") as stdout:
-        with terminal(server.address, stdout=stdout) as term:
-            term.type("hel\x04")
-            until(lambda: server.received == b"hel")
-            term.type("lo\r\x04")
-            assert term.finish() == 0
-    assert server.received == b"hello\n"
-
-
-def test_the_servers_end_ends_the_run_while_the_terminal_is_open(transport: Transport, tmp_path: Path) -> None:
-    """Nobody has to press Enter; what was typed and not sent stays with the shell."""
-    with transport.serve(lambda conn: conn.send(b"bye")) as server, (tmp_path / "output").open("wb") as stdout:
-        with terminal(*transport.options, server.address, stdout=stdout) as term:
-            assert term.finish() == 0
-            assert (term.attributes(), term.flags()) == (term.attributes_before, term.flags_before)
-            assert term.output == b""
-    assert (tmp_path / "output").read_bytes() == b"bye"
-    assert server.ended == transport.end
-
-
-def test_terminal_that_hangs_up() -> None:
-    """The terminal goes away, and nobody has told the program by a signal: the end of stdin."""
-    master, slave = os.openpty()
-    with serve(lambda conn: conn.send(conn.recv_until_eof())) as server, start(server.address, stdin=slave) as program:
-        os.close(slave)
-        os.write(master, b"last words\n")
-        until(lambda: server.received)
-        os.close(master)
-        assert finish(program) == Result(b"last words\n", "", 0)

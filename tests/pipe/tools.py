@@ -33,7 +33,6 @@ __all__ = [
     "halted",
     "pattern",
     "queues",
-    "run_by",
     "run_patched",
     "unread",
     "until",
@@ -143,12 +142,6 @@ def until_arrived(conn: Peer, *, read: bool = False) -> None:
     until(lambda: queues(conn.address[1])[0] == 0)
     if read:
         until(lambda: queues(conn.address[1], peer=True)[1] == 0)
-
-
-def run_by(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let a shell start cfcat from here on: `script` has it as "$@", to be run by exec."""
-    plain = program_module.command
-    monkeypatch.setattr(program_module, "command", lambda *args: ["sh", "-c", script, "sh", *plain(*args)])
 
 
 def run_patched(monkeypatch: pytest.MonkeyPatch, patch: str) -> None:

@@ -1,0 +1,378 @@
+"""`readable`: the stream of what the peer sends, with one reader at a time.
+
+It holds the one read that waits and the lock; it decides nothing: what a read meets is asked of the lifecycle
+(`reading`), bytes come from the wire, both through `Owner`.
+
+Source: connect-semantics rules R1-R11, H2, C5-C8, S6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from cfcat.core.lifecycle import Event, Reading
+from cfcat.core.operation import Operation, fail, handled, resolve
+from cfcat.core.streams import (
+    EMPTY_BUFFER,
+    ONE_READ,
+    READ_OUTSTANDING,
+    READABLE_CLOSING,
+    READER_LOCKED,
+    READER_RELEASED,
+    WRITER_LOCKED,
+    Outcome,
+    Owner,
+    rejected,
+    resolved,
+)
+from cfcat.core.writable import WritableStream, WritableStreamWriter
+from cfcat.errors import CancelError, ClosedError, LockError, SocketError
+
+__all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
+
+T = TypeVar("T")
+
+# A chunk of a default reader: at first as small as the reference's (R2), which is plenty for a dialog; twice as much
+# each time that a read was filled, up to where more is no faster (V14).
+FIRST_READ_BYTES = 4096
+MAX_READ_BYTES = 256 * 1024
+
+
+class _Read(Generic[T]):
+    """A read that waits: for a chunk, or for the filling of a caller's buffer.
+
+    `answer` makes the result of a chunk, `chunk_of` the chunk of a result (to give it back).
+    """
+
+    __slots__ = ("answer", "chunk_of", "future", "limit")
+
+    def __init__(self, limit: int, answer: Callable[[bytes], T], chunk_of: Callable[[T], bytes | memoryview]) -> None:
+        self.limit = limit
+        self.answer = answer
+        self.chunk_of = chunk_of
+        self.future: asyncio.Future[T] = handled(asyncio.get_running_loop().create_future())
+
+    def deliver(self, chunk: bytes) -> None:
+        resolve(self.future, self.answer(chunk))
+
+
+class _Chunks:
+    """`async for chunk in readable`: holds the lock, and gives it back with the last reference to itself."""
+
+    def __init__(self, reader: ReadableStreamReader) -> None:
+        self._reader = reader
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            if chunk := await self._reader.read():
+                return chunk
+        except BaseException:
+            self._reader.release_lock()  # a traceback that is kept would keep us, and with us the lock
+            raise
+        self._reader.release_lock()
+        raise StopAsyncIteration
+
+    def __del__(self) -> None:
+        self._reader.release_lock()
+
+
+class ReadableStream:
+    """The bytes that the peer sends (R1). `async for chunk in readable` reads to EOF."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._reader: ReadableStreamReader | None = None
+        self._read: _Read[Any] | None = None
+        self._kept: deque[bytes] = deque()  # given back by a cancelled read
+        self._piping = False
+        self.read_bytes = FIRST_READ_BYTES
+        self.outcome = Outcome()
+
+    @property
+    def locked(self) -> bool:
+        """Is a reader or a pipe attached? For good after `start_tls()` (S6)."""
+        return self._reader is not None or self._owner.reading is Reading.RELEASED
+
+    @overload
+    def get_reader(self, mode: None = None) -> ReadableStreamReader: ...
+    @overload
+    def get_reader(self, mode: Literal["byob"]) -> ReadableStreamBYOBReader: ...
+    def get_reader(self, mode: str | None = None) -> ReadableStreamReader:
+        """Lock the stream to a new reader; `mode="byob"` gives one that reads into the caller's buffer (R8).
+
+        Works before `opened` and after `close()` alike (R1, C8).
+
+        Raises:
+            LockError: it is locked (R4).
+        """
+        if mode not in (None, "byob"):
+            raise TypeError(f"mode must be None or 'byob', not {mode!r}")
+        if self.locked:
+            raise LockError(READER_LOCKED)
+        self._reader = ReadableStreamBYOBReader(self) if mode else ReadableStreamReader(self)
+        return self._reader
+
+    def cancel(self, reason: object = None) -> Operation[None]:
+        """Stop reading: reads say EOF from now on; the peer sees nothing of it, writing goes on (R7).
+
+        Rejects with `LockError` while a reader is held.
+        """
+        if self.locked:
+            return rejected(LockError(READER_LOCKED))
+        return self._cancel(reason)
+
+    def pipe_to(self, writable: WritableStream, prevent_close: bool = False) -> Operation[None]:
+        """Copy everything to a writable and close that at EOF, unless `prevent_close` (R10).
+
+        Both streams are locked until it is done. EOF seen by a pipe ends neither the socket's own writing side
+        nor `closed`. If reading fails, the destination is aborted with the error; if writing fails, reading is
+        cancelled with it; either way the operation rejects with it.
+        """
+        if self.locked:
+            return rejected(LockError(READER_LOCKED))
+        if writable.locked:
+            return rejected(LockError(WRITER_LOCKED))
+        reader, writer = self.get_reader(), writable.get_writer()
+        task = asyncio.get_running_loop().create_task(self._pipe(reader, writer, prevent_close))
+        return Operation(handled(task))
+
+    def __aiter__(self) -> _Chunks:
+        """Read to EOF, holding the lock until the loop ends, also by `break` or an error."""
+        return _Chunks(self.get_reader())
+
+    async def _pipe(self, reader: ReadableStreamReader, writer: WritableStreamWriter, prevent_close: bool) -> None:
+        self._piping = True
+        try:
+            try:
+                while chunk := await reader.read():
+                    try:
+                        await writer.write(chunk)
+                    except Exception as error:
+                        await reader.cancel(error)
+                        raise
+            except Exception as error:
+                await writer.abort(error)
+                raise
+            if not prevent_close:
+                await writer.close()
+        finally:
+            self._piping = False
+            reader.release_lock()
+            writer.release_lock()
+
+    # ---- the wire's side
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes a waiting read would take; 0: nobody reads, leave it to the kernel (R3)."""
+        return self._read.limit if self._read is not None else 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that a cancelled read gave back: received, and unread."""
+        return sum(map(len, self._kept))
+
+    def deliver(self, chunk: bytes) -> None:
+        """Give a chunk to the read that waits; b"" is the peer's EOF, and counts now that it is read (H2)."""
+        assert self._read is not None
+        read, self._read = self._read, None
+        if len(chunk) == self.read_bytes < MAX_READ_BYTES:
+            self.read_bytes *= 2
+        if not chunk:
+            self._end()
+        read.deliver(chunk)
+
+    def _end(self) -> None:
+        self.outcome.end()
+        self._owner.on(Event.PIPED_EOF if self._piping else Event.PEER_EOF)
+
+    def stop(self, error: BaseException) -> None:
+        """Fail the read that waits, if one does."""
+        read, self._read = self._read, None
+        if read is not None:
+            fail(read.future, error)
+
+    def fail(self, error: BaseException) -> None:
+        """The stream is broken, and all before the error has been read."""
+        self.outcome.end(error)
+        self.stop(error)
+
+    # ---- without waiting: for who moves much. It holds the lock, and no read waits
+
+    def take_into(self, buffer: memoryview) -> int | None:
+        """Fill a buffer with what is here now: 0 at EOF, None where there is nothing. Raises as `read()`."""
+        meets = self._owner.reading
+        if meets is Reading.CLOSING:
+            raise ClosedError(READABLE_CLOSING)
+        if meets is Reading.RELEASED:
+            raise ClosedError(READER_RELEASED)
+        if self._kept:
+            chunk = self._take_kept(len(buffer))
+            buffer[: len(chunk)] = chunk
+            return len(chunk)
+        if meets is Reading.DONE:
+            return 0
+        try:
+            size = self._owner.carrier.take_into(buffer)
+        except SocketError as error:
+            self.fail(error)
+            raise
+        if size == 0:
+            self._end()
+        self._owner.carrier.answer()
+        return size
+
+    def splice_to(self, pipe: int, limit: int) -> int | None:
+        """As `take_into()`, but straight into a pipe, within the kernel.
+
+        None: not this way, or nothing now; `take_into()` knows, and has the errors of the connection.
+
+        Raises:
+            BrokenPipeError: the reader of the pipe is gone.
+        """
+        if self._kept or self._owner.reading is not Reading.FLOWING:
+            return None
+        size = self._owner.carrier.splice_to(pipe, limit)
+        if size == 0:
+            self._end()
+        return size
+
+    def watch(self, callback: Callable[[], object] | None) -> None:
+        """Call back whenever `take_into()` may have something, an error included; None ends that."""
+        self._owner.carrier.watch(callback)
+
+    # ---- the readers' side
+
+    def _request(self, read: _Read[Any]) -> None:
+        """Begin a read; it may be answered at once."""
+        meets = self._owner.reading
+        if self._read is not None:
+            fail(read.future, LockError(ONE_READ))
+        elif meets is Reading.CLOSING:
+            fail(read.future, ClosedError(READABLE_CLOSING))
+        elif self._kept:
+            read.deliver(self._take_kept(read.limit))
+        elif meets is Reading.DONE:
+            read.deliver(b"")
+        else:
+            self._read = read
+            self._owner.carrier.pull()
+
+    def _take_kept(self, limit: int) -> bytes:
+        chunk = self._kept.popleft()
+        if len(chunk) > limit:
+            self._kept.appendleft(chunk[limit:])
+        return chunk[:limit]
+
+    def _give_back(self, read: _Read[Any]) -> None:
+        """A read was cancelled: forget it, or keep the chunk that it had got for the next read."""
+        if self._read is read:
+            self._read = None
+        elif read.future.done() and read.future.exception() is None:
+            chunk = read.chunk_of(read.future.result())
+            if chunk:
+                self._kept.appendleft(bytes(chunk))
+
+    def _cancel(self, reason: object) -> Operation[None]:
+        if self._owner.reading in (Reading.FLOWING, Reading.FAILED):
+            self._kept.clear()
+            self.outcome.end()
+            self.stop(CancelError("undefined" if reason is None else str(reason)))
+            self._owner.on(Event.CANCEL)
+        return resolved()
+
+
+class ReadableStreamReader:
+    """The reader that holds the stream's lock."""
+
+    def __init__(self, stream: ReadableStream) -> None:
+        self._stream: ReadableStream | None = stream
+        self._closed = stream.outcome.future()
+
+    @property
+    def closed(self) -> Operation[None]:
+        """Resolves at EOF, `cancel()` or the socket's `close()`; rejects with what broke the stream (R6, C5)."""
+        if not self._attached:
+            return rejected(ClosedError(READER_RELEASED))
+        return Operation(self._closed)
+
+    def read(self) -> Operation[bytes]:
+        """Return the next chunk, or b"" at EOF.
+
+        Chunks are at least one byte and carry no boundaries from the peer. May be called before `opened`.
+        Cancelling loses nothing: the chunk stays for the next read.
+
+        Raises:
+            LockError: a read is waiting already (R4).
+            ClosedError: the reader was released, or `close()` or `start_tls()` was called (R5, C7, V8).
+            LostError, TruncatedError, TlsError: the connection broke; all before it has been read (R9, T7).
+            ConnectError, TlsError: it never came about (V2).
+        """
+        limit = FIRST_READ_BYTES if self._stream is None else self._stream.read_bytes
+        return self._begin(_Read(limit, lambda chunk: chunk, lambda chunk: chunk))
+
+    def cancel(self, reason: object = None) -> Operation[None]:
+        """As `ReadableStream.cancel()`; a read that waits rejects with `CancelError` (R7)."""
+        stream = self._stream
+        if stream is None or not self._attached:
+            return rejected(ClosedError(READER_RELEASED))
+        return stream._cancel(reason)
+
+    def release_lock(self) -> None:
+        """Give the lock back; every use of this reader fails from then on (R5).
+
+        Raises:
+            LockError: a read is waiting.
+        """
+        stream = self._stream
+        if stream is None:
+            return
+        if stream._read is not None:
+            raise LockError(READ_OUTSTANDING)
+        self._stream = stream._reader = None
+        fail(self._closed, ClosedError(READER_RELEASED))
+
+    @property
+    def _attached(self) -> bool:
+        return self._stream is not None and self._stream._owner.reading is not Reading.RELEASED
+
+    def _begin(self, read: _Read[T]) -> Operation[T]:
+        stream = self._stream
+        if stream is None or not self._attached:
+            fail(read.future, ClosedError(READER_RELEASED))
+            return Operation(read.future)
+        stream._request(read)
+        return Operation(read.future, lambda _: stream._give_back(read))
+
+
+class ReadableStreamBYOBReader(ReadableStreamReader):
+    """A reader that fills the caller's buffer ("bring your own buffer", R8)."""
+
+    def read_into(self, buffer: bytearray | memoryview) -> Operation[int]:
+        """Fill at most `buffer`; return the number of bytes, 0 at EOF. What does not fit is for the next read.
+
+        Cancelling loses nothing; the contents of the buffer are then undefined.
+
+        Raises:
+            TypeError: the buffer is empty or cannot be written to.
+            Otherwise as `read()`.
+        """
+        view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError("read_into() needs a writable buffer")
+
+        def answer(chunk: bytes) -> int:
+            view[: len(chunk)] = chunk
+            return len(chunk)
+
+        read = _Read(len(view), answer, lambda size: bytes(view[:size]))
+        if not len(view):
+            fail(read.future, TypeError(EMPTY_BUFFER))
+            return Operation(read.future)
+        return self._begin(read)

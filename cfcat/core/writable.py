@@ -1,0 +1,334 @@
+"""`writable`: the stream of what goes to the peer, with one writer at a time.
+
+It holds the queue of writes and the lock; it decides nothing: what a write meets is asked of the lifecycle
+(`writing`), bytes go to the wire, both through `Owner`.
+
+Source: connect-semantics rules W1-W11, H3, C5-C11, S6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from cfcat.core.codec import Buffer
+from cfcat.core.lifecycle import Event, Writing
+from cfcat.core.operation import Operation, fail, resolve
+from cfcat.core.streams import (
+    NOT_BYTES,
+    SOCKET_CLOSED,
+    WRITABLE_CLOSED,
+    WRITABLE_CLOSING,
+    WRITER_LOCKED,
+    WRITER_RELEASED,
+    Outcome,
+    Owner,
+    new_future,
+    rejected,
+    resolved,
+)
+from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
+
+__all__ = ["WritableStream", "WritableStreamWriter"]
+
+DEFAULT_HIGH_WATER_BYTES = 1  # O4
+
+
+class Write:
+    """A chunk on its way: what is left of it, how it ended, and who waits for that, if anybody does."""
+
+    __slots__ = ("_future", "data", "error", "settled", "size")
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self.size = len(data)
+        self.settled = False
+        self.error: BaseException | None = None
+        self._future: asyncio.Future[None] | None = None
+
+    @property
+    def future(self) -> asyncio.Future[None]:
+        """For who waits; to be asked before it has settled."""
+        if self._future is None:
+            self._future = new_future()
+        return self._future
+
+    def settle(self, error: BaseException | None = None) -> None:
+        self.settled = True
+        self.error = error
+        if self._future is not None:
+            if error is None:
+                resolve(self._future, None)
+            else:
+                fail(self._future, error)
+
+
+class WritableStream:
+    """The bytes for the peer. Writes queue, also before `opened`, and are sent in order (W4)."""
+
+    def __init__(self, owner: Owner, high_water_bytes: int | None) -> None:
+        self._owner = owner
+        self._high_water = DEFAULT_HIGH_WATER_BYTES if high_water_bytes is None else high_water_bytes
+        self._writer: WritableStreamWriter | None = None
+        self._ready: list[asyncio.Future[None]] = []
+        self._ending: asyncio.Future[None] | None = None
+        self._failure_told = False  # N7, W10: the error is told once, then "has been closed"
+        self._closing_writer: WritableStreamWriter | None = None
+        self.queue: deque[Write] = deque()
+        self.queued_bytes = 0
+        self.abort_reason: BaseException = AbortError(None)
+        self.outcome = Outcome()
+
+    @property
+    def locked(self) -> bool:
+        """Is a writer or a pipe attached? For good after `start_tls()` (S6)."""
+        return self._writer is not None or self._owner.writing is Writing.RELEASED
+
+    def get_writer(self) -> WritableStreamWriter:
+        """Lock the stream to a new writer. Works before `opened` and after `close()` alike (W4, C8).
+
+        Raises:
+            LockError: it is locked (W5).
+        """
+        if self.locked:
+            raise LockError(WRITER_LOCKED)
+        self._writer = WritableStreamWriter(self)
+        return self._writer
+
+    def close(self) -> Operation[None]:
+        """End our side: as `WritableStreamWriter.close()`, but resolves when it has ended already (W7).
+
+        Rejects with `LockError` while a writer is held.
+        """
+        if self.locked:
+            return rejected(LockError(WRITER_LOCKED))
+        if self._owner.writing is Writing.CLOSING:
+            return rejected(ClosedError(SOCKET_CLOSED))  # C10
+        if self._ending is not None:
+            return Operation(self._ending)
+        return self._end()
+
+    def abort(self, reason: object = None) -> Operation[None]:
+        """Drop what is queued: as `WritableStreamWriter.abort()`. Rejects with `LockError` while one is held."""
+        if self.locked:
+            return rejected(LockError(WRITER_LOCKED))
+        return self._abort(reason)
+
+    # ---- the wire's side
+
+    def sent(self) -> None:
+        """The first write of the queue has been handed to the kernel (W4)."""
+        write = self.queue.popleft()
+        self.queued_bytes -= write.size
+        write.settle()
+        if self._ready:
+            self._tell_ready()
+
+    def ended(self) -> None:
+        """Our EOF has been sent."""
+        if self._ending is not None:
+            resolve(self._ending, None)
+        self.outcome.end()
+        self._tell_ready()
+
+    def drop(self, error: BaseException) -> None:
+        """Forget what is queued; every write that waits fails, and `closed` with it."""
+        self._failure_told = bool(self.queue) or self._ending is not None or self._failure_told
+        while self.queue:
+            self.queue.popleft().settle(error)
+        self.queued_bytes = 0
+        if self._ending is not None:
+            fail(self._ending, error)
+        self.outcome.end(error)
+        self._tell_ready()
+
+    def released(self, error: BaseException) -> None:
+        """The upgrade took the lock away; writes that are queued still go out (S7, V8)."""
+        self.outcome.end(error)
+        self._tell_ready()
+
+    def socket_closed(self) -> None:
+        """The socket's `close()` is complete: `closed` of the writer says so, locks stay (C5)."""
+        self._closing_writer = self._writer
+        self.outcome.end(ClosedError(SOCKET_CLOSED))
+        self._tell_ready()
+
+    # ---- without waiting: for who moves much, and holds the lock
+
+    def offer(self, chunk: memoryview) -> asyncio.Future[None] | None:
+        """As `WritableStreamWriter.write()`; None where the kernel has taken the chunk at once.
+
+        Otherwise the chunk is queued, is to be left alone, and the future settles as that of a write.
+        """
+        self._refuse()
+        write = self._enqueue(chunk)
+        self._owner.carrier.push_now()
+        if not write.settled:
+            return write.future
+        if write.error is not None:
+            raise write.error
+        return None
+
+    def splice_from(self, pipe: int, limit: int) -> int | None:
+        """Send what is in a pipe without reading it, within the kernel: 0 at its end.
+
+        None: not this way, nothing there, or no room; reading it and `offer()` always work. Raises as `offer()`.
+        """
+        self._refuse()
+        count = None if self.queue else self._owner.carrier.splice_from(pipe, limit)
+        if count is None:
+            self._refuse()  # the connection may have been found broken
+        return count
+
+    def _refuse(self) -> None:
+        refusal = self._refusal(None)
+        if refusal is not None:
+            raise refusal
+
+    # ---- the writers' side
+
+    @property
+    def _desired_bytes(self) -> int:
+        return self._high_water - self.queued_bytes if self._owner.writing is Writing.FLOWING else 0
+
+    def _refusal(self, writer: WritableStreamWriter | None) -> BaseException | None:
+        """Why a write or an end is refused now, or None."""
+        meets = self._owner.writing
+        if meets is Writing.FLOWING:
+            return None
+        if meets is Writing.FAILED and not self._failure_told:
+            self._failure_told = True
+            return self._owner.error
+        if meets is Writing.CLOSING and (writer is None or writer is not self._closing_writer):
+            return ClosedError(WRITABLE_CLOSING)  # C7
+        return ClosedError(WRITABLE_CLOSED)
+
+    def _write(self, chunk: Buffer, writer: WritableStreamWriter) -> Operation[None]:
+        try:
+            data = memoryview(chunk).cast("B")
+        except TypeError:
+            # V4, W3: the stream goes on working
+            return rejected(WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}"))
+        refusal = self._refusal(writer)
+        if refusal is not None:
+            return rejected(refusal)
+        if not data:
+            return resolved()  # W2
+        write = self._enqueue(data)
+        future = write.future
+        self._owner.carrier.push()
+        return Operation(future)
+
+    def _enqueue(self, data: memoryview) -> Write:
+        write = Write(data)
+        self.queue.append(write)
+        self.queued_bytes += write.size
+        return write
+
+    def _end(self, writer: WritableStreamWriter | None = None) -> Operation[None]:
+        if self._ending is not None and not self._ending.done():
+            return Operation(self._ending)  # W7: asked for twice while under way
+        refusal = self._refusal(writer)
+        if refusal is not None:
+            return rejected(refusal)
+        self._ending = new_future()
+        self._owner.on(Event.END)
+        return Operation(self._ending)
+
+    def _abort(self, reason: object) -> Operation[None]:
+        if self._owner.writing not in (Writing.FAILED, Writing.RELEASED):
+            self.abort_reason = reason if isinstance(reason, BaseException) else AbortError(reason)
+            self._owner.on(Event.ABORT)
+        return resolved()
+
+    def _tell_ready(self) -> None:
+        if self._desired_bytes > 0 or self._owner.writing is not Writing.FLOWING:
+            for future in self._ready:
+                resolve(future, None)
+            self._ready.clear()
+
+
+class WritableStreamWriter:
+    """The writer that holds the stream's lock."""
+
+    def __init__(self, stream: WritableStream) -> None:
+        self._stream: WritableStream | None = stream
+        self._closed = stream.outcome.future()
+
+    @property
+    def closed(self) -> Operation[None]:
+        """Resolves when our EOF was sent; rejects with the reason, the error or `ClosedError` (W8, W10, C5)."""
+        if self._attached is None:
+            return rejected(ClosedError(WRITER_RELEASED))
+        return Operation(self._closed)
+
+    @property
+    def ready(self) -> Operation[None]:
+        """Resolves when `desired_size` is positive, or there is nothing to wait for any more (W11)."""
+        stream = self._attached
+        if stream is None:
+            return rejected(ClosedError(WRITER_RELEASED))
+        future = new_future()
+        stream._ready.append(future)
+        stream._tell_ready()
+        return Operation(future)
+
+    @property
+    def desired_size(self) -> int:
+        """Bytes that should be written now: high-water mark less what is queued; may be negative (O4).
+
+        Advice only, no write is refused. 0 after the end (W7).
+        """
+        stream = self._attached
+        return 0 if stream is None else stream._desired_bytes
+
+    def write(self, chunk: Buffer) -> Operation[None]:
+        """Queue a bytes-like chunk; resolves when all of it has been handed to the kernel (W4).
+
+        The chunk is not copied: leave it alone until then. An empty one sends nothing (W2). Cancelling the wait
+        does not take it back.
+
+        Raises:
+            WrongTypeError: it is not bytes-like (V4); the stream goes on working.
+            ClosedError: after `close()`, `release_lock()`, `start_tls()`, or once EOF was read without
+                `allow_half_open` (W7, H3, C7, V8).
+            LostError: the connection broke (W10). ConnectError: it never came about (N7).
+        """
+        stream = self._attached
+        if stream is None:
+            return rejected(ClosedError(WRITER_RELEASED))
+        return stream._write(chunk, self)
+
+    def close(self) -> Operation[None]:
+        """Send what is queued, then our EOF: FIN, or close_notify under TLS (W6, T4). Reading goes on.
+
+        Raises:
+            ClosedError: it has ended already (W7).
+        """
+        stream = self._attached
+        if stream is None:
+            return rejected(ClosedError(WRITER_RELEASED))
+        return stream._end(self)
+
+    def abort(self, reason: object = None) -> Operation[None]:
+        """Drop what is queued: those writes and `closed` reject with the reason. The peer sees nothing (W8).
+
+        A reason that is an exception is raised itself, any other is wrapped in `AbortError`.
+        """
+        stream = self._attached
+        if stream is None:
+            return rejected(ClosedError(WRITER_RELEASED))
+        return stream._abort(reason)
+
+    def release_lock(self) -> None:
+        """Give the lock back; every use of this writer fails from then on. Writes under way are done (W5)."""
+        stream = self._stream
+        if stream is None:
+            return
+        self._stream = stream._writer = None
+        fail(self._closed, ClosedError(WRITER_RELEASED))
+
+    @property
+    def _attached(self) -> WritableStream | None:
+        stream = self._stream
+        return None if stream is None or stream._owner.writing is Writing.RELEASED else stream

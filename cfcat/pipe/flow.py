@@ -1,0 +1,189 @@
+"""One direction of pipe mode: from a source to a sink, as fast as both allow.
+
+Nothing here waits: a flow tries, and where either side has nothing to give or no room, it asks to be called back.
+So a chunk that the kernel has at hand, and has room for, costs no future, no task and no turn of the loop; and yet
+other callbacks get their turns. One chunk is on its way at a time: a slow sink slows the source.
+
+Where both sides are descriptors that the kernel can join (`joined`), the bytes never come into this process. That is
+a way to move the next bytes, no more: which way they went is seen by nobody, and the ordinary way is taken whenever
+the short one does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from cfcat.core.codec import Buffer
+from cfcat.core.operation import fail, resolve
+from cfcat.core.readable import ReadableStream
+from cfcat.core.writable import WritableStream
+from cfcat.pipe.stdio import NOTHING, Callback
+
+__all__ = ["Flow", "PeerSink", "PeerSource"]
+
+# What is moved in one turn before other callbacks of the loop get theirs.
+TURN_BYTES = 1024 * 1024
+TURN_CHUNKS = 16
+READ_BYTES = 256 * 1024
+# So little is all there was, nearly always: to ask again would cost more than to be called again.
+SMALL_BYTES = 16 * 1024
+
+
+class Source(Protocol):
+    """Where bytes come from, as `stdio.Input` has it."""
+
+    def take(self) -> memoryview | None: ...
+    def watch(self, callback: Callback) -> None: ...
+    def unwatch(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Where bytes go to, as `stdio.Output` has it."""
+
+    def give(self, chunk: Buffer = NOTHING) -> bool: ...
+    def watch(self, callback: Callback) -> None: ...
+    def unwatch(self) -> None: ...
+    def is_full(self) -> bool: ...
+
+
+class PeerSource:
+    """The peer's bytes. The caller holds the lock of the stream."""
+
+    def __init__(self, readable: ReadableStream) -> None:
+        self._readable = readable
+        self._buffer = memoryview(bytearray(READ_BYTES))
+
+    def take(self) -> memoryview | None:
+        size = self._readable.take_into(self._buffer)
+        return None if size is None else self._buffer[:size]
+
+    def watch(self, callback: Callback) -> None:
+        self._readable.watch(callback)
+
+    def unwatch(self) -> None:
+        self._readable.watch(None)
+
+
+class PeerSink:
+    """Bytes for the peer. The caller holds the lock of the stream."""
+
+    def __init__(self, writable: WritableStream) -> None:
+        self._writable = writable
+        self._pending: asyncio.Future[None] | None = None
+
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        if self._pending is not None and self._pending.done():
+            pending, self._pending = self._pending, None
+            pending.result()
+        if chunk:
+            self._pending = self._writable.offer(memoryview(chunk))
+        return self._pending is None
+
+    def watch(self, callback: Callback) -> None:
+        if self._pending is not None:
+            self._pending.add_done_callback(lambda _: callback())
+
+    def unwatch(self) -> None:
+        """The callback comes once, and is of no consequence then."""
+
+    def is_full(self) -> bool:
+        return False  # what it has no room for is queued, as any other write
+
+
+class Flow:
+    """One direction. `moved_bytes` counts what has gone into the sink, or is about to.
+
+    `through` sees each chunk and returns what goes into the sink. `joined` moves the next bytes within the kernel:
+    how many, 0 at EOF, or None where the ordinary way is to be taken; it may be set later.
+    """
+
+    def __init__(self, source: Source, sink: Sink, through: Callable[[memoryview], Buffer] | None = None) -> None:
+        self.joined: Callable[[], int | None] | None = None
+        self.moved_bytes = 0
+        self._source = source
+        self._sink = sink
+        self._through = through
+        self._full = False  # the sink has a chunk to get rid of, or no room
+        self._next_turn: asyncio.Handle | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Move everything up to EOF. Raises what the source and the sink raise, all before it having been moved."""
+        self._over = asyncio.get_running_loop().create_future()
+        self._step()
+        try:
+            await self._over
+        finally:
+            self._over.cancel()
+            self._source.unwatch()
+            self._sink.unwatch()
+            if self._next_turn is not None:
+                self._next_turn.cancel()
+
+    def _step(self) -> None:
+        """Move what can be moved in this turn, and see to it that there is another."""
+        if self._over is None or self._over.done():
+            return
+        try:
+            self._turn()
+        except Exception as error:
+            fail(self._over, error)
+
+    def _turn(self) -> None:
+        if self._full:
+            if not self._sink.give():
+                self._sink.watch(self._step)
+                return
+            self._full = False
+            self._sink.unwatch()
+        moved = 0
+        for _ in range(TURN_CHUNKS):
+            size = self._move()
+            if size is None:
+                return
+            if size == 0:
+                assert self._over is not None
+                resolve(self._over, None)
+                return
+            moved += size
+            if moved >= TURN_BYTES:
+                break
+        if self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._next_turn = None
+        self._step()
+
+    def _move(self) -> int | None:
+        """Move one chunk: its size, 0 at EOF, None when somebody has to be waited for."""
+        if self.joined is not None:
+            size = self.joined()
+            if size is not None:
+                self.moved_bytes += size
+                if 0 < size < SMALL_BYTES:
+                    self._source.watch(self._step)
+                    return None
+                return size
+            if self._sink.is_full():
+                self._wait_for_room()
+                return None
+        chunk = self._source.take()
+        if chunk is None:
+            self._source.watch(self._step)
+            return None
+        if not chunk:
+            return 0
+        data = chunk if self._through is None else self._through(chunk)
+        self.moved_bytes += len(data)
+        if self._sink.give(data):
+            return len(chunk)
+        self._wait_for_room()
+        return None
+
+    def _wait_for_room(self) -> None:
+        self._full = True
+        self._source.unwatch()
+        self._sink.watch(self._step)
