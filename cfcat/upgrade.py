@@ -25,11 +25,21 @@ def names_for(server_name: str) -> Names:
 
 
 async def converse(
-    socket: Socket, protocol: Protocol, names: Names, *, heard: Callable[[str, bytes], None] | None = None
+    socket: Socket,
+    protocol: Protocol,
+    names: Names,
+    *,
+    heard: Callable[[str, bytes], None] | None = None,
+    greeting: bytes = b"",
 ) -> HandshakeWrapper | None:
     """Run the dialog up to its go-ahead; returns what `start_tls()` takes as `wrapper`.
 
-    `heard` is told every piece of the dialog as it goes: "sent" or "received", and the bytes.
+    `heard` is told every message of the dialog as it goes: "sent" or "received", and the bytes; never what the dialog
+    did not listen to, such as bytes after the go-ahead (R1). `greeting`: what the server said before anything was sent
+    to it, if that has been read already; it is the beginning of what the dialog reads, with all its rules and limits,
+    and `heard` is not told of it again.
+
+    However it ends, both streams are unlocked: after a DialogError the session may go on in clear text.
 
     Raises:
         DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (R2, R7).
@@ -38,7 +48,10 @@ async def converse(
     conversation = Conversation(protocol, names)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
     tell = heard or (lambda direction, data: None)
+    known = len(greeting)
     try:
+        if greeting:
+            conversation.feed(greeting)
         while True:
             if data := conversation.to_send():
                 tell("sent", data)
@@ -46,10 +59,16 @@ async def converse(
             if conversation.done:
                 break
             data = await reader.read()
-            tell("received", data)
-            conversation.feed(data)
+            try:
+                conversation.feed(data)
+            finally:
+                said = conversation.heard()
+                if new := said[known:]:
+                    tell("received", new)
+                known = max(0, known - len(said))
     except LostError as error:
         raise DialogError(f"{error.detail} during the {protocol.title} dialog") from error
-    reader.release_lock()
-    writer.release_lock()
+    finally:
+        reader.release_lock()
+        writer.release_lock()
     return conversation.wrapper

@@ -9,7 +9,7 @@ from cfcat.errors import DialogError
 from cfcat.starttls.dialog import Dialog, Names, Nonsense, Send, Step, Until
 from cfcat.starttls.text import read_line
 
-__all__ = ["irc", "xmpp", "xmpp_server"]
+__all__ = ["irc", "irc_answer", "xmpp", "xmpp_answer", "xmpp_server"]
 
 XMPP_TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
@@ -55,6 +55,12 @@ def _xmpp(namespace: str, names: Names) -> Dialog:
     if not features.empty:
         yield from _skip_to_end(features.name)
     yield Send(b"<starttls xmlns='" + XMPP_TLS + b"'/>")
+    yield from xmpp_answer()
+    return None
+
+
+def xmpp_answer() -> Step[None]:
+    """The answer to <starttls/>."""
     tag = yield from _read_tag("answer to <starttls/>")
     if _is(tag, b"failure"):
         raise DialogError("the server refused <starttls/> (<failure/>)", said=tag.said)
@@ -63,7 +69,6 @@ def _xmpp(namespace: str, names: Names) -> Dialog:
     attributes = [(name, one or other) for name, one, other in ATTRIBUTE.findall(tag.attributes)]
     if attributes != [(b"xmlns", XMPP_TLS)]:
         raise DialogError("the server's <proceed/> is not in the namespace of STARTTLS", said=tag.said)
-    return None
 
 
 def _read_stream_header() -> Step[None]:
@@ -118,6 +123,12 @@ def irc(names: Names) -> Dialog:
     Servers send notices before it (their look-ups); they and whatever else comes are dropped. Many never answer.
     """
     yield Send(b"STARTTLS\r\n")
+    yield from irc_answer()
+    return None
+
+
+def irc_answer() -> Step[None]:
+    """The answer to STARTTLS."""
     while True:
         line = yield from read_line("answer to STARTTLS", IRC_FIRST)
         if not line:
@@ -127,7 +138,7 @@ def irc(names: Names) -> Dialog:
             raise Nonsense(line)
         command = match["command"].upper()
         if command == IRC_GO_AHEAD:
-            return None
+            return
         if command in IRC_REFUSALS:
             raise DialogError(f"the server refused STARTTLS (numeric {command.decode()})", said=line)
         if command == b"ERROR":

@@ -5,9 +5,10 @@ Any split of the server's bytes gives the same outcome. Source: rules R1, R2, R7
 
 from __future__ import annotations
 
-from cfcat.errors import DialogError, InjectionError
+from cfcat.errors import DialogError
 from cfcat.starttls.dialog import (
     MAX_MESSAGE_BYTES,
+    SAID_BYTES,
     TLS_FIRST_BYTES,
     Exactly,
     Names,
@@ -15,6 +16,7 @@ from cfcat.starttls.dialog import (
     Protocol,
     Send,
     Until,
+    injected,
     speaks_tls,
 )
 from cfcat.starttls.wrapper import HandshakeWrapper
@@ -22,7 +24,6 @@ from cfcat.starttls.wrapper import HandshakeWrapper
 __all__ = ["Conversation"]
 
 MAX_DIALOG_BYTES = 1024 * 1024  # R7
-SAID_BYTES = 512  # of what the server said, kept for an error
 
 
 class Conversation:
@@ -42,6 +43,7 @@ class Conversation:
         self._outgoing = bytearray()
         self._buffer = bytearray()
         self._searched = 0  # of the buffer, in vain
+        self._heard = bytearray()
         self._taken = 0  # by the dialog so far
         self._error: DialogError | None = None
         self._resume(None)
@@ -51,6 +53,15 @@ class Conversation:
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data
+
+    def heard(self) -> bytes:
+        """Take what the dialog has listened to since the last call.
+
+        Bytes after the go-ahead are never in it, nor those that no part of the dialog has asked for (R1).
+        """
+        heard = bytes(self._heard)
+        self._heard.clear()
+        return heard
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the server; b"" is the end of the connection.
@@ -73,7 +84,7 @@ class Conversation:
         if self._error is not None:
             self._error.said = self._error.said[:SAID_BYTES]
             raise self._error
-        raise self._injected()
+        raise injected(self.surplus)
 
     @property
     def _what(self) -> str:
@@ -96,11 +107,6 @@ class Conversation:
         if self.done:
             return DialogError("the server closed the connection after its go-ahead")
         return DialogError(f"the server closed the connection before its {self._what}", said=bytes(self._buffer))
-
-    def _injected(self) -> InjectionError:
-        count = f"{self.surplus} byte{'' if self.surplus == 1 else 's'}"
-        text = f"{count} of plain text after the STARTTLS go-ahead; refusing (possible injection)"
-        return InjectionError(text, self.surplus)
 
     def _resume(self, answer: bytes | None) -> None:
         """Let the dialog go on to its next need of bytes, or to its end."""
@@ -145,6 +151,7 @@ class Conversation:
         answer = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._taken += end
+        self._heard += answer
         return answer
 
     def _too_long(self, need: Until | Exactly) -> DialogError:

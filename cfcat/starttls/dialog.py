@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from cfcat.errors import DialogError
+from cfcat.errors import DialogError, InjectionError
 from cfcat.starttls.wrapper import HandshakeWrapper
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "SAID_BYTES",
     "TLS_FIRST_BYTES",
     "Dialog",
     "Exactly",
@@ -26,9 +27,11 @@ __all__ = [
     "Send",
     "Step",
     "Until",
+    "injected",
     "speaks_tls",
 ]
 
+SAID_BYTES = 512  # of what the server said, kept for an error
 MAX_MESSAGE_BYTES = 64 * 1024  # R7: one line with its end, one packet
 TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
 
@@ -78,6 +81,14 @@ class Nonsense(Exception):
 def speaks_tls() -> DialogError:
     """For a server whose very first byte is that of a TLS record (row 89)."""
     return DialogError("the server seems to speak TLS from the first byte", speaks_tls=True)
+
+
+def injected(count: int) -> InjectionError:
+    """For so many bytes behind the go-ahead (R1)."""
+    plural = "" if count == 1 else "s"
+    return InjectionError(
+        f"{count} byte{plural} of plain text after the STARTTLS go-ahead; refusing (possible injection)", count
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from cfcat.errors import DialogError
 from cfcat.starttls.dialog import Dialog, Exactly, Names, Nonsense, Send, Step
 from cfcat.starttls.text import first_word, read_go_ahead, read_line, read_replies
 
-__all__ = ["imap", "lmtp", "pop3", "sieve", "smtp"]
+__all__ = ["imap", "imap_answer", "lmtp", "pop3", "pop3_answer", "sieve", "sieve_answer", "smtp"]
 
 # A string that is announced by its length (RFC 5804 §4): the line goes on after it.
 LITERAL = re.compile(rb".*\{(\d{1,10})\+?\}")
@@ -42,8 +42,13 @@ def pop3(names: Names) -> Dialog:
     """RFC 2595 §4; the two answers there are: RFC 1939 §3, in upper case."""
     yield from _read_ok("greeting", "the connection")
     yield Send(b"STLS\r\n")
-    yield from _read_ok("answer to STLS", "STLS")
+    yield from pop3_answer()
     return None
+
+
+def pop3_answer() -> Step[None]:
+    """The answer to STLS."""
+    return _read_ok("answer to STLS", "STLS")
 
 
 def _read_ok(what: str, request: str) -> Step[None]:
@@ -66,11 +71,16 @@ def imap(names: Names) -> Dialog:
     yield Send(b"a CAPABILITY\r\n")
     yield from _read_tagged(b"a", "CAPABILITY")
     yield Send(b"b STARTTLS\r\n")
-    line = yield from _read_tagged(b"b", "STARTTLS")
+    yield from imap_answer(b"b")
+    return None
+
+
+def imap_answer(tag: bytes) -> Step[None]:
+    """The answer to STARTTLS with this tag."""
+    line = yield from _read_tagged(tag, "STARTTLS")
     status = _second_word(line)
     if status != b"OK":
         raise DialogError(f"the server refused STARTTLS ({status.decode()})", said=line)
-    return None
 
 
 def _read_tagged(tag: bytes, request: str) -> Step[bytes]:
@@ -104,9 +114,14 @@ def sieve(names: Names) -> Dialog:
     while (yield from _read_sieve("list of capabilities", "the connection")) != b"OK":
         pass
     yield Send(b"STARTTLS\r\n")
+    yield from sieve_answer()
+    return None
+
+
+def sieve_answer() -> Step[None]:
+    """The answer to STARTTLS."""
     if (yield from _read_sieve("answer to STARTTLS", "STARTTLS")) != b"OK":
         raise DialogError("the server's answer to STARTTLS is a capability, not OK")
-    return None
 
 
 def _read_sieve(what: str, request: str) -> Step[bytes]:

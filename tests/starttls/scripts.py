@@ -13,6 +13,7 @@ from cfcat.starttls import PROTOCOLS, Conversation, Names
 __all__ = [
     "AMQP_TLS",
     "MYSQL_8",
+    "NAMES",
     "NBD_ACK",
     "NBD_GREETING",
     "RFB",
