@@ -15,6 +15,7 @@ from cfcat.errors import (
     CaFileError,
     CertificateError,
     ClientCertificateError,
+    CommandError,
     ConnectError,
     ConnectTimeout,
     CrossedWiresError,
@@ -27,16 +28,57 @@ from cfcat.errors import (
     TlsError,
     TruncatedError,
     UsageError,
+    out_of_files,
 )
 from cfcat.report.render import escape, quote
 
-__all__ = ["Message", "explain", "explain_address"]
+__all__ = [
+    "CLEAR_TEXT_NOTE",
+    "INSECURE_NOTE",
+    "Message",
+    "escaped_note",
+    "explain",
+    "explain_address",
+    "ignored_note",
+    "keys_note",
+    "log_note",
+    "plural",
+]
+
+# What is no error, and is said all the same.
+INSECURE_NOTE = "warning: the certificate is not checked (-k): anyone can be at the other end"
+CLEAR_TEXT_NOTE = "note: --tls starttls stays in clear text here; --starttls PROTO upgrades"
 
 INSECURE_HINT = "-k connects anyway, without protection"
-# X509_V_ERR_…: the chain does not lead to an authority that is trusted here.
-UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
-WANTS_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED"})
-WRONG_NAME = frozenset({62, 64})
+OTHER_AUTHORITY = "--cacert FILE trusts another authority"
+OTHER_NAME = "--sni NAME expects another name"
+CERTIFICATE_HINTS = {  # by X509_V_ERR_…
+    9: "the clock of this machine may be wrong",
+    18: OTHER_AUTHORITY,
+    19: OTHER_AUTHORITY,
+    20: f"{OTHER_AUTHORITY}; a server has to send its intermediate certificates",
+    21: f"{OTHER_AUTHORITY}; a server has to send its intermediate certificates",
+    62: OTHER_NAME,
+    64: OTHER_NAME,
+}
+# By OpenSSL's name: what helps when the peer sends that alert, or a hello that is refused here.
+NEEDS_CERTIFICATE = "--cert FILE shows who we are"
+REFUSES_CERTIFICATE = "the peer does not accept the certificate of --cert"
+OTHER_VERSION = "TLS 1.2 and 1.3 are spoken here, or what --tls-min and --tls-max leave of them"
+TLS_HINTS = {
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": f"no version or cipher in common, or a certificate is wanted: {NEEDS_CERTIFICATE}",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": NEEDS_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": REFUSES_CERTIFICATE,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": REFUSES_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": REFUSES_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": REFUSES_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": REFUSES_CERTIFICATE,
+    "TLSV1_ALERT_UNKNOWN_CA": REFUSES_CERTIFICATE,
+    "TLSV1_ALERT_PROTOCOL_VERSION": OTHER_VERSION,
+    "UNSUPPORTED_PROTOCOL": OTHER_VERSION,
+    "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
+}
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 TLS_SCHEMES = frozenset({"https", "wss"})
 # What a server says first that may be asked for TLS in its own way (RFC 959, 5321, 1939, 9051, 3977).
@@ -62,7 +104,7 @@ class Message(NamedTuple):
 
 def explain(error: BaseException, target: str) -> Message:
     """What became of a run that was to talk to `target`."""
-    if isinstance(error, UsageError):
+    if isinstance(error, (UsageError, CommandError)):
         return Message(error.message, error.hint)
     if isinstance(error, CaFileError):
         return Message(f"cannot use the file of authorities {escape(error.message)}")
@@ -94,10 +136,37 @@ def explain(error: BaseException, target: str) -> Message:
         return Message(f"{target}: {error.detail} while {doing}")
     if isinstance(error, SocketError):
         return Message(str(error))
+    if out_of_files(error):
+        return Message(f"{target}: too many open files", "ulimit -n allows more")
     return Message(
         f"internal error: {type(error).__name__}: {escape(str(error))}",
         "this is a bug in cfcat; CFCAT_DEBUG=1 shows where",
     )
+
+
+def keys_note(problem: str) -> str:
+    """SSLKEYLOGFILE names what cannot be written."""
+    return f"warning: {escape(problem)}: keys are not logged"
+
+
+def log_note(problem: str) -> str:
+    """The transcript had to end before the run."""
+    return f"warning: the log is not complete: {problem}"
+
+
+def ignored_note(target: str, count: int) -> str:
+    """Bytes came behind close_notify (R9)."""
+    return f"warning: {target}: {plural(count, 'byte')} behind the server's end of TLS ignored"
+
+
+def escaped_note(count: int) -> str:
+    """The filter of a terminal did not let everything pass (R22)."""
+    return f"{plural(count, 'control character')} shown escaped; --raw passes them"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 byte`, `5 bytes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def explain_address(text: str, error: AddressError) -> Message:
@@ -156,17 +225,15 @@ def _url_hint(scheme: str, rest: str) -> str:
 
 def _explain_certificate(error: CertificateError, target: str) -> Message:
     text = f"{target}: {escape(error.detail or error.message)}"
-    if error.verify_code in UNKNOWN_ISSUER:
-        return Message(text, f"--cacert FILE trusts another authority; {INSECURE_HINT}")
-    if error.verify_code in WRONG_NAME:
-        return Message(text, f"--sni NAME expects another name; {INSECURE_HINT}")
-    return Message(text, INSECURE_HINT)
+    hint = CERTIFICATE_HINTS.get(error.verify_code)
+    return Message(text, INSECURE_HINT if hint is None else f"{hint}; {INSECURE_HINT}")
 
 
 def _explain_tls(error: TlsError, target: str) -> Message:
+    if error.said and error.upgrading:
+        return Message(f"{target}: the server agreed to TLS and went on in clear text; it said {quote(error.said)}")
     if error.said:
         protocol = next((name for name, greeting in GREETINGS if greeting.match(error.said)), None)
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
-    hint = "--cert FILE shows who we are" if error.reason in WANTS_CERTIFICATE else ""
-    return Message(f"{target}: {escape(error.detail or error.message)}", hint)
+    return Message(f"{target}: {escape(error.detail or error.message)}", TLS_HINTS.get(error.reason, ""))

@@ -45,16 +45,21 @@ class TerminalFilter:
 
     Printable characters, newline and tab pass, CR LF becomes a newline, the rest is shown escaped. Characters
     and line endings that are split over two chunks come out whole: any split gives the same output.
-    `escaped` counts what was not passed.
+    `escaped` counts what was not passed. `dim`: what to put before and after that, on a terminal with colours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, dim: tuple[str, str] = ("", "")) -> None:
+        self._before, self._after = dim
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._held_cr = False
         self.escaped = 0
 
     def feed(self, chunk: bytes, final: bool = False) -> bytes:
         """Filter a chunk; with `final`, also what was held back for the next one."""
+        return self.feed_text(chunk, final).encode()
+
+    def feed_text(self, chunk: bytes, final: bool = False) -> str:
+        """As `feed()`, as text."""
         text = self._decoder.decode(chunk, final)
         if self._held_cr:
             text = "\r" + text
@@ -63,7 +68,8 @@ class TerminalFilter:
             text = text[:-1]
         text = text.replace("\r\n", "\n")
         # Whole lines are nearly always clean, and asking once is a hundred times faster than asking each character.
-        return "".join(map(self._line, text.splitlines(keepends=True) if "\n" in text else [text])).encode()
+        shown = "".join(map(self._line, text.splitlines(keepends=True) if "\n" in text else [text]))
+        return shown.replace(self._after + self._before, "") if self._before else shown
 
     def _line(self, line: str) -> str:
         return line if line.rstrip("\n").isprintable() else "".join(map(self._character, line))
@@ -73,6 +79,6 @@ class TerminalFilter:
             return character
         self.escaped += 1
         code = ord(character)
-        if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that is no UTF-8
-            return f"\\x{code - 0xDC00:02x}"
-        return _escape_character(character)
+        # surrogateescape: a byte that is no UTF-8
+        shown = f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else _escape_character(character)
+        return f"{self._before}{shown}{self._after}"

@@ -9,6 +9,7 @@ from cfcat.errors import (
     CaFileError,
     CertificateError,
     ClientCertificateError,
+    CommandError,
     ConnectError,
     ConnectTimeout,
     DialogError,
@@ -22,6 +23,7 @@ from cfcat.errors import (
     TlsError,
     TruncatedError,
     UsageError,
+    out_of_files,
 )
 
 __all__ = ["ExitStatus", "status_of"]
@@ -31,6 +33,7 @@ class ExitStatus(IntEnum):
     """How a run ended. Death by a signal is 128 + its number, and really is by the signal."""
 
     OK = 0
+    EXPECT = 1  # a command of a script failed: most often :expect
     USAGE = 2
     RESOLVE = 6
     CONNECT = 7
@@ -52,6 +55,7 @@ class ExitStatus(IntEnum):
 # The first class that fits decides: special ones come before the general.
 STATUS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
     (UsageError, ExitStatus.USAGE),
+    (CommandError, ExitStatus.EXPECT),
     (CaFileError, ExitStatus.CA_FILE),
     (ClientCertificateError, ExitStatus.CLIENT_CERTIFICATE),
     (AddressError, ExitStatus.USAGE),
@@ -77,4 +81,4 @@ def status_of(error: BaseException) -> ExitStatus:
     for kind, status in STATUS:
         if isinstance(error, kind):
             return status
-    return ExitStatus.INTERNAL
+    return ExitStatus.CONNECT if out_of_files(error) else ExitStatus.INTERNAL

@@ -16,6 +16,7 @@ from cfcat.errors import (
     AddressError,
     CaFileError,
     CertificateError,
+    CommandError,
     ConnectError,
     ConnectTimeout,
     CrossedWiresError,
@@ -29,9 +30,6 @@ from cfcat.errors import (
     UsageError,
 )
 from cfcat.report.messages import Message, explain, explain_address
-from tests.helpers.certs import CertSet
-from tests.helpers.peers import serve
-from tests.helpers.program import cfcat
 from tests.report.form import check_form
 
 unhurried = settings(deadline=None)  # a slow machine is no failure
@@ -41,6 +39,8 @@ REFERENCE = "the text of the reference runtime, which nobody here wants to read"
 # An error, what must be said of it, and what is to be done.
 SAID: list[tuple[Exception, list[str], list[str]]] = [
     (UsageError("-4 and -6 exclude each other"), ["-4 and -6 exclude each other"], []),
+    (CommandError(":view needs a value"), [":view needs a value"], []),
+    (CommandError(":qiut is not a command", "did you mean :quit?"), [":qiut"], [":quit"]),
     (UsageError("no target given", "cfcat HOST:PORT"), ["no target given"], ["cfcat HOST:PORT"]),
     (CaFileError("ca.pem: no such file or directory"), ["ca.pem", "no such file"], []),
     (ResolveError(REFERENCE, f"{TARGET}: name or service not known"), [TARGET, "name or service not known"], []),
@@ -63,6 +63,12 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
     ),
     (TlsError(REFERENCE, said=b"SSH-2.0-x\r\n"), [TARGET, 'it said "SSH-2.0-x"'], ["--tls off"]),
     (TlsError(REFERENCE, "TLS handshake failed: alert"), [TARGET, "TLS handshake failed: alert"], []),
+    (
+        TlsError(REFERENCE, "the peer sent the alert unrecognized name", reason="TLSV1_UNRECOGNIZED_NAME"),
+        [TARGET, "unrecognized name"],
+        ["--sni NAME"],
+    ),
+    (CertificateError(REFERENCE, "not trusted: too new", verify_code=9), [TARGET, "too new"], ["clock", "-k"]),
     (CertificateError(REFERENCE, "not trusted: too old", verify_code=10), [TARGET, "too old"], ["-k connects anyway"]),
     (CertificateError(REFERENCE, "not trusted: of no CA", verify_code=18), [TARGET, "of no CA"], ["--cacert", "-k"]),
     (CertificateError(REFERENCE, "not trusted: of no CA", verify_code=20), [TARGET, "of no CA"], ["--cacert", "-k"]),
@@ -105,6 +111,15 @@ def test_what_a_peer_said_is_escaped(said: bytes) -> None:
     assert text.isprintable()
     assert text.endswith('"')
     assert hint
+
+
+def test_clear_text_after_the_go_ahead() -> None:
+    """Row 83: no hint to try the upgrade that has just failed, nor to do without TLS."""
+    error = TlsError("peer does not speak TLS", said=b"220 mail.example\r\n")
+    error.upgrading = True
+    text, hint = explain(error, TARGET)
+    assert text.endswith('went on in clear text; it said "220 mail.example"')
+    assert hint == ""
 
 
 @unhurried
@@ -213,36 +228,3 @@ def test_bad_target(target: str, text: str | None, hint: str) -> None:
     assert message is not None
     assert text in (None, message.text)
     assert message.hint == hint
-
-
-# ------------------------------------------------------------------------------------------- by real runs
-
-
-def test_banner_with_an_escape_sequence(certs: CertSet) -> None:
-    """A server that speaks clear text where TLS was asked for is quoted, escaped, 40 bytes at most."""
-    banner = b"\x1b]0;pwn\x07\xc2\x9b\xff" + b"x" * 100 + b"\r\n"
-    with serve(lambda conn: conn.send(banner)) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address)
-    text, hint = check_form(result.stderr)
-    assert text == rf'{server.address}: peer does not speak TLS; it said "\x1b]0;pwn\x07\x9b\xff' + "x" * 29 + '"'
-    assert hint
-    assert result.status == 35
-
-
-@pytest.mark.parametrize(
-    ("greeting", "protocol"),
-    [
-        (b"220 mail.example ESMTP", "smtp"),
-        (b"220 (vsFTPd 3.0.3)", "ftp"),
-        (b"220-mail.example", "smtp"),
-        (b"+OK ready", "pop3"),
-        (b"* OK [CAPABILITY IMAP4rev1]", "imap"),
-        (b"200 news.example ready", "nntp"),
-    ],
-)
-def test_clear_text_server_that_may_be_upgraded(certs: CertSet, greeting: bytes, protocol: str) -> None:
-    """Asked for TLS, it answers in its own protocol: which has a way to TLS."""
-    with serve(lambda conn: conn.send(greeting + b"\r\n")) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address)
-    assert result.status == 35
-    assert result.stderr.endswith(f"  hint: try --starttls {protocol}\n")

@@ -15,6 +15,7 @@ from cfcat.errors import (
     CertificateError,
     ClientCertificateError,
     ClosedError,
+    CommandError,
     ConnectError,
     ConnectTimeout,
     CrossedWiresError,
@@ -49,6 +50,14 @@ def test_0_ended_in_order() -> None:
     """Nothing to report: no message either."""
     with serve(Peer.recv_until_eof) as server:
         assert cfcat(server.address) == Result(b"", "", ExitStatus.OK)
+
+
+def test_1_command_of_a_script_failed() -> None:
+    """The peer ends without having said what was expected."""
+    with serve(lambda conn: conn.send(b"220 hello\r\n")) as server:
+        result = cfcat("--repl", server.address, stdin=b":expect ^250\n")
+    assert result.stdout == b"220 hello\r\n"
+    assert result.status == ExitStatus.EXPECT
 
 
 def test_2_usage() -> None:
@@ -199,6 +208,7 @@ def test_every_row_has_its_test() -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
+        (CommandError("x"), 1),
         (UsageError("x"), 2),
         (AddressError("x"), 2),
         (OptionsError("x"), 2),

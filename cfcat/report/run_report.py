@@ -1,0 +1,140 @@
+"""The facts of one run, as they come in; `--json` is all of them as one object.
+
+`report.schema.json` describes the object. Times are seconds; what did not happen, or is not known, is null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import Any, Literal
+
+from cfcat.core.certificate import PeerCertificate, TlsInfo
+from cfcat.core.trace import Attempted, Connected, Resolved, TlsEstablished, TraceEvent
+from cfcat.errors import IdleTimeout, LostError, TruncatedError
+from cfcat.report.facts import days_left
+from cfcat.report.messages import Message
+
+__all__ = ["Phase", "RunReport"]
+
+Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
+# A run that failed in one of these had no session: there is nothing that could have ended.
+BEFORE_SESSION: frozenset[Phase] = frozenset({"usage", "resolve", "connect", "starttls", "tls"})
+# How a session ends that does not end in order; the first that fits.
+ENDS: tuple[tuple[type[BaseException], str], ...] = (
+    (TruncatedError, "truncated"),
+    (LostError, "reset"),
+    (IdleTimeout, "idle"),
+    (BrokenPipeError, "stdout closed"),
+)
+
+
+@dataclasses.dataclass(slots=True)
+class RunReport:
+    """What has happened so far. `handshake_next`: TLS begins with the first byte."""
+
+    target: str
+    mode: str = "pipe"
+    handshake_next: bool = False
+    phase: Phase = "usage"
+    attempts: list[Attempted] = dataclasses.field(default_factory=list)
+    connected: Connected | None = None
+    tls: TlsInfo | None = None
+    dns_s: float | None = None
+    starttls_s: float | None = None
+    tls_s: float | None = None
+    first_byte_s: float | None = None
+    total_s: float | None = None
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    last_end: Literal["sent", "received"] | None = None  # the direction that ended last
+    error: BaseException | None = None
+    status: int = 0
+    message: Message | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)  # warnings, and what else was said
+
+    def take(self, event: TraceEvent) -> None:
+        """Note what a socket tells; that decides which phase comes next."""
+        if isinstance(event, Resolved):
+            self.dns_s = event.seconds
+            self.phase = "connect"
+        elif isinstance(event, Attempted):
+            self.attempts.append(event)
+        elif isinstance(event, Connected):
+            self.connected = event
+            self.phase = "tls" if self.handshake_next else "session"
+        elif isinstance(event, TlsEstablished):
+            self.tls = event.info
+            self.tls_s = event.seconds
+            self.phase = "session"
+
+    @property
+    def end(self) -> str | None:
+        """How the session ended; None where there was none."""
+        if self.error is None:
+            ours = "quit" if self.mode == "repl" else "stdin ended"
+            return "peer ended" if self.last_end == "received" else ours
+        if self.phase in BEFORE_SESSION:
+            return None
+        return next((end for kind, end in ENDS if isinstance(self.error, kind)), "failed")
+
+    def as_json(self) -> str:
+        """The whole report as one line. Characters that could do harm on a terminal are escaped: it is ASCII."""
+        connected = self.connected
+        times = {
+            "dns": self.dns_s,
+            "connect": None if connected is None or self.dns_s is None else connected.seconds - self.dns_s,
+            "starttls": self.starttls_s,
+            "tls": self.tls_s,
+            "first_byte": self.first_byte_s,
+            "total": self.total_s,
+        }
+        report = {
+            "target": self.target,
+            "mode": self.mode,
+            "addresses": list(map(_attempt, self.attempts)),
+            "remote_address": None if connected is None else connected.remote_address,
+            "local_address": None if connected is None else connected.local_address,
+            "times": {name: _rounded(seconds) for name, seconds in times.items()},
+            "tls": None if self.tls is None else _tls(self.tls, time.time()),
+            "bytes": {"sent": self.sent_bytes, "received": self.received_bytes},
+            "end": self.end,
+            "status": self.status,
+            "phase": "done" if self.status == 0 else self.phase,
+            "message": None if self.message is None else self.message.text,
+            "hint": None if self.message is None else self.message.hint or None,
+            "notes": self.notes,
+        }
+        return json.dumps(report)
+
+
+def _attempt(attempt: Attempted) -> dict[str, Any]:
+    return {
+        "address": attempt.address,
+        "outcome": attempt.outcome,
+        "error": attempt.reason or None,
+        "seconds": _rounded(attempt.seconds),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def _tls(info: TlsInfo, now_s: float) -> dict[str, Any]:
+    chain = [_certificate(certificate, now_s) for certificate in info.chain]
+    return {
+        "version": info.version,
+        "cipher": info.cipher,
+        "alpn": info.alpn,
+        "server_name": info.server_name,
+        "verified": info.verified,
+        "certificate": chain[0] if chain else None,
+        "chain": chain,
+    }
+
+
+def _certificate(certificate: PeerCertificate, now_s: float) -> dict[str, Any]:
+    fields = dataclasses.asdict(certificate)
+    return {**fields, "names": list(certificate.names), "days_left": days_left(certificate, now_s)}
