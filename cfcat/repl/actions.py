@@ -1,0 +1,252 @@
+"""What each command of a session does: one function a command, and the table of them.
+
+Their arguments are parsed by `commands`; what a connection can do is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from cfcat.core.certificate import TlsInfo
+from cfcat.core.options import SecureTransport
+from cfcat.errors import CommandError, StdinError
+from cfcat.pipe.stdio import open_input
+from cfcat.repl.commands import (
+    help_lines,
+    parse_eol,
+    parse_expect,
+    parse_hex,
+    parse_log,
+    parse_open,
+    parse_path,
+    parse_protocol,
+    parse_set,
+    parse_view,
+    parse_wait,
+    unescape,
+)
+from cfcat.repl.connection import Connection
+from cfcat.report.facts import describe_chain, describe_tls
+from cfcat.report.render import escape, quote
+
+if TYPE_CHECKING:
+    from cfcat.repl.session import Session
+
+__all__ = ["ACTIONS"]
+
+Action = Callable[["Session", str], Awaitable[None]]
+
+DEFAULT_EXPECT_S = 10.0
+DEFAULT_QUIET_S = 0.5
+# :wait gives up on a peer that goes on and on, so long after the silence could have been over.
+LONGEST_NOISE_S = 60.0
+
+
+# ---------------------------------------------------------------------------------------------- TLS
+
+
+async def _starttls(session: Session, argument: str) -> None:
+    connection = session.need_connection()
+    protocol = parse_protocol(argument)
+    try:
+        await connection.start_tls(protocol)
+    finally:
+        session.face.state_changed()
+    session.watch_for_secrets()
+    session.note_tls()
+    info = _tls_info(session)
+    session.face.show_notice(f"TLS established: {info.version}, {info.cipher}")
+
+
+async def _tls(session: Session, argument: str) -> None:
+    session.face.show_notice("\n".join(describe_tls(_tls_info(session))))
+
+
+async def _cert(session: Session, argument: str) -> None:
+    session.face.show_notice("\n".join(describe_chain(_tls_info(session), time.time())))
+
+
+def _tls_info(session: Session) -> TlsInfo:
+    connection = session.need_connection()
+    info = connection.socket.tls_info
+    if info is None:
+        hint = ":starttls upgrades" if connection.socket.secure_transport == "starttls" else ":open --tls on"
+        raise CommandError("there is no TLS on this connection", hint)
+    return info
+
+
+# ------------------------------------------------------------------------------------------ sending
+
+
+async def _send(session: Session, argument: str) -> None:
+    await session.send(unescape(argument))
+
+
+async def _hex(session: Session, argument: str) -> None:
+    await session.send(parse_hex(argument))
+
+
+async def _file(session: Session, argument: str) -> None:
+    connection = session.need_connection()
+    connection.need_writing()
+    path = parse_path(argument)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise _unreadable(path, (reason or str(error)).lower()) from error
+    source = None
+    try:
+        source = open_input(fd)
+        while chunk := await source.read():
+            await connection.send(bytes(chunk))
+    except StdinError as error:
+        raise _unreadable(path, error.detail) from error
+    finally:
+        if source is not None:
+            source.close()
+        os.close(fd)
+
+
+def _unreadable(path: str, reason: str) -> CommandError:
+    return CommandError(f"cannot read {escape(path)}: {escape(reason)}")
+
+
+# --------------------------------------------------------------------------------------- connection
+
+
+async def _eof(session: Session, argument: str) -> None:
+    await session.need_connection().end()
+
+
+async def _close(session: Session, argument: str) -> None:
+    connection = session.need_connection()
+    if session.is_closed:
+        raise CommandError("the connection is closed", ":open connects again")
+    await connection.close()
+
+
+async def _open(session: Session, argument: str) -> None:
+    target, mode = parse_open(argument)
+    await session.reopen(target, cast(SecureTransport | None, mode))
+
+
+async def _quit(session: Session, argument: str) -> None:
+    session.over = True
+
+
+# ----------------------------------------------------------------------------------------- settings
+
+
+async def _view(session: Session, argument: str) -> None:
+    session.settings.set("view", parse_view(argument))
+
+
+async def _eol(session: Session, argument: str) -> None:
+    session.settings.set("eol", parse_eol(argument))
+
+
+async def _set(session: Session, argument: str) -> None:
+    change = parse_set(argument)
+    if change is None:
+        session.face.show_notice("\n".join(session.settings.lines()))
+        return
+    session.settings.set(change.name, change.value)
+    if change.name == "proto":
+        session.watch_for_secrets()
+
+
+async def _log(session: Session, argument: str) -> None:
+    session.log_to(parse_log(argument))
+
+
+# ------------------------------------------------------------------------------------------ showing
+
+
+async def _info(session: Session, argument: str) -> None:
+    session.face.show_notice("\n".join(_facts(session)))
+
+
+def _facts(session: Session) -> list[str]:
+    connection = session.need_connection()
+    tls = session.tls_version or "no"
+    lines = [f"target: {session.target}"]
+    if connection.opening_s is not None:
+        lines.append(f"remote: {connection.remote_address}, local: {connection.local_address}")
+        lines.append(f"connected in {connection.opening_s:.3f} s, {connection.age_s:.0f} s ago")
+    if connection.tls_s is not None:
+        lines.append(f"upgraded to TLS in {connection.tls_s:.3f} s")
+    lines.append(f"state: {', '.join(session.prompt_state.marks) or 'open'}; TLS: {tls}")
+    lines.append(f"sent: {session.sent_bytes} bytes, received: {session.received_bytes} bytes")
+    options = connection.options
+    lines.append(f"options: --tls {options.secure_transport}{' --half-open' if options.allow_half_open else ''}")
+    return [*lines, f"settings: {', '.join(session.settings.lines())}"]
+
+
+async def _help(session: Session, argument: str) -> None:
+    session.face.show_notice("\n".join(help_lines(argument or None)))
+
+
+# ------------------------------------------------------------------------------------------ waiting
+
+
+async def _wait(session: Session, argument: str) -> None:
+    memory = session.need_connection().memory
+    quiet_s = parse_wait(argument)
+    if quiet_s is None:
+        quiet_s = DEFAULT_QUIET_S
+    limit_s = quiet_s + LONGEST_NOISE_S
+    try:
+        async with asyncio.timeout(limit_s):
+            while not memory.ended and await memory.changes_within(quiet_s):
+                pass
+    except TimeoutError as error:
+        raise CommandError(f"the peer did not pause for {quiet_s:g} s within {limit_s:g} s") from error
+
+
+async def _expect(session: Session, argument: str) -> None:
+    connection = session.need_connection()
+    timeout_s, pattern = parse_expect(argument)
+    limit_s = DEFAULT_EXPECT_S if timeout_s is None else timeout_s
+    memory = connection.memory
+    try:
+        async with asyncio.timeout(limit_s):
+            while not memory.match(pattern):
+                if memory.ended:
+                    raise _unmatched(connection, pattern, "the connection ended before a match")
+                await memory.change()
+    except TimeoutError as error:
+        raise _unmatched(connection, pattern, f"no match within {limit_s:g} s") from error
+
+
+def _unmatched(connection: Connection, pattern: re.Pattern[bytes], what: str) -> CommandError:
+    last = connection.memory.last_line
+    seen = f"the last line seen is {quote(last)}" if last else "nothing was received"
+    return CommandError(f":expect {escape(pattern.pattern)}: {what}; {seen}")
+
+
+ACTIONS: Mapping[str, Action] = {
+    "starttls": _starttls,
+    "tls": _tls,
+    "cert": _cert,
+    "send": _send,
+    "hex": _hex,
+    "file": _file,
+    "eof": _eof,
+    "close": _close,
+    "open": _open,
+    "view": _view,
+    "eol": _eol,
+    "log": _log,
+    "info": _info,
+    "set": _set,
+    "wait": _wait,
+    "expect": _expect,
+    "help": _help,
+    "quit": _quit,
+}

@@ -1,0 +1,39 @@
+"""What is told inside a session: errors with hints that can be typed there, dialogs, and who a network is. Pure."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+from cfcat.report.messages import Message, explain
+from cfcat.report.render import escape
+
+__all__ = ["dialog_lines", "explain_here", "is_loopback"]
+
+# What the command line would be told, and what a session is told.
+HINTS = (
+    (re.compile(r"try --starttls (\w+)"), r":open --tls starttls, then :starttls \1"),
+    (re.compile(r"--tls (on|off)\b"), r":open --tls \1"),
+)
+
+
+def explain_here(error: BaseException, target: str) -> Message:
+    """As `explain`, with the hints of a session."""
+    message = explain(error, target)
+    for pattern, here in HINTS:
+        if pattern.match(message.hint):
+            return message._replace(hint=pattern.sub(here, message.hint, count=1))
+    return message
+
+
+def dialog_lines(data: bytes) -> list[str]:
+    """A message of a STARTTLS dialog, line by line where it has lines; what is not text is one line."""
+    lines = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    return lines if all(map(str.isprintable, lines)) else [escape(data)]
+
+
+def is_loopback(address: str) -> bool:
+    """Does `ip:port` never leave this machine?"""
+    ip = ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback

@@ -1,0 +1,286 @@
+"""The arguments of a session's commands: text as it was typed to values, or one line about what is wrong with it.
+
+Pure. Source: design, "The REPL".
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cfcat.core.address import parse_address
+from cfcat.errors import AddressError, CommandError
+from cfcat.repl.verbs import PROFILES
+from cfcat.report.messages import explain_address
+from cfcat.report.render import escape
+from cfcat.starttls import PROTOCOLS, Protocol
+
+__all__ = [
+    "EOLS",
+    "SETTINGS",
+    "TLS_MODES",
+    "VIEWS",
+    "Change",
+    "Expectation",
+    "Reopening",
+    "clip",
+    "missing",
+    "parse_eol",
+    "parse_expect",
+    "parse_hex",
+    "parse_log",
+    "parse_open",
+    "parse_path",
+    "parse_protocol",
+    "parse_set",
+    "parse_view",
+    "parse_wait",
+    "unescape",
+]
+
+VIEWS = ("text", "hex", "raw")
+EOLS = ("crlf", "lf", "cr", "none")
+# What `:set` knows, and the values of each.
+SETTINGS: Mapping[str, Sequence[str]] = {
+    "view": VIEWS,
+    "eol": EOLS,
+    "proto": ("auto", *PROFILES),
+    "clear-secrets": ("off", "on"),
+}
+TLS_MODES = ("off", "on", "starttls")
+
+# ---------------------------------------------------------------------------------------------- bytes
+
+_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(x.{0,2}|.?))", re.DOTALL)
+
+
+def unescape(text: str) -> bytes:
+    """The bytes that `:send` sends: its escapes, and all other characters as UTF-8.
+
+    A byte that was no UTF-8 when it was read (`surrogateescape`) is sent as that byte. `\\0` is NUL, whatever digits
+    follow.
+
+    Raises:
+        CommandError: an escape that there is not.
+    """
+    data = bytearray()
+    end = 0
+    for match in _ESCAPE.finditer(text):
+        data += _encode(text[end : match.start()])
+        end = match.end()
+        digits, other = match.groups()
+        if digits is None and other not in _ESCAPES:
+            raise _no_escape(other)
+        data += bytes.fromhex(digits) if other is None else _ESCAPES[other]
+    return bytes(data + _encode(text[end:]))
+
+
+def _no_escape(other: str) -> CommandError:
+    if not other:
+        return CommandError("a backslash at the end of :send", "a backslash itself is \\\\")
+    if other.startswith("x"):
+        return CommandError(f"'\\{escape(other)}' is no escape of :send", "two hexadecimal digits follow \\x")
+    known = r"\r \n \t \0 \\ \xNN"
+    return CommandError(f"'\\{escape(other)}' is no escape of :send", f"{known} are the escapes")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def parse_hex(text: str) -> bytes:
+    """The bytes that `:hex` sends: pieces of whole bytes, between blanks, each with or without `0x` before it.
+
+    Raises:
+        CommandError: a piece that is no such thing.
+    """
+    data = bytearray()
+    for piece in text.split():
+        digits = re.sub("^0[xX]", "", piece)
+        if not re.fullmatch("[0-9A-Fa-f]+", digits):
+            raise CommandError(f"'{escape(clip(piece))}' is not hexadecimal", ":hex 0d 0a, :hex 0d0a, :hex 0x0d 0x0a")
+        if len(digits) % 2:
+            raise CommandError(f"'{escape(clip(piece))}' has a digit too many or too few", "two digits make a byte")
+        data += bytes.fromhex(digits)
+    return bytes(data)
+
+
+# ------------------------------------------------------------------------------------- the arguments
+
+
+class Reopening(NamedTuple):
+    """What `:open` says; None where it says nothing. `target` has been looked at: it is a host and a port."""
+
+    target: str | None
+    tls: str | None
+
+
+class Expectation(NamedTuple):
+    """What `:expect` waits for. `timeout_s`: None where it says nothing; it may be 0."""
+
+    timeout_s: float | None
+    pattern: re.Pattern[bytes]
+
+
+class Change(NamedTuple):
+    """A name of `SETTINGS`, and one of its values."""
+
+    name: str
+    value: str
+
+
+def parse_open(argument: str) -> Reopening:
+    """`[TARGET] [--tls MODE]` in any order; TARGET may be two words, as on the command line.
+
+    Raises:
+        CommandError: it is something else, or the target cannot be parsed.
+    """
+    words = argument.split()
+    mode = None
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option == "--tls":
+            if not equals:
+                value = words[number + 1] if number + 1 < len(words) else ""
+            mode = _choose(value, TLS_MODES, "--tls")
+            del words[number : number + (1 if equals else 2)]
+            break
+    for word in words:
+        if word.startswith("-"):
+            raise CommandError(f":open does not know '{escape(clip(word))}'", ":help open")
+    if len(words) > 2:
+        raise CommandError(":open takes one target", ":help open")
+    return Reopening(_parse_target(":".join(words)) if words else None, mode)
+
+
+def _parse_target(text: str) -> str:
+    try:
+        address = parse_address(text)
+        if address.port == 0:  # A11 is for the library
+            raise AddressError("port 0")
+    except AddressError as error:
+        message, hint = explain_address(text, error)
+        raise CommandError(message, hint.replace("cfcat ", ":open ")) from error
+    return address.text
+
+
+def parse_expect(argument: str) -> Expectation:
+    """`[-t SECS] REGEX`, for `search()` in what came.
+
+    `^` and `$` match at every line: what came since the last match begins anywhere.
+
+    Raises:
+        CommandError: no regular expression, one that does not compile, or no number of seconds.
+    """
+    argument = argument.lstrip()
+    timeout_s = None
+    option = re.match(r"-t\s*(\S*)\s*", argument)
+    if option is not None:
+        timeout_s = _parse_seconds(option[1])
+        argument = argument[option.end() :]
+    if not argument:
+        raise missing("expect", "REGEX")
+    return Expectation(timeout_s, _compile(argument))
+
+
+def _compile(text: str) -> re.Pattern[bytes]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may take for a set operation
+            return re.compile(_encode(text), re.MULTILINE)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
+        reason = escape(str(error)) if isinstance(error, re.error) else "it is too large"
+        what = f"'{escape(clip(text))}' is not a regular expression: {reason}"
+        raise CommandError(what, "a backslash in front makes a character of its own of it") from error
+
+
+def parse_wait(argument: str) -> float | None:
+    """`[SECS]`, how long nothing must come; None where it is not said.
+
+    Raises:
+        CommandError: no number of seconds.
+    """
+    return _parse_seconds(argument) if argument else None
+
+
+def _parse_seconds(text: str) -> float:
+    # float() would take 1_0, nan and the digits of other scripts too.
+    if not re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text) or not math.isfinite(float(text)):
+        raise CommandError(f"'{escape(clip(text))}' is not a number of seconds", "as in 5 or 0.5")
+    return float(text)
+
+
+def parse_protocol(argument: str) -> Protocol | None:
+    """`[PROTO]` of `:starttls`; None for the upgrade without a dialog.
+
+    Raises:
+        CommandError: no such protocol.
+    """
+    return PROTOCOLS[_choose(argument, tuple(PROTOCOLS), ":starttls")] if argument else None
+
+
+def parse_view(argument: str) -> str:
+    """One of `VIEWS`. Raises CommandError."""
+    return _choose(argument, VIEWS, ":view")
+
+
+def parse_eol(argument: str) -> str:
+    """One of `EOLS`. Raises CommandError."""
+    return _choose(argument, EOLS, ":eol")
+
+
+def parse_set(argument: str) -> Change | None:
+    """`[NAME VALUE]`; None where all settings are to be listed.
+
+    Raises:
+        CommandError: no such setting, no value or one that it cannot have.
+    """
+    words = argument.split()
+    if not words:
+        return None
+    name = _choose(words[0], tuple(SETTINGS), ":set")
+    values = SETTINGS[name]
+    if len(words) > 2:
+        raise CommandError(f":set {name} takes one value", _one_of(values))
+    return Change(name, _choose(words[1] if len(words) == 2 else "", values, f":set {name}"))
+
+
+def parse_path(argument: str) -> str:
+    """The PATH of `:file`: the rest of the line, with `~` as in a shell."""
+    return os.path.expanduser(argument)
+
+
+def parse_log(argument: str) -> str | None:
+    """`FILE|off` of `:log`; None for off."""
+    return None if argument == "off" else parse_path(argument)
+
+
+def _choose(word: str, choices: Sequence[str], whose: str) -> str:
+    if word in choices:
+        return word
+    if not word:
+        raise CommandError(f"{whose} needs a value", _one_of(choices))
+    near = difflib.get_close_matches(word.lower(), choices, n=1)
+    raise CommandError(
+        f"{whose} does not know '{escape(clip(word))}'", f"did you mean {near[0]}?" if near else _one_of(choices)
+    )
+
+
+def missing(name: str, what: str) -> CommandError:
+    """For a command without an argument that it must have."""
+    return CommandError(f":{name} needs {what}", f":help {name}")
+
+
+def _one_of(choices: Sequence[str]) -> str:
+    return f"one of {', '.join(choices)}"
+
+
+def clip(text: str) -> str:
+    """What is quoted in a message: the beginning of it will do."""
+    return text if len(text) <= 40 else f"{text[:39]}…"

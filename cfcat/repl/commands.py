@@ -1,0 +1,315 @@
+"""The commands of a session: what a line means, and what the arguments of a command mean.
+
+Pure. A line without a colon in front is for the peer; `::x` sends `:x`; everything else is a command, or a mistake, of
+which nothing is sent. Names are never guessed: a mistyped one is answered with the nearest. What a command does is the
+session's. Source: design, "The REPL".
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cfcat.errors import CommandError
+from cfcat.repl.arguments import (
+    EOLS,
+    SETTINGS,
+    TLS_MODES,
+    VIEWS,
+    Change,
+    Expectation,
+    Reopening,
+    clip,
+    missing,
+    parse_eol,
+    parse_expect,
+    parse_hex,
+    parse_log,
+    parse_open,
+    parse_path,
+    parse_protocol,
+    parse_set,
+    parse_view,
+    parse_wait,
+    unescape,
+)
+from cfcat.report.render import escape
+from cfcat.starttls import PROTOCOLS
+
+# With the arguments: who carries out a command needs nothing else.
+__all__ = [
+    "COMMANDS",
+    "EOLS",
+    "SETTINGS",
+    "TLS_MODES",
+    "VIEWS",
+    "Call",
+    "Change",
+    "Command",
+    "Expectation",
+    "Line",
+    "Reopening",
+    "help_lines",
+    "parse",
+    "parse_eol",
+    "parse_expect",
+    "parse_hex",
+    "parse_log",
+    "parse_open",
+    "parse_path",
+    "parse_protocol",
+    "parse_set",
+    "parse_view",
+    "parse_wait",
+    "unescape",
+]
+
+
+class Command(NamedTuple):
+    """A row of the table. `name`: without its colon. `usage`: with it; what is optional is in brackets.
+
+    `arguments`: what Tab completes after it: "file", "protocol", "view", "eol", "target", "command", "setting", or ""
+    for nothing. `details`: more lines for `:help NAME`. `verbatim`: the blanks of the argument count, but for the one
+    before it. `stands_for`: the line that an alias is short for, or "".
+    """
+
+    name: str
+    usage: str
+    summary: str
+    arguments: str = ""
+    details: str = ""
+    verbatim: bool = False
+    stands_for: str = ""
+
+    @property
+    def takes_argument(self) -> bool:
+        return " " in self.usage
+
+    @property
+    def missing(self) -> str:
+        """The argument that there must be, as the usage calls it; "" where there need be none."""
+        return re.sub(r"\[.*?\]", "", self.usage.partition(" ")[2]).strip()
+
+
+def _row(name: str, *values: str) -> str:
+    """A name and all that it can be, as a hanging paragraph of at most 80 characters."""
+    lines = [f"  {name:<14}"]
+    for number, value in enumerate(values, start=1):
+        word = f" {value}{',' if number < len(values) else ''}"
+        if len(lines[-1] + word) > 80:
+            lines.append(" " * 16)
+        lines[-1] += word
+    return "\n".join(lines)
+
+
+# In the order of `:help`.
+_TABLE = (
+    Command(
+        "starttls",
+        ":starttls [PROTO]",
+        "upgrade the connection to TLS, in place",
+        "protocol",
+        f"""\
+With PROTO its dialog is run first; without it the peer must have agreed
+already, to a STARTTLS that you sent yourself. Possible once, and only on a
+connection opened with --tls starttls.
+{_row("PROTO", *PROTOCOLS)}""",
+    ),
+    Command("tls", ":tls", "show TLS version, cipher, ALPN, name and trust"),
+    Command("cert", ":cert", "show the peer's certificates"),
+    Command(
+        "send",
+        ":send TEXT",
+        "send TEXT, with escapes, without a line ending",
+        details="""\
+Everything after one blank counts, blanks at the end too. The escapes are
+\\r \\n \\t \\0 \\\\ and \\xNN, which is any byte; other characters are sent as UTF-8.
+  :send EHLO me\\r\\n
+  :send \\x16\\x03\\x01""",
+        verbatim=True,
+    ),
+    Command(
+        "hex",
+        ":hex BYTES",
+        "send bytes given as hexadecimal digits",
+        details="""\
+Two digits a byte, in either case; blanks and 0x before a piece are allowed.
+  :hex 0d 0a
+  :hex 160301 0x00""",
+    ),
+    Command(
+        "file",
+        ":file PATH",
+        "send a file as it is",
+        "file",
+        """\
+PATH is the rest of the line, without quotes; ~ is your home.""",
+    ),
+    Command("eof", ":eof", "end sending (half-close) and go on receiving"),
+    Command("close", ":close", "close the connection and stay here"),
+    Command(
+        "open",
+        ":open [TARGET] [--tls MODE]",
+        "connect again, to the same target or to another one",
+        "target",
+        """\
+TARGET is host:port, as on the command line. MODE is off, on or starttls;
+without it the one used before. A connection that is open is closed first.""",
+    ),
+    Command(
+        "view",
+        f":view {'|'.join(VIEWS)}",
+        "show what comes as text, as hex, or unfiltered",
+        "view",
+        """\
+text: control characters and bytes that are no UTF-8 are shown escaped.
+raw: everything passes; the peer can do to your terminal whatever it likes.""",
+    ),
+    Command(
+        "eol",
+        f":eol {'|'.join(EOLS)}",
+        "what Enter sends after the text",
+        "eol",
+        """\
+crlf is what most protocols want, and what a session begins with.""",
+    ),
+    Command("crlf", ":crlf", "short for :eol crlf", stands_for=":eol crlf"),
+    Command("lf", ":lf", "short for :eol lf", stands_for=":eol lf"),
+    Command(
+        "log",
+        ":log FILE|off",
+        "write a transcript to FILE, or stop writing it",
+        "file",
+        """\
+With time, direction and TLS mark; lines that carry secrets are masked. The
+file is appended to. A file that is called off is ./off here.""",
+    ),
+    Command("info", ":info", "show addresses, state and bytes each way"),
+    Command(
+        "set",
+        ":set [NAME VALUE]",
+        "change a setting, or list them all",
+        "setting",
+        "\n".join(
+            (
+                *(_row(name, *values) for name, values in SETTINGS.items()),
+                "proto is what Tab completes, and which lines are secrets. With clear-secrets on",
+                "secrets are sent in clear text without asking.",
+            )
+        ),
+    ),
+    Command(
+        "wait",
+        ":wait [SECS]",
+        "wait until nothing more comes",
+        details="""\
+For scripts. SECS is how long nothing must come: 0.5 unless given.""",
+    ),
+    Command(
+        "expect",
+        ":expect [-t SECS] REGEX",
+        "wait for a match in what came since the last one",
+        details="""\
+For scripts: no match within SECS (10 unless given), or before the peer's end,
+is an error.
+REGEX is Python's, for bytes: it begins after the blank and goes to the end of
+the line. ^ is the beginning of any line, and $ is before \\n: the end of a
+line is \\r\\n in most protocols, and \\r\\n may be matched. (?i) in front: in
+either case. A REGEX that begins with -t is written \\-t.
+  :expect ^250[ ]
+  :expect -t 5 (?i)^a1 ok.*\\r\\n""",
+        verbatim=True,
+    ),
+    Command("help", ":help [CMD]", "list the commands, or explain one", "command"),
+    Command("quit", ":quit", "close the connection and leave"),
+)
+COMMANDS: Mapping[str, Command] = {command.name: command for command in _TABLE}
+# What others call it, where the spelling is no help.
+_WORDS_OF_OTHERS = {
+    "?": "help",
+    "bye": "quit",
+    "connect": "open",
+    "disconnect": "close",
+    "exit": "quit",
+    "reconnect": "open",
+    "shutdown": "eof",
+    "x": "quit",
+}
+
+
+class Line(NamedTuple):
+    """Text for the peer, without the line ending that is sent after it."""
+
+    text: str
+
+
+class Call(NamedTuple):
+    """A command, never an alias, and its argument: there where it must be, and "" where it takes none."""
+
+    command: Command
+    argument: str
+
+
+def parse(line: str) -> Line | Call:
+    """What a line, without its end, asks for.
+
+    Raises:
+        CommandError: no such command, an argument too many or none where there must be one.
+    """
+    if not line.startswith(":"):
+        return Line(line)
+    if line.startswith("::"):
+        return Line(line[1:])
+    match = re.match(r":(\S*)\s?(.*)", line, re.DOTALL)
+    assert match is not None
+    name, argument = match.groups()
+    command = _find(name)
+    if not command.verbatim:
+        argument = argument.strip()
+    if argument and not command.takes_argument:
+        raise CommandError(f":{name} takes no argument", f":help {name}")
+    if command.missing and not argument:
+        raise missing(command.name, command.missing)
+    return parse(command.stands_for) if command.stands_for else Call(command, argument)
+
+
+def _find(name: str) -> Command:
+    if name in COMMANDS:
+        return COMMANDS[name]
+    if not name:
+        raise CommandError("a colon without a command", ":help lists the commands; :: sends a colon")
+    shown = escape(clip(name))
+    nearest = _nearest(name)
+    advice = f"did you mean {_either(nearest)}?" if nearest else ":help lists the commands;"
+    raise CommandError(f":{shown} is not a command; nothing was sent", f"{advice} ::{shown} sends it as it is")
+
+
+def _nearest(name: str) -> list[str]:
+    """The commands that a word that is none may have been meant for: the nearest, or those that it begins."""
+    word = name.lower()
+    if word in COMMANDS:
+        return [word]
+    if word in _WORDS_OF_OTHERS:
+        return [_WORDS_OF_OTHERS[word]]
+    return [other for other in COMMANDS if other.startswith(word)] or difflib.get_close_matches(word, COMMANDS, n=1)
+
+
+def help_lines(name: str | None = None) -> list[str]:
+    """What `:help` shows: of all commands, or of one, with or without its colon. No line has more than 80 characters.
+
+    Raises:
+        CommandError: no such command.
+    """
+    if not name:
+        width = max(len(command.usage) for command in COMMANDS.values())
+        rows = [f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS.values()]
+        return [*rows, "All other text is sent as it is, with the line ending; ::x sends :x."]
+    command = _find(name.removeprefix(":"))
+    return [command.usage, f"  {command.summary}", *command.details.splitlines()]
+
+
+def _either(names: Sequence[str]) -> str:
+    *some, last = (f":{name}" for name in names)
+    return f"{', '.join(some)} or {last}" if some else last

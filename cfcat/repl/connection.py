@@ -1,0 +1,360 @@
+"""One connection of a session, from its opening over its upgrade to its end.
+
+It holds *the current* socket (`start_tls()` makes a new one), the one task that reads from it, and what came. Whoever
+watches is told of all that moves. It decides nothing about states: those are the socket's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Literal
+from typing import Protocol as Interface
+
+from cfcat.core.lifecycle import Reading, Writing
+from cfcat.core.options import VERSIONS, SocketOptions
+from cfcat.core.sockets import connect
+from cfcat.errors import CommandError, ConnectTimeout, CrossedWiresError, InjectionError, LostError, SocketError
+from cfcat.repl.memory import Memory
+from cfcat.repl.receiver import Receiver
+from cfcat.starttls import Protocol
+from cfcat.starttls.by_hand import check_go_ahead
+from cfcat.upgrade import converse, names_for
+
+__all__ = ["STALL_S", "Connection", "Direction", "Watcher"]
+
+# What is queued at the end may still be taken by the peer: give up when nothing moves for so long, as in pipe mode.
+STALL_S = 1.0
+# So much of what a server says first is kept for a dialog that is run later (R7: a line of 64 KiB).
+GREETING_BYTES = 64 * 1024
+# So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
+EXCHANGE_BYTES = 64 * 1024
+TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
+
+Direction = Literal["sent", "received"]
+
+
+class Watcher(Interface):
+    """Who is told of what happens on a connection."""
+
+    def on_sent(self, data: bytes) -> None:
+        """It was given to the socket."""
+
+    async def on_received(self, data: bytes) -> None:
+        """It came; nothing more is read before this returns."""
+
+    def on_dialog(self, direction: Direction, data: bytes) -> None:
+        """A piece of a STARTTLS dialog."""
+
+    def on_end(self, error: BaseException | None, told: bool) -> None:
+        """The peer's end was read, or the connection broke; `told`: a command raises the error.
+
+        Not called for an end that we made.
+        """
+
+
+class Connection:
+    """A connection to `target`.
+
+    `error`: what broke it, or None. `opened`: did it come about? `opening_s`, `tls_s`: how long that took, and how
+    long its upgrade. `spoken`: the protocol of that upgrade's dialog. `over` is set when nothing more is read.
+    """
+
+    def __init__(self, target: str, options: SocketOptions, watcher: Watcher) -> None:
+        self.target = target
+        self.options = options
+        self.socket = connect(target, options)
+        self.memory = Memory()
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self.remote_address = ""
+        self.local_address = ""
+        self.error: BaseException | None = None
+        self.opened = False
+        self.opening_s: float | None = None
+        self.tls_s: float | None = None
+        self.spoken: str | None = None
+        self.over = asyncio.Event()
+        self._watcher = watcher
+        self._begun_s = time.monotonic()
+        self._receiver: Receiver | None = None
+        self._first_bytes = b""
+        self._greeting = b""  # what came before anything was sent
+        self._asked = b""  # what was sent last
+        self._answer = b""  # what came since
+        self._quiet = asyncio.Event()  # no command is about to raise what breaks the connection
+        self._quiet.set()
+        self._told: BaseException | None = None  # what one has raised
+
+    # ---- the beginning
+
+    async def open(self, starttls: Protocol | None = None) -> None:
+        """Wait for the connection; with a protocol run its dialog and upgrade, all under one deadline.
+
+        Raises:
+            ConnectError, TlsError, DialogError, InjectionError: as `Socket.opened` and `converse()`.
+        """
+        try:
+            if starttls is None:
+                await self._open()
+            else:
+                async with self._deadline() as doing:
+                    await self._open()
+                    await self._upgrade(starttls, doing)
+        except BaseException:
+            self.socket.abort()
+            self._finish()
+            raise
+        self.opened = True
+        self._listen()
+
+    async def _open(self) -> None:
+        self.remote_address, self.local_address = await self.socket.opened
+        self.opening_s = self.age_s
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been there."""
+        return time.monotonic() - self._begun_s
+
+    @property
+    def is_secure(self) -> bool:
+        """Does what is sent go through TLS?"""
+        return self.socket.secure_transport == "on"
+
+    # ---- sending
+
+    def need_writing(self) -> None:
+        """Raises CommandError where nothing can be sent."""
+        if self.socket.writing is not Writing.FLOWING:
+            if self.socket.reading is Reading.FLOWING:
+                raise CommandError("our side of the connection has ended", ":open begins a new one")
+            raise CommandError("the connection is closed", ":open connects again")
+
+    async def send(self, data: bytes) -> None:
+        """Send it; returns when the kernel has it. Cancelling does not take it back.
+
+        Raises:
+            CommandError: the connection cannot be sent on.
+            LostError: it broke.
+        """
+        self.need_writing()
+        self.sent_bytes += len(data)
+        self._asked = (self._asked + data)[-EXCHANGE_BYTES:]
+        self._answer = b""
+        self._watcher.on_sent(data)
+        writer = self.socket.writable.get_writer()
+        try:
+            with self._telling():
+                await self._until_sent(asyncio.ensure_future(writer.write(data)))
+        finally:
+            writer.release_lock()
+
+    async def _until_sent(self, sending: asyncio.Future[None]) -> None:
+        """Wait for it; once the peer has ended, and our side with it, only as long as it moves."""
+        over = asyncio.ensure_future(self.over.wait())
+        either: set[asyncio.Future[Any]] = {sending, over}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done() and self.socket.writing is not Writing.FLOWING:
+                await self._while_moving(sending)
+            await sending
+        finally:
+            over.cancel()
+            sending.cancel()
+
+    async def _while_moving(self, operation: asyncio.Future[None]) -> None:
+        """Wait for it as long as bytes move; drop the connection when none do for STALL_S. Raises LostError."""
+        moved = -1
+        while not operation.done():
+            if moved == self.socket.moved_bytes:
+                self.socket.abort()
+                raise LostError(detail=f"the peer took nothing more for {STALL_S:g} s", sending=True)
+            moved = self.socket.moved_bytes
+            await asyncio.wait({operation}, timeout=STALL_S)
+
+    async def end(self) -> None:
+        """End our side: FIN, or under TLS close_notify alone.
+
+        Raises:
+            CommandError: it has ended already.
+            LostError: the connection broke.
+        """
+        self.need_writing()
+        with self._telling():
+            await self.socket.writable.close()
+        self._close_if_done()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """An error that is met in here is the command's: who watches is not told of it again."""
+        self._quiet.clear()
+        try:
+            yield
+        except SocketError as error:
+            self._told = error
+            raise
+        finally:
+            self._quiet.set()
+
+    # ---- receiving
+
+    def _listen(self) -> None:
+        self._receiver = Receiver(self.socket.readable, self._take, self._end, self._receiver)
+
+    async def _take(self, chunk: bytes) -> None:
+        await self._watcher.on_received(chunk)  # shown first: what a command goes by, everybody has seen
+        self.received_bytes += len(chunk)
+        self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
+        if not self.sent_bytes:
+            self._greeting = (self._greeting + chunk)[:GREETING_BYTES]
+        self._answer = (self._answer + chunk)[:EXCHANGE_BYTES]
+        self.memory.feed(chunk)
+
+    async def _end(self, error: BaseException | None) -> None:
+        """The peer's end has been read, or an error."""
+        if self._first_bytes == TLS_ALERT and not self.is_secure:
+            error = CrossedWiresError("the peer answered clear text with a TLS alert")
+        self.error = error
+        self._close_if_done()
+        self._finish()
+        await self._quiet.wait()
+        self._watcher.on_end(error, error is not None and error is self._told)
+
+    def _close_if_done(self) -> None:
+        """With half-open, both ends alone leave a socket open."""
+        if self.socket.reading is not Reading.FLOWING and self.socket.writing is not Writing.FLOWING:
+            self.socket.close()
+
+    def _finish(self) -> None:
+        self.memory.end()
+        self.over.set()
+
+    # ---- the upgrade
+
+    async def start_tls(self, protocol: Protocol | None) -> None:
+        """Upgrade in place: at once, or after the dialog of a protocol.
+
+        Whatever fails before the ClientHello leaves the session in clear text, but for injected bytes; whatever fails
+        after it is the end of the connection.
+
+        Raises:
+            CommandError: it cannot be upgraded.
+            DialogError, InjectionError, TlsError, ConnectTimeout: the peer, or an attacker, is at fault.
+        """
+        self._need_upgrade()
+        try:
+            if self._receiver is not None:
+                await self._receiver.stop()
+            async with self._deadline() as doing:
+                await self._upgrade(protocol, doing)
+        except BaseException as error:
+            if self.is_secure or isinstance(error, InjectionError):
+                self.error = error
+                self.socket.abort()
+                self._finish()
+            raise
+        finally:
+            if not self.over.is_set():
+                self._listen()
+
+    def _need_upgrade(self) -> None:
+        self.need_writing()
+        if self.tls_s is not None:
+            raise CommandError("TLS is up already; a connection is upgraded once", ":tls shows it")
+        if self.is_secure:
+            raise CommandError("the connection was opened with --tls on: TLS is up already", ":tls shows it")
+        if self.socket.secure_transport == "off":
+            text = "the connection was opened with --tls off, so it cannot be upgraded"
+            hint = "reconnect with :open --tls starttls (on the command line: cfcat --tls starttls)"
+            raise CommandError(text, hint)
+        if self.socket.reading is not Reading.FLOWING:
+            raise CommandError("the peer has ended; there is nobody to start TLS with", ":open connects again")
+
+    async def _upgrade(self, protocol: Protocol | None, doing: list[str]) -> None:
+        """From clear text to TLS; `doing` is told which part of it is under way."""
+        wrapper = None
+        if protocol is None:
+            last = self._asked.rstrip(b"\r\n").rpartition(b"\n")[2]
+            check_go_ahead(last, self._answer)
+        else:
+            doing[0] = f"the {protocol.title} dialog"
+            names = names_for(self.options.expected_server_hostname or self.socket.hostname)
+            wrapper = await converse(self.socket, protocol, names, heard=self._heard, greeting=self._greeting)
+        doing[0] = "the TLS handshake"
+        begun = time.monotonic()
+        with _at_most(self.options.tls, None if protocol is None else protocol.max_tls):
+            self.socket = self.socket.start_tls(wrapper=wrapper)
+            await self.socket.opened
+        self.tls_s = time.monotonic() - begun
+        self.spoken = None if protocol is None else protocol.name
+        # What was said in clear text counts for nothing any more (security notes, a.5).
+        self.memory.forget()
+        self._greeting = self._asked = self._answer = b""
+
+    def _heard(self, direction: str, data: bytes) -> None:
+        if direction == "sent":
+            self.sent_bytes += len(data)
+            self._watcher.on_dialog("sent", data)
+        elif data:
+            self.received_bytes += len(data)
+            self._watcher.on_dialog("received", data)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[list[str]]:
+        """The deadline of opening and upgrade; what is yielded names what is waited for (R7)."""
+        doing = ["the connection"]
+        limit_s = self.options.connect_timeout
+        try:
+            async with asyncio.timeout(limit_s):
+                yield doing
+        except ConnectTimeout:
+            raise
+        except TimeoutError as error:
+            detail = f"{self.target}: {doing[0]} was not complete after {limit_s:g} s"
+            raise ConnectTimeout(detail, detail) from error
+
+    # ---- the end
+
+    async def close(self) -> None:
+        """Close in order: what is queued goes out first, as long as the peer takes it.
+
+        Raises:
+            LostError: it took nothing for STALL_S, or the connection broke before all was sent.
+        """
+        await self._stop()
+        closing = asyncio.ensure_future(self.socket.close())
+        try:
+            await self._while_moving(closing)
+            if self.opened and self.error is None:
+                await self.socket.closed
+        except BaseException:
+            closing.cancel()
+            self.socket.abort()
+            raise
+
+    async def _stop(self) -> None:
+        """Stop reading for good; what is being shown may end, unless it takes too long."""
+        if self._receiver is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STALL_S):
+                    await self._receiver.stop()
+            await self._receiver.drop()
+        self._finish()
+
+
+@contextlib.contextmanager
+def _at_most(context: ssl.SSLContext | None, version: str | None) -> Iterator[None]:
+    """For one handshake: protocols in whose packets a later version has no place (MS-TDS)."""
+    if context is None or version is None:
+        yield
+        return
+    before = context.maximum_version
+    context.maximum_version = VERSIONS[version]
+    try:
+        yield
+    finally:
+        context.maximum_version = before

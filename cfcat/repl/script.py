@@ -1,0 +1,230 @@
+"""A session without a terminal: each line of stdin is a line of the session, read while it runs.
+
+Received bytes go to stdout as they are, everything else to stderr. The first command that fails is the end; after the
+last line our side ends, and what comes is read to its end, as in pipe mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cfcat.core.lifecycle import Writing
+from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
+from cfcat.pipe.pump import PumpOptions
+from cfcat.pipe.stdio import Input, Output, open_input, open_output
+from cfcat.repl.connection import Connection
+from cfcat.repl.session import Face, Session
+from cfcat.report.messages import Message
+from cfcat.report.render import TerminalFilter
+from cfcat.report.status import ExitStatus, status_of
+
+__all__ = ["MAX_LINE_BYTES", "run_script"]
+
+MAX_LINE_BYTES = 1024 * 1024  # a line is held in memory as a whole
+# How often the idle clock looks: fine enough to end within a tenth of what was asked for.
+IDLE_LOOKS = 10
+
+MakeSession = Callable[[Face], Session]
+Say = Callable[[str], None]
+
+
+async def run_script(
+    make_session: MakeSession, ends: PumpOptions, say: Say, *, shown: TerminalFilter | None = None
+) -> int:
+    """Run the script on descriptor 0, with descriptor 1 for what is received; returns the exit status.
+
+    `ends`: as in pipe mode, but for `idle_timeout` from the end of the script on. `say` puts text on stderr.
+    `shown`: descriptor 1 is a terminal and gets only what this lets pass (R22).
+
+    Raises:
+        SocketError: the first connection did not come about, nothing moved for too long, stdin or stdout failed.
+        BrokenPipeError: the reader of stdout is gone.
+    """
+    stdout, stdin = open_output(1), open_input(0)
+    face = _ScriptFace(stdout, shown, say)
+    session = make_session(face)
+    work = [_run(session, _Lines(stdin), ends, face), face.wait_broken(), _wait_reader_gone(stdout)]
+    if ends.idle_timeout is not None:
+        work.append(_watch_idle(session, ends.idle_timeout))
+    try:
+        status = await _first_of(work)
+    finally:
+        try:
+            await session.shut()
+            await face.finish()
+        finally:
+            stdin.close()
+            stdout.close()
+    face.check()  # the very last bytes may have been too many
+    return status
+
+
+async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _ScriptFace) -> int:
+    await session.open()
+    number = 0
+    while not session.over:
+        number += 1
+        try:
+            if (line := await lines.next()) is None:
+                break
+            await session.execute(line)
+        except StdinError:
+            raise
+        except SocketError as error:
+            text, hint = session.explain(error)
+            message = Message(f"line {number}: {text}", hint)
+            face.show_error(message)
+            if session.reporter is not None:
+                session.reporter.broke(error, message)
+            opened = session.connection is not None and session.connection.opened
+            return ExitStatus.EXPECT if opened else status_of(error)
+    return ExitStatus.OK if session.over else await _read_on(session.need_connection(), ends)
+
+
+async def _read_on(connection: Connection, ends: PumpOptions) -> int:
+    """After the last line: end our side, read to the peer's end, close; the status of how that went."""
+    over = asyncio.ensure_future(connection.over.wait())
+    ending = asyncio.ensure_future(_end(connection, ends))
+    failure: LostError | None = None
+    try:
+        await asyncio.wait({over, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            # The answer that came before a failure may still be unread: reading goes on to its end.
+            failure = ending.result()
+            await asyncio.wait({over}, timeout=ends.quit_after)
+    finally:
+        over.cancel()
+        ending.cancel()
+        await asyncio.wait({over, ending})
+    if failure is not None:
+        raise failure
+    if connection.error is not None:
+        return status_of(connection.error)  # it has been told
+    await connection.close()
+    return ExitStatus.OK
+
+
+async def _end(connection: Connection, ends: PumpOptions) -> LostError | None:
+    """End our side, where it has not ended and that is to be passed on; returns what went wrong."""
+    if ends.no_shutdown or connection.socket.writing is not Writing.FLOWING:
+        return None
+    try:
+        await connection.end()
+    except ClosedError:
+        pass  # the peer's end was read meanwhile: what was queued is on its way (H3)
+    except LostError as error:
+        return error
+    return None
+
+
+async def _watch_idle(session: Session, limit_s: float) -> int:
+    """End when nothing moves on an open connection for so long."""
+    moved, since = (session.connection, session.moved_bytes), time.monotonic()
+    while (still := time.monotonic() - since) < limit_s:
+        await asyncio.sleep(min(limit_s / IDLE_LOOKS, limit_s - still))
+        now = session.connection, session.moved_bytes
+        connecting = session.connection is None or not session.connection.opened  # which has a deadline of its own
+        if moved != now or connecting:
+            moved, since = now, time.monotonic()
+    raise IdleTimeout(f"nothing moved for {limit_s:g} s")
+
+
+async def _wait_reader_gone(stdout: Output) -> int:
+    await stdout.reader_gone()
+    raise BrokenPipeError
+
+
+async def _first_of(work: list[Coroutine[Any, Any, int]]) -> int:
+    """Run side by side until one ends: its end is the end of all."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task in done).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Lines:
+    """Lines of an input, as they come. One ends with LF or CR LF; the last one need not."""
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self._buffer = bytearray()
+        self._searched = 0
+        self._ended = False
+
+    async def next(self) -> str | None:
+        """Return the next line, or None at the end.
+
+        Raises:
+            CommandError: it is too long.
+            StdinError: reading failed.
+        """
+        while (end := self._buffer.find(b"\n", self._searched)) < 0 and not self._ended:
+            self._searched = len(self._buffer)
+            if self._searched > MAX_LINE_BYTES:
+                break
+            chunk = await self._source.read()
+            self._buffer += chunk
+            self._ended = not chunk
+        if not self._buffer:
+            return None
+        length = end if end >= 0 else len(self._buffer)
+        if length > MAX_LINE_BYTES:
+            raise CommandError("the line is longer than 1 MiB", ":file PATH sends what is large")
+        line = bytes(self._buffer[:length]).removesuffix(b"\r" if end >= 0 else b"")
+        del self._buffer[: length + 1]
+        self._searched = 0
+        return line.decode("utf-8", "surrogateescape")
+
+
+class _ScriptFace:
+    """stdout and stderr of a script."""
+
+    def __init__(self, stdout: Output, shown: TerminalFilter | None, say: Say) -> None:
+        self._stdout = stdout
+        self._shown = shown
+        self._say = say
+        self._broken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def show_received(self, data: bytes) -> None:
+        await self._write(data if self._shown is None else self._shown.feed(data))
+
+    async def finish(self) -> None:
+        """Show what the filter has held back: half a character, a lone CR."""
+        if self._shown is not None:
+            await self._write(self._shown.feed(b"", final=True))
+
+    def check(self) -> None:
+        """Raise the failure of stdout, if there was one."""
+        if self._broken.done():
+            self._broken.result()
+
+    async def wait_broken(self) -> int:
+        """Wait for a failure of stdout, and raise it."""
+        return await asyncio.shield(self._broken)
+
+    async def _write(self, data: bytes) -> None:
+        if self._broken.done():
+            return
+        try:
+            await self._stdout.write(data)
+        except (OSError, StdoutError) as error:
+            self._broken.set_exception(error)
+
+    def show_notice(self, text: str) -> None:
+        self._say("".join(f"cfcat: {line}\n" for line in text.split("\n")))
+
+    def show_error(self, message: Message) -> None:
+        self._say(str(message))
+
+    def state_changed(self) -> None:
+        pass
+
+    async def confirm(self, question: str) -> bool:
+        return False

@@ -1,0 +1,362 @@
+"""A session: lines and commands go in, a `Face` shows what comes out.
+
+It holds the current connection and replaces it at `:open`. Text is sent as it is with the line ending, everything else
+is a command (`actions`). It knows neither terminal nor script: those are its faces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cfcat.core.address import parse_address
+from cfcat.core.lifecycle import Reading, Writing
+from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_tls_context
+from cfcat.errors import CommandError, SocketError, StdoutError
+from cfcat.repl.actions import ACTIONS
+from cfcat.repl.advice import dialog_lines, explain_here, is_loopback
+from cfcat.repl.commands import Line, parse
+from cfcat.repl.connection import Connection, Direction
+from cfcat.repl.settings import EOLS, Settings
+from cfcat.repl.verbs import PROFILES, profile_for
+from cfcat.report.messages import Message, plural
+from cfcat.report.render import escape
+from cfcat.report.secrets import SecretGuard
+from cfcat.report.transcript import Transcript
+from cfcat.starttls import PROTOCOLS
+
+if TYPE_CHECKING:
+    import ssl
+
+    from cfcat.report.reporter import Reporter
+
+__all__ = ["Face", "PromptState", "Session"]
+
+# Whether a line carries a secret is told by its beginning.
+JUDGED_BYTES = 4096
+# A challenge, or the verdict on an answer, stands at the end of what came: looking at each line of a download is dear.
+HEARD_BYTES = 16 * 1024
+
+
+class Face(Protocol):
+    """Where a session is seen: the screen or the script."""
+
+    async def show_received(self, data: bytes) -> None:
+        """Show bytes from the peer, of which nothing is escaped yet. Nothing more is read before this returns."""
+
+    def show_notice(self, text: str) -> None:
+        """Show what cfcat itself has to say: escaped already, one line or several."""
+
+    def show_error(self, message: Message) -> None:
+        """Show what went wrong while no command was at fault: the connection broke."""
+
+    def state_changed(self) -> None:
+        """Prompt, toolbar or view are not what they were."""
+
+    async def confirm(self, question: str) -> bool:
+        """Ask yes or no; False where nobody can be asked."""
+
+
+class PromptState(NamedTuple):
+    """What a prompt tells. `tls`: "", "tls", or "tls!" where certificates are not checked.
+
+    `marks`: "recv-closed" or "send-closed", or "closed" for both.
+    """
+
+    address: str
+    tls: str
+    marks: tuple[str, ...]
+
+
+class Session:
+    """One user's connections, one after the other.
+
+    Make it inside a running event loop, `open()` it, give it lines, and `shut()` it in any case. One command runs at a
+    time: a second `execute()` waits for the first. `over`: `:quit` was said. `last_was_secret`: did the line that was
+    executed last carry a secret, so that it must not be stored?
+    """
+
+    def __init__(self, target: str, options: SocketOptions, face: Face, settings: Settings) -> None:
+        self.target = target
+        self.options = options
+        self.face = face
+        self.settings = settings
+        self.over = False
+        self.last_was_secret = False
+        self.connection: Connection | None = None
+        self.reporter: Reporter | None = None  # who is told of all that happens
+        self._transcript: Transcript | None = None
+        self._guard = SecretGuard(None)
+        self._turn = asyncio.Lock()
+
+    # ---- what the faces ask
+
+    @property
+    def prompt_state(self) -> PromptState:
+        """What the prompt is made of, asked of the socket each time."""
+        tls = "" if not self.tls_version else "tls!" if self.settings.insecure else "tls"
+        return PromptState(self.target, tls, self._marks())
+
+    def _marks(self) -> tuple[str, ...]:
+        if self.connection is None:
+            return ("closed",)
+        socket = self.connection.socket
+        receives, sends = socket.reading is Reading.FLOWING, socket.writing is Writing.FLOWING
+        if receives:
+            return () if sends else ("send-closed",)
+        return ("recv-closed",) if sends else ("closed",)
+
+    @property
+    def is_closed(self) -> bool:
+        """Is there no connection, or none that could send or receive?"""
+        return self._marks() == ("closed",)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes for the peer on this connection, the dialog of `:starttls` among them; TLS records do not count."""
+        return 0 if self.connection is None else self.connection.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes from the peer on this connection, counted like the sent ones."""
+        return 0 if self.connection is None else self.connection.received_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes on the wire of this connection, both ways: unchanged means that nothing moves."""
+        return 0 if self.connection is None else self.connection.socket.moved_bytes
+
+    @property
+    def tls_version(self) -> str:
+        """The version of TLS in use, "TLSv1.3" or so; "" in clear text."""
+        info = None if self.connection is None else self.connection.socket.tls_info
+        return "" if info is None else info.version
+
+    @property
+    def view(self) -> str:
+        """How received bytes are to be drawn: "text", "hex" or "raw"."""
+        return self.settings.view
+
+    @property
+    def eol(self) -> str:
+        """The name of what Enter sends: "crlf", "lf", "cr" or "none"."""
+        return self.settings.eol
+
+    @property
+    def protocol(self) -> str | None:
+        """Whose verbs and secrets count, a name of PROFILES; None: nobody knows.
+
+        As set; else as spoken in the dialog of an upgrade, or as the port is known for.
+        """
+        if self.settings.protocol != "auto":
+            return self.settings.protocol
+        spoken = None if self.connection is None else self.connection.spoken
+        return spoken if spoken in PROFILES else profile_for(parse_address(self.target).port)
+
+    @property
+    def banner(self) -> str:
+        """What an interactive session begins with, once it is open."""
+        address = self.target if self.connection is None else self.connection.remote_address
+        return f"connected to {address}; :help lists commands, Ctrl-D ends"
+
+    def explain(self, error: BaseException) -> Message:
+        """An error, as it is told in a session: hints can be typed there."""
+        return explain_here(error, self.target)
+
+    # ---- what the faces do
+
+    async def open(self) -> None:
+        """Connect to the target, and begin the transcript where one was asked for.
+
+        Raises:
+            SocketError: as `Socket.opened`, and as `--starttls` where the settings name a protocol.
+            StdoutError: the transcript cannot be written.
+        """
+        if self.settings.log is not None:
+            try:
+                self.log_to(self.settings.log)
+            except CommandError as error:
+                raise StdoutError(error.message) from error
+        await self._connect()
+
+    async def execute(self, line: str) -> None:
+        """Do what one line says. Cancelling it cancels what it does, and leaves the session as it is.
+
+        `line` has no line end; bytes that were no UTF-8 are in it as surrogates (`surrogateescape`).
+
+        Raises:
+            CommandError: the line makes no sense, or cannot be done; nothing was sent.
+            SocketError: what it was about failed.
+        """
+        self.last_was_secret = False
+        wanted = parse(line)
+        async with self._turn:
+            if isinstance(wanted, Line):
+                await self.send(wanted.text.encode("utf-8", "surrogateescape") + EOLS[self.eol])
+            else:
+                await ACTIONS[wanted.command.name](self, wanted.argument)
+        self.face.state_changed()
+
+    async def end(self) -> None:
+        """Ctrl-D: end our side; where that is done, leave."""
+        if self.connection is None or self.connection.socket.writing is not Writing.FLOWING:
+            self.over = True
+        else:
+            await self.execute(":eof")
+
+    async def shut(self) -> None:
+        """Leave: close in order, for as long as the peer takes what is queued, and close the transcript."""
+        try:
+            if self.connection is not None:
+                with contextlib.suppress(SocketError):
+                    await self.connection.close()
+        finally:
+            self.log_to(None)
+
+    # ---- what the commands do
+
+    def need_connection(self) -> Connection:
+        """The connection, open or ended. Raises CommandError where there never was one."""
+        if self.connection is None:
+            raise CommandError("there is no connection", ":open connects")
+        return self.connection
+
+    async def send(self, data: bytes) -> None:
+        """Send; a secret that would go out in clear text over a network only after a yes.
+
+        Raises:
+            CommandError: the connection cannot be sent on, or nobody said yes.
+            LostError: it broke.
+        """
+        connection = self.need_connection()
+        connection.need_writing()
+        lines = [line[:JUDGED_BYTES].rstrip(b"\r") for line in data.removesuffix(b"\n").split(b"\n")]
+        if any(map(self._guard.would_be_secret, lines)):
+            self.last_was_secret = True
+            await self._ask_for_secret(connection)
+        for line in lines:
+            self._guard.is_secret(line)
+        await connection.send(data)
+
+    async def _ask_for_secret(self, connection: Connection) -> None:
+        address = connection.remote_address
+        if self.settings.clear_secrets == "on" or connection.is_secure or is_loopback(address):
+            return
+        if not await self.face.confirm(f"send a secret to {address} in clear text?"):
+            raise CommandError(
+                f"not sent: it carries a secret, in clear text to {address}", ":set clear-secrets on sends it unasked"
+            )
+
+    async def reopen(self, target: str | None, tls: SecureTransport | None) -> None:
+        """Connect again, to the same target or to another; what is open is closed first."""
+        if self.connection is not None:
+            try:
+                await self.connection.close()
+            except SocketError as error:
+                self.face.show_error(self.explain(error))
+            self.connection = None
+        self.target = target or self.target
+        options = self.options if tls is None else dataclasses.replace(self.options, secure_transport=tls)
+        if options.secure_transport != "off" and options.tls is None:
+            options = dataclasses.replace(options, tls=self._make_context())
+        self.options = options
+        await self._connect()
+        self.face.show_notice(f"connected to {self.need_connection().remote_address}")
+
+    def _make_context(self) -> ssl.SSLContext:
+        """The verifying default, for a session that began without TLS."""
+        context = make_tls_context()
+        if problem := log_keys(context):
+            self.face.show_notice(f"warning: {escape(problem)}: keys are not logged")
+        return context
+
+    async def _connect(self) -> None:
+        self.connection = Connection(self.target, self.options, self)
+        self.face.state_changed()
+        wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
+        try:
+            await self.connection.open(None if wanted is None else PROTOCOLS[wanted])
+        except BaseException as error:
+            self._note(f"could not connect: {self.explain(error).text}")
+            raise
+        finally:
+            self.face.state_changed()
+        self.watch_for_secrets()
+        self._note(f"connected to {self.connection.remote_address}")
+        self.note_tls()
+
+    def watch_for_secrets(self) -> None:
+        """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
+        self._guard = SecretGuard(self.protocol, typed=self.settings.typed)
+
+    def log_to(self, path: str | None) -> None:
+        """Write the transcript to another file, or to none.
+
+        Raises:
+            CommandError: it cannot be written; the old one goes on.
+        """
+        opened = None
+        if path is not None:
+            try:
+                # Any protocol's secrets are masked: the next connection may be to another one.
+                opened = Transcript.open(
+                    path,
+                    target=self.target,
+                    protocol=None,
+                    secrets=self.settings.log_secrets,
+                    typed=self.settings.typed,
+                )
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else None
+                raise CommandError(f"cannot write {escape(path)}: {escape((reason or str(error)).lower())}") from error
+        before, self._transcript = self._transcript, opened
+        if before is not None:
+            before.close()
+            if before.problem:
+                self.face.show_notice(f"warning: the log is not complete: {escape(before.problem)}")
+
+    def note_tls(self) -> None:
+        """Put into the transcript what a handshake came to."""
+        info = self.need_connection().socket.tls_info
+        if info is not None:
+            self._note(f"TLS established: {info.version}, {info.cipher}")
+
+    def _note(self, text: str) -> None:
+        if self._transcript is not None:
+            self._transcript.event(text)
+
+    # ---- what the connection tells
+
+    def on_sent(self, data: bytes) -> None:
+        if self._transcript is not None:
+            self._transcript.sent(data, tls=self.need_connection().is_secure)
+        if self.reporter is not None:
+            self.reporter.sent(data)
+
+    async def on_received(self, data: bytes) -> None:
+        if self._transcript is not None:
+            self._transcript.received(data, tls=self.need_connection().is_secure)
+        if self.reporter is not None:
+            self.reporter.received(data)
+        self._guard.received(data[-HEARD_BYTES:])
+        await self.face.show_received(data)
+
+    def on_dialog(self, direction: Direction, data: bytes) -> None:
+        mark = ">" if direction == "sent" else "<"
+        if self._transcript is not None:
+            (self._transcript.sent if direction == "sent" else self._transcript.received)(data, tls=False)
+        self.face.show_notice("\n".join(f"{mark} {line}" for line in dialog_lines(data)))
+
+    def on_end(self, error: BaseException | None, told: bool) -> None:
+        self._note("the peer ended" if error is None else self.explain(error).text)
+        if error is not None and not told:
+            self.face.show_error(self.explain(error))
+        if ignored := self.need_connection().socket.ignored_bytes:  # R9
+            self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the server's end of TLS ignored")
+        if self.reporter is not None and error is not None:
+            self.reporter.broke(error, self.explain(error))
+        elif self.reporter is not None:
+            self.reporter.ended("received")
+        self.face.state_changed()

@@ -1,0 +1,164 @@
+"""Which mode a command line gets: the design's table, row by row, and the options of each mode."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from cfcat.cli import run
+from cfcat.errors import UsageError
+from cfcat.modes import OPTIONS, TABLE, Mode, Stdin, check_options, choose_mode
+from tests.helpers.peers import Peer, serve
+from tests.helpers.program import Result, cfcat, shell
+from tests.helpers.terminal import terminal
+from tests.report.form import check_form
+
+# A line that pipe mode sends, and a session carries out.
+LINE = ":send \\x61"
+PIPE, SESSION = b":send \\x61\n", b"a"
+NO_SCREEN = "--repl needs a terminal for standard output too\n  hint: --log FILE keeps a transcript"
+NO_LINES = "--repl needs standard input, which is closed"
+
+
+def test_table_is_complete() -> None:
+    """Every kind of stdin with every kind of stdout has its row."""
+    assert set(TABLE) == set(itertools.product(Stdin, (False, True)))
+
+
+# ------------------------------------------------------------------------------------- the rows, by process
+
+
+@pytest.mark.parametrize(
+    ("option", "sent"), [(None, PIPE), ("--pipe", PIPE), ("--repl", SESSION)], ids=["default", "--pipe", "--repl"]
+)
+@pytest.mark.parametrize(("stdin", "stdout"), [("file", "file"), ("pipe", "file"), ("file", "terminal")])
+def test_stdin_is_a_file_or_a_pipe(tmp_path: Path, stdin: str, stdout: str, option: str | None, sent: bytes) -> None:
+    """A pipe, whatever stdout is; with --repl a script."""
+    path = tmp_path / "lines"
+    path.write_text(LINE + "\n")
+    options = [option] if option else []
+    with serve(Peer.recv_until_eof) as server:
+        if stdout == "terminal":
+            with path.open("rb") as file, terminal(*options, server.address, stdin=file) as term:
+                assert term.finish() == 0
+        else:
+            given = path if stdin == "file" else path.read_bytes()
+            assert cfcat(*options, server.address, stdin=given) == Result(b"", "", 0)
+    assert server.received == sent
+
+
+@pytest.mark.parametrize(("stdout", "option"), [("file", None), ("file", "--pipe"), ("terminal", "--pipe")])
+def test_stdin_is_a_terminal_and_nobody_wants_a_session(tmp_path: Path, stdout: str, option: str | None) -> None:
+    """A pipe where stdout is a file, or where --pipe asks for it."""
+    options = [option] if option else []
+    with serve(Peer.recv_until_eof) as server, (tmp_path / "out").open("wb") as file:
+        with terminal(*options, server.address, stdout=file if stdout == "file" else None) as term:
+            term.type(LINE + "\r\x04")
+            assert term.finish() == 0
+    assert server.received == PIPE
+
+
+@pytest.mark.parametrize("options", [[], ["--repl"]], ids=["default", "--repl"])
+def test_terminal_is_a_session(tmp_path: Path, options: list[str]) -> None:
+    """With one line that says how to begin and how to end."""
+    with serve(Peer.recv_until_eof) as server:
+        with terminal(*options, server.address, env={"CFCAT_HISTORY": str(tmp_path / "history")}) as term:
+            term.expect(f"cfcat: connected to {server.address}; :help lists commands, Ctrl-D ends")
+            term.type(LINE + "\r")
+            term.type(":quit\r")
+            assert term.finish() == 0
+    assert server.received == SESSION
+
+
+def test_session_needs_a_terminal_to_show_it(tmp_path: Path) -> None:
+    """stdin is a terminal, stdout a file: 2, and what was probably meant; nothing is connected."""
+    with serve(Peer.recv_until_eof) as server, (tmp_path / "out").open("wb") as file:
+        with terminal("--repl", server.address, stdout=file) as term:
+            assert term.finish() == 2
+        assert server.connections == 0
+    assert term.output.decode().replace("\r\n", "\n") == f"cfcat: {NO_SCREEN}\n"
+
+
+def test_stdin_is_closed() -> None:
+    """An empty pipe; for a script an error."""
+    with serve(Peer.recv_until_eof) as server:
+        for option in ("", "--pipe"):
+            assert shell(f"cfcat {option} {server.address} <&-") == Result(b"", "", 0)
+        assert shell(f"cfcat --repl {server.address} <&-") == Result(b"", f"cfcat: {NO_LINES}\n", 2)
+    assert [peer.received for peer in server.peers] == [b"", b""]
+
+
+def test_modes_exclude_each_other() -> None:
+    """One of them."""
+    with pytest.raises(UsageError, match="--pipe and --repl exclude each other"):
+        choose_mode(Stdin.TERMINAL, True, pipe=True, repl=True)
+
+
+# ----------------------------------------------------------------------------------------------- options
+
+
+def test_option_in_the_wrong_mode() -> None:
+    """An error, never ignored; the hint says where it belongs."""
+    for mode in Mode:
+        for option, modes in OPTIONS.items():
+            if mode in modes:
+                check_options(mode, [option])
+                continue
+            with pytest.raises(UsageError) as caught:
+                check_options(mode, [option])
+            assert caught.value.message == f"{option} is not for {mode.value}"
+            assert all(meant.value in caught.value.hint for meant in modes)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--eol", "lf"], "--eol is not for pipe mode"),
+        (["--proto", "smtp"], "--proto is not for pipe mode"),
+        (["--no-history"], "--no-history is not for pipe mode"),
+        (["--repl", "-C"], "--crlf is not for a script"),
+        (["--repl", "--no-history"], "--no-history is not for a script"),
+        (["--repl", "--pipe"], "--pipe and --repl exclude each other"),
+        (["--repl", "--proto", "smpt"], "--proto: 'smpt' is not known"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_command_line_is_refused(capfd: pytest.CaptureFixture[str], options: list[str], text: str) -> None:
+    """2, before anything is connected."""
+    assert run([*options, "127.0.0.1:9"]) == 2
+    said, _ = check_form(capfd.readouterr().err)
+    assert said == text
+
+
+@pytest.mark.parametrize("options", [["-w", "1"], ["-q", "1"], ["--no-shutdown"], ["-C"]], ids=lambda value: value[0])
+def test_options_that_a_terminal_session_does_not_have(options: list[str]) -> None:
+    """They are about the end of stdin, or would throw somebody out of what he is reading."""
+    with terminal(*options, "127.0.0.1:9") as term:
+        assert term.finish() == 2
+    assert b" is not for the interactive mode" in term.output
+
+
+def test_options_of_a_session() -> None:
+    """--eol is what a line ends with, --proto whose secrets count."""
+    with serve(Peer.recv_until_eof) as server:
+        script = b"a\n:set\n"
+        result = cfcat("--repl", "--eol", "lf", "--proto", "imap", server.address, stdin=script)
+    assert server.received == b"a\n"
+    assert (result.stdout, result.status) == (b"", 0)
+    assert {"cfcat: eol lf", "cfcat: proto imap"} <= set(result.stderr.splitlines())
+
+
+def test_crlf_in_a_pipe() -> None:
+    """-C: a bare LF becomes CR LF."""
+    with serve(Peer.recv_until_eof) as server:
+        assert cfcat("-C", server.address, stdin=b"a\nb\r\n\n") == Result(b"", "", 0)
+    assert server.received == b"a\r\nb\r\n\r\n"
+
+
+def test_starttls_without_a_dialog_is_no_mistake_in_a_session() -> None:
+    """The note of pipe mode is for pipe mode."""
+    with serve(Peer.recv_until_eof) as server:
+        assert cfcat("--repl", "--tls", "starttls", server.address, stdin=b"") == Result(b"", "", 0)
+        assert "stays in clear text here" in cfcat("--tls", "starttls", server.address).stderr

@@ -1,0 +1,153 @@
+"""What Tab makes of text for the peer, and which protocol a port is known for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cfcat.repl.verbs import PROFILES, completions, profile_for
+from cfcat.starttls import PROTOCOLS
+
+unhurried = settings(deadline=None)
+NAMES = "smtp lmtp imap pop3 ftp nntp sieve irc redis http gopher memcached ldap postgres mysql xmpp none".split()
+
+
+def test_profiles_are_the_names_of_proto() -> None:
+    """In this order, and those without verbs are the protocols of bytes."""
+    assert list(PROFILES) == NAMES
+    assert {name for name, verbs in PROFILES.items() if not verbs} == {"gopher", "ldap", "postgres", "mysql", "none"}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_verbs_are_written_once_each(name: str) -> None:
+    """A verb is one line of text that can be typed, and is not in its list twice."""
+    verbs = PROFILES[name]
+    assert len(set(verbs)) == len(verbs)
+    for verb in verbs:
+        assert verb.isascii()
+        assert verb.isprintable()
+        assert verb[0] not in ": "
+
+
+@pytest.mark.parametrize(
+    ("profile", "text", "expected"),
+    [
+        ("smtp", "EH", ["EHLO"]),
+        ("smtp", "eh", ["ehlo"]),
+        ("smtp", "Eh", ["Ehlo"]),
+        ("smtp", "MAIL", ["MAIL FROM:<"]),
+        ("smtp", "mail f", ["mail from:<"]),
+        ("smtp", "R", ["RCPT TO:<", "RSET"]),
+        ("smtp", "LH", []),
+        ("smtp", "QUIT", []),
+        ("smtp", "quit", []),
+        ("smtp", " EH", []),
+        ("smtp", ":q", []),
+        ("lmtp", "LH", ["LHLO"]),
+        ("lmtp", "EH", []),
+        ("pop3", "ST", ["STLS", "STAT"]),
+        ("ftp", "a", ["auth tls", "acct", "appe", "allo", "abor"]),
+        ("nntp", "MODE", ["MODE READER"]),
+        ("sieve", "auth", ['authenticate "plain"']),
+        ("irc", "cap ", ["cap ls 302", "cap req", "cap end"]),
+        ("redis", "hg", ["hget", "hgetall"]),
+        ("http", "GET", ["GET / HTTP/1.1"]),
+        ("http", "Ho", ["Host: "]),
+        ("http", "H", ["HEAD / HTTP/1.1", "HEAD", "Host: "]),
+        ("memcached", "ge", ["get", "gets"]),
+        ("memcached", "GE", ["GET", "GETS"]),
+        ("xmpp", "<start", ["<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"]),
+        ("gopher", "", []),
+        ("none", "EH", []),
+        (None, "EH", []),
+    ],
+)
+def test_completions(profile: str | None, text: str, expected: list[str]) -> None:
+    """The whole text that it may become, in the case that was begun; a verb that is there already is none."""
+    assert completions(profile, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("LOG", ["LOGOUT", "LOGIN"]),
+        ("a LOG", ["a LOGOUT", "a LOGIN"]),
+        ("A0001 log", ["A0001 logout", "A0001 login"]),
+        ("a UID F", ["a UID FETCH"]),
+        ("UID F", ["UID FETCH"]),
+        ("uid f", ["uid fetch"]),
+        ("LOGIN ", []),
+        ("a LOGIN l", []),
+        ("a  LOG", []),
+        ("* LOG", ["* LOGOUT", "* LOGIN"]),
+        (" LOG", []),
+    ],
+)
+def test_imap_with_and_without_a_tag(text: str, expected: list[str]) -> None:
+    """The first word is a tag, unless it is a verb."""
+    assert completions("imap", text) == expected
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_tab_on_an_empty_line_lists_the_verbs(name: str) -> None:
+    """All of them, as they are written; after a tag too."""
+    assert completions(name, "") == list(PROFILES[name])
+    if name == "imap":
+        assert completions(name, "a ") == [f"a {verb}" for verb in PROFILES[name]]
+
+
+@unhurried
+@given(st.sampled_from(NAMES), st.data())
+def test_every_beginning_leads_to_its_verb(name: str, data: st.DataObject) -> None:
+    """In capitals or not, what is found begins with what was typed, and one of it is the verb."""
+    verb = data.draw(st.sampled_from(PROFILES[name] or ("",)))
+    typed = verb[: data.draw(st.integers(0, max(0, len(verb) - 1)))]
+    for text in (typed, typed.lower(), typed.upper()):
+        found = completions(name, text)
+        assert all(candidate.startswith(text) for candidate in found)
+        if verb:
+            assert verb.lower() in [candidate.lower() for candidate in found]
+
+
+@unhurried
+@given(st.sampled_from(NAMES), st.text())
+def test_any_text_may_be_completed(name: str, text: str) -> None:
+    """Nothing is raised, nothing that was typed is changed, and something is added."""
+    for candidate in completions(name, text):
+        assert candidate.startswith(text)
+        assert len(candidate) > len(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "ports"),
+    [
+        ("smtp", (25, 465, 587)),
+        ("lmtp", (24,)),
+        ("imap", (143, 993)),
+        ("pop3", (110, 995)),
+        ("ftp", (21, 990)),
+        ("nntp", (119, 563)),
+        ("sieve", (4190,)),
+        ("irc", (6667, 6697)),
+        ("redis", (6379,)),
+        ("http", (80, 443, 8080)),
+        ("gopher", (70,)),
+        ("memcached", (11211,)),
+        ("ldap", (389, 636)),
+        ("postgres", (5432,)),
+        ("mysql", (3306,)),
+        ("xmpp", (5222, 5223, 5269)),
+        (None, (0, 1, 22, 65535)),
+    ],
+)
+def test_ports(name: str | None, ports: tuple[int, ...]) -> None:
+    """IANA's, for clear text and for TLS, and what is usual besides."""
+    assert {profile_for(port) for port in ports} == {name}
+
+
+def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
+    """A protocol that has both a dialog and verbs has one port."""
+    for name, protocol in PROTOCOLS.items():
+        if name in PROFILES:
+            assert profile_for(protocol.default_port) == name
