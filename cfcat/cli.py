@@ -6,32 +6,38 @@ raises; here it is printed, in one line.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from cfcat import __version__
-from cfcat.core.address import Target, parse_address
-from cfcat.errors import AddressError, SocketError, StdoutError, UsageError
-from cfcat.report.messages import Message, explain, explain_address
-from cfcat.report.render import TerminalFilter, escape
+from cfcat.checks import check_profile, check_protocol, check_target, is_name
+from cfcat.console import put, say
+from cfcat.errors import SocketError, StdoutError, UsageError
+from cfcat.help import GroupedHelp
+from cfcat.modes import Mode, Stdin, check_options, choose_mode
+from cfcat.output import OutputOptions, make_reporter
+from cfcat.report.messages import CLEAR_TEXT_NOTE, INSECURE_NOTE, explain, keys_note
+from cfcat.report.render import escape
 from cfcat.report.status import ExitStatus, status_of
 
 if TYPE_CHECKING:
     import ssl
 
+    from cfcat.report.reporter import Reporter
     from cfcat.starttls import Protocol
 
 __all__ = ["app", "run"]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
 DEFAULT_CONNECT_TIMEOUT_S = 30.0
+LOOP_DESCRIPTORS = 3  # epoll, and the pair of sockets that wakes it
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -45,6 +51,19 @@ class Tls(StrEnum):
 class Version(StrEnum):
     v1_2 = "1.2"
     v1_3 = "1.3"
+
+
+class Color(StrEnum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class Eol(StrEnum):
+    crlf = "crlf"
+    lf = "lf"
+    cr = "cr"
+    none = "none"
 
 
 def _seconds(value: float | None) -> float | None:
@@ -65,22 +84,35 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@app.command(cls=GroupedHelp, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 def cfcat(
+    context: typer.Context,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="host:port, 192.0.2.7:port or [2001:db8::7]:port")],
     port: Annotated[str | None, typer.Argument(metavar="[PORT]", help="for nc's habit: cfcat host 25")] = None,
     half_open: Annotated[
-        bool, typer.Option("--half-open/--no-half-open", help="Keep sending after the server's EOF.")
+        bool,
+        typer.Option("--half-open/--no-half-open", show_default=False, help="Keep sending after the server's EOF."),
     ] = False,
     ipv4: Annotated[bool, typer.Option("-4", help="Use IPv4 addresses only.")] = False,
     ipv6: Annotated[bool, typer.Option("-6", help="Use IPv6 addresses only.")] = False,
     connect_timeout: Annotated[
         float,
-        typer.Option(metavar="SECS", callback=_seconds, help="Deadline for resolving, connecting and TLS handshake."),
+        typer.Option(
+            metavar="SECS",
+            callback=_seconds,
+            show_default=False,
+            help="Deadline for resolving, connecting, STARTTLS and TLS handshake together.  [default: 30]",
+        ),
     ] = DEFAULT_CONNECT_TIMEOUT_S,
     idle_timeout: Annotated[
         float | None,
-        typer.Option("-w", "--idle-timeout", metavar="SECS", callback=_seconds, help="End when nothing moves so long."),
+        typer.Option(
+            "-w",
+            "--idle-timeout",
+            metavar="SECS",
+            callback=_seconds,
+            help="End with status 28 when nothing moves for so long.",
+        ),
     ] = None,
     no_shutdown: Annotated[
         bool, typer.Option("--no-shutdown", help="Do not pass on the end of standard input.")
@@ -92,14 +124,19 @@ def cfcat(
             "--quit-after",
             metavar="SECS",
             callback=_seconds_or_zero,
-            help="After the end of standard input wait at most so long.",
+            help="After the end of standard input wait at most so long, then exit 0.",
         ),
     ] = None,
     tls: Annotated[
         Tls | None, typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]")
     ] = None,
     starttls: Annotated[
-        str | None, typer.Option(metavar="PROTO", help="Upgrade to TLS by the dialog of PROTO: smtp, imap, ldap, ...")
+        str | None,
+        typer.Option(
+            metavar="PROTO",
+            help="Run the dialog of PROTO, upgrade to TLS, then begin: smtp lmtp pop3 imap ftp nntp sieve xmpp "
+            "xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc",
+        ),
     ] = None,
     sni: Annotated[str | None, typer.Option(metavar="NAME", help="Server name to send and to verify.")] = None,
     cacert: Annotated[
@@ -113,9 +150,49 @@ def cfcat(
     tls_min: Annotated[Version | None, typer.Option(help="Lowest TLS version.  [default: 1.2]")] = None,
     tls_max: Annotated[Version | None, typer.Option(help="Highest TLS version.")] = None,
     ignore_unexpected_eof: Annotated[
-        bool, typer.Option("--ignore-unexpected-eof", help="Accept a TLS stream without close_notify.")
+        bool,
+        typer.Option(
+            "--ignore-unexpected-eof", help="Accept a TLS stream that ends without close_notify (else status 18)."
+        ),
     ] = False,
-    insecure: Annotated[bool, typer.Option("-k", "--insecure", help="Do not verify the server's certificate.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("-k", "--insecure", help="Do not verify the server's certificate; warns.")
+    ] = False,
+    repl: Annotated[
+        bool, typer.Option("--repl", help="A session; where standard input is no terminal, its lines are a script.")
+    ] = False,
+    pipe: Annotated[bool, typer.Option("--pipe", help="Pipe mode, on a terminal too.")] = False,
+    crlf: Annotated[bool, typer.Option("-C", "--crlf", help="Pipe mode: send a bare LF as CRLF.")] = False,
+    eol: Annotated[Eol | None, typer.Option(help="Session: the line ending that Enter sends.  [default: crlf]")] = None,
+    proto: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Session: whose verbs Tab completes, and which lines are secrets: auto (by port), none, or smtp lmtp "
+            "imap pop3 ftp nntp sieve irc redis http gopher memcached ldap postgres mysql xmpp.  [default: auto]",
+        ),
+    ] = None,
+    no_history: Annotated[bool, typer.Option("--no-history", help="Session: keep no history of its lines.")] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            help="Say what happens: -v events and certificate, -vv bytes, -vvv hexdump.",
+        ),
+    ] = 0,
+    hexdump: Annotated[
+        bool, typer.Option("-x", "--hexdump", help="Show all bytes in hexadecimal on standard error.")
+    ] = False,
+    log: Annotated[str | None, typer.Option(metavar="FILE", help="Keep a transcript in FILE, secrets masked.")] = None,
+    log_secrets: Annotated[bool, typer.Option("--log-secrets", help="Do not mask secrets in the transcript.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Report on standard error, at the end, as one JSON object.")
+    ] = False,
+    progress: Annotated[bool, typer.Option("--progress", help="Show bytes and rate on a terminal.")] = False,
+    color: Annotated[Color, typer.Option(help="Colour on a terminal, always or never.")] = Color.auto,
     raw: Annotated[bool, typer.Option("--raw", help="On a terminal: pass control characters too.")] = False,
     version: Annotated[
         bool,
@@ -124,10 +201,23 @@ def cfcat(
 ) -> None:
     """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
 
-    The end of standard input is passed on; the server's end ends the run. Exit status 0 is an end in order.
+    On a terminal this is an interactive session. Otherwise the end of standard input is passed on, and the server's
+    end ends the run. Exit status 0 is an end in order.
     """
-    address = _target(target, port)
-    protocol = None if starttls is None else _protocol(starttls)
+    address = check_target(target, port)
+    mode = choose_mode(_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
+    not_for_every_mode = {
+        "-w": idle_timeout is not None,
+        "--no-shutdown": no_shutdown,
+        "-q": quit_after is not None,
+        "--crlf": crlf,
+        "--eol": eol is not None,
+        "--proto": proto is not None,
+        "--no-history": no_history,
+        "--progress": progress,
+    }
+    check_options(mode, [option for option, given in not_for_every_mode.items() if given])
+    protocol = None if starttls is None else check_protocol(starttls)
     secured = starttls is not None or tls in (Tls.on, Tls.starttls)
     only_with_tls = {
         "--sni": sni is not None,
@@ -145,14 +235,29 @@ def cfcat(
         *((given and not secured, f"{option} needs --tls on") for option, given in only_with_tls.items()),
         (key is not None and cert is None, "--key needs --cert"),
         (insecure and cacert is not None, "-k and --cacert exclude each other"),
+        (log_secrets and log is None, "--log-secrets needs --log FILE"),
         (sni == "", "--sni needs a name"),
-        (sni is not None and not _is_name(sni), f"--sni: '{escape(sni or '')}' is not a host name"),
+        (sni is not None and not is_name(sni), f"--sni: '{escape(sni or '')}' is not a host name"),
     )
+    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color.value)
+    view = "raw" if raw else "hex" if output.wants_hexdump else "text"
+    settings = {
+        "view": view if mode is Mode.REPL else "text",
+        "eol": (eol or Eol.crlf).value,
+        "protocol": check_profile(proto or "auto"),
+        "starttls": starttls,
+        "insecure": insecure,
+        "typed": mode is Mode.REPL,
+        "history": not no_history,
+        "log": log,
+        "log_secrets": log_secrets,
+    }
     ends = {
         "half_open": half_open,
         "no_shutdown": no_shutdown,
         "quit_after": quit_after,
         "idle_timeout": idle_timeout,
+        "crlf": crlf,
     }
     options: dict[str, Any] = {
         "secure_transport": "starttls" if protocol is not None else (tls or Tls.off).value,
@@ -162,50 +267,94 @@ def cfcat(
         "connect_timeout": connect_timeout,
         "ignore_unexpected_eof": ignore_unexpected_eof,
     }
+    offered = [] if alpn is None else alpn.split(",")
+    reporter = None
     try:
+        direct = options["secure_transport"] == "on"
+        reporter = make_reporter(output, address.text, mode.name.lower(), handshake_next=direct, offered=offered)
+        note = say if reporter is None else reporter.note
         if secured:
             ceiling = None if protocol is None else protocol.max_tls
             options["tls"] = _tls_context(
+                note,
                 cacert=cacert,
                 insecure=insecure,
                 cert=cert,
                 key=key,
-                alpn=[] if alpn is None else alpn.split(","),
+                alpn=offered,
                 tls_min=tls_min or Version.v1_2,
                 tls_max=ceiling or tls_max,
             )
-        if protocol is None and tls is Tls.starttls:
-            _say("note: --tls starttls stays in clear text here; --starttls PROTO upgrades")
-        _pipe(address.text, options, ends, protocol=protocol, raw=raw)
-    except BrokenPipeError:
+        if mode is Mode.PIPE and protocol is None and tls is Tls.starttls:
+            note(CLEAR_TEXT_NOTE)
+        status = _run(mode, address.text, options, ends, settings, output, reporter, protocol=protocol, raw=raw)
+        if reporter is not None:
+            reporter.finish(None, status)
+    except BrokenPipeError as error:
+        if reporter is not None:
+            reporter.finish(error, 128 + signal.SIGPIPE)
         _die_of_sigpipe()
     except Exception as error:
-        raise typer.Exit(_fail(error, address.text)) from error
+        raise typer.Exit(_fail(error, address.text, reporter, json=json)) from error
+    raise typer.Exit(status)
+
+
+def _run(
+    mode: Mode,
+    target: str,
+    options: dict[str, Any],
+    ends: dict[str, Any],
+    settings: dict[str, Any],
+    output: OutputOptions,
+    reporter: Reporter | None,
+    *,
+    protocol: Protocol | None,
+    raw: bool,
+) -> int:
+    from cfcat.core.options import SocketOptions
+    from cfcat.pipe.pump import PumpOptions
+    from cfcat.run import run_in_pipe, run_on_terminal, run_script_file  # lazy: asyncio, 50 ms
+
+    _check_descriptors()
+    if mode is Mode.PIPE:
+        pump = PumpOptions(**ends)
+        return run_in_pipe(target, SocketOptions(**options), pump, protocol=protocol, raw=raw, reporter=reporter)
+    from cfcat.repl.settings import Settings  # lazy: it knows the verbs of all protocols
+
+    if mode is Mode.SCRIPT:
+        pump, session = PumpOptions(**ends), Settings(**settings)
+        return run_script_file(target, SocketOptions(**options), pump, session, raw=raw, reporter=reporter)
+    color = output.colored(1)
+    return run_on_terminal(target, SocketOptions(**options), Settings(**settings), color=color, reporter=reporter)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; return its exit status."""
-    stdout_open = _guard_standard_descriptors()
+    closed = _guard_standard_descriptors()
+    json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # for what is wrong with the options
     command = typer.main.get_command(app)
     try:
-        if not stdout_open:
+        if 1 in closed:
             raise StdoutError("standard output is closed")
-        status = command.main(arguments, prog_name="cfcat", standalone_mode=False)
+        status = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
         sys.stdout.flush()  # --help and --version are written by Python's own stream
+        if not status:
+            os.close(os.dup(1))  # some file systems know only in closing that there was no room
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
-        return _fail(StdoutError("cannot write standard output", (error.strerror or str(error)).lower()), "")
+        unwritable = StdoutError("cannot write standard output", (error.strerror or str(error)).lower())
+        return _fail(unwritable, "", json=json)
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
         _die_of_sigpipe()
     except typer.TyperException as error:  # what the parser has to say of the flags
-        return _fail(UsageError(*_usage_problem(error)), "")
+        return _fail(UsageError(*_usage_problem(error)), "", json=json)
     except SocketError as error:
-        return _fail(error, "")
+        return _fail(error, "", json=json)
     return status or ExitStatus.OK
 
 
-def _guard_standard_descriptors() -> bool:
-    """Fill closed descriptors 0 to 2 with /dev/null, so that no socket becomes one; False: stdout was closed."""
+def _guard_standard_descriptors() -> list[int]:
+    """Fill closed descriptors 0 to 2 with /dev/null, so that no socket becomes one; returns which were closed."""
     closed = []
     for fd in (0, 1, 2):
         try:
@@ -216,33 +365,22 @@ def _guard_standard_descriptors() -> bool:
             if null != fd:
                 os.dup2(null, fd)
                 os.close(null)
-    return 1 not in closed
+    return closed
 
 
-def _target(target: str, port: str | None) -> Target:
-    """`host:port` or, nc's way, `host port`; port 0 is for the library (A11)."""
-    text = target if port is None else f"{target}:{port}"
+def _check_descriptors() -> None:
+    """Raise OSError where there are too few for an event loop: a half made one complains when it is collected."""
+    taken: list[int] = []
     try:
-        if port is not None and _has_port(target):
-            raise UsageError(f"two ports given: '{escape(target)}' and '{escape(port)}'", f"cfcat {escape(target)}")
-        address = parse_address(text)
-        if address.port == 0:
-            raise AddressError("port 0")
-    except AddressError as error:
-        raise UsageError(*explain_address(text, error)) from error
-    return address
+        while len(taken) < LOOP_DESCRIPTORS:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for fd in taken:
+            os.close(fd)
 
 
-def _has_port(text: str) -> bool:
-    try:
-        parse_address(text)
-    except AddressError:
-        return False
-    return True
-
-
-def _is_name(text: str) -> bool:
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+def _stdin(closed: list[int]) -> Stdin:
+    return Stdin.CLOSED if 0 in closed else Stdin.TERMINAL if os.isatty(0) else Stdin.OTHER
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:
@@ -251,19 +389,11 @@ def _refuse(*rules: tuple[bool, str]) -> None:
             raise UsageError(text)
 
 
-def _protocol(name: str) -> Protocol:
-    from cfcat.starttls import PROTOCOLS  # lazy: most runs have no dialog
-
-    if name not in PROTOCOLS:
-        raise UsageError(f"--starttls: '{escape(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
-
-
-def _tls_context(*, insecure: bool, **settings: Any) -> ssl.SSLContext:
+def _tls_context(note: Callable[[str], None], *, insecure: bool, **settings: Any) -> ssl.SSLContext:
     from cfcat.core.options import log_keys, make_tls_context  # lazy: ssl, 15 ms
 
     if insecure:
-        _say("warning: the certificate is not checked (-k): anyone can be at the other end")
+        note(INSECURE_NOTE)
 
     def password() -> str:
         from cfcat.password import ask_password  # lazy: an encrypted key only
@@ -272,51 +402,32 @@ def _tls_context(*, insecure: bool, **settings: Any) -> ssl.SSLContext:
 
     context = make_tls_context(insecure=insecure, password=password, **settings)
     if problem := log_keys(context):
-        _say(f"warning: {escape(problem)}: keys are not logged")
+        note(keys_note(problem))
     return context
 
 
-def _pipe(target: str, options: dict[str, Any], ends: dict[str, Any], *, protocol: Protocol | None, raw: bool) -> None:
-    import asyncio  # lazy: 50 ms
-
-    from cfcat.core.options import SocketOptions
-    from cfcat.pipe.pump import PumpOptions
-    from cfcat.pipe.run import run_pipe
-
-    shown = TerminalFilter() if os.isatty(1) and not raw else None
-    try:
-        run = run_pipe(target, SocketOptions(**options), PumpOptions(**ends), protocol=protocol, shown=shown)
-        asyncio.run(run)
-    finally:
-        if shown is not None and shown.escaped:
-            characters = "character" if shown.escaped == 1 else "characters"
-            _say(f"{shown.escaped} control {characters} shown escaped; --raw passes them")
-
-
 def _usage_problem(error: typer.TyperException) -> tuple[str, str]:
-    text = error.format_message()
+    text, hint = error.format_message(), "cfcat --help"
+    if similar := getattr(error, "possibilities", None):  # of an option that does not exist
+        text, hint = error.message, f"{similar[0]}; {hint}"
     if text.startswith("Missing argument 'TARGET'"):
         return "no target given", "cfcat HOST:PORT, or cfcat --help"
-    return text[:1].lower() + text[1:].rstrip("."), "cfcat --help"
+    return text[:1].lower() + text[1:].rstrip("."), hint
 
 
-def _fail(error: BaseException, target: str) -> int:
+def _fail(error: BaseException, target: str, reporter: Reporter | None = None, *, json: bool = False) -> int:
     if os.environ.get("CFCAT_DEBUG") == "1":
         import traceback
 
-        traceback.print_exception(error)
-    _print(str(explain(error, target)))
-    return status_of(error)
-
-
-def _say(text: str) -> None:
-    _print(str(Message(text)))
-
-
-def _print(text: str) -> None:
-    # Straight to the descriptor: closed or full, stderr changes nothing of the result.
-    with contextlib.suppress(OSError):
-        os.write(2, text.encode("utf-8", "backslashreplace"))
+        put("".join(traceback.format_exception(error)))
+    message, status = explain(error, target), status_of(error)
+    if reporter is None and json:
+        reporter = make_reporter(OutputOptions(json=True), target, "pipe")
+    if reporter is None:
+        put(str(message))
+    else:
+        reporter.finish(error, status, message)
+    return status
 
 
 def _die_of_sigpipe() -> NoReturn:

@@ -25,13 +25,16 @@ PACKAGE = PROJECT / "cfcat"
 ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
     ("cfcat.core.address",),
+    ("cfcat.core.certificate",),
+    ("cfcat.core.trace",),
     ("cfcat.core.options",),
     ("cfcat.core.lifecycle",),
-    ("cfcat.core.certificate",),
     ("cfcat.core.codec",),
     ("cfcat.core.operation",),
     ("cfcat.core.dial",),
     ("cfcat.core.streams",),
+    ("cfcat.core.writable",),
+    ("cfcat.core.readable",),
     ("cfcat.core.wire",),
     ("cfcat.core.sockets",),
     ("cfcat.core",),  # the door of the room
@@ -39,15 +42,25 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.starttls",),
     ("cfcat.upgrade",),
     ("cfcat.password",),
-    ("cfcat.report.render",),
-    ("cfcat.report.status", "cfcat.report.messages", "cfcat.report.transcript", "cfcat.report.summary"),
+    ("cfcat.report.render", "cfcat.report.hexdump", "cfcat.report.secrets"),
+    ("cfcat.report.color", "cfcat.report.stderr", "cfcat.report.progress"),
+    ("cfcat.report.status", "cfcat.report.messages", "cfcat.report.transcript"),
+    ("cfcat.report.facts",),
+    ("cfcat.report.lines", "cfcat.report.run_report"),
+    ("cfcat.report.reporter",),
     ("cfcat.report",),
+    ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
+    ("cfcat.console",),
     ("cfcat.pipe.stdio",),
+    ("cfcat.pipe.flow",),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
     ("cfcat.pipe",),
     ("cfcat.repl",),
-    ("cfcat.password",),
+    ("cfcat.modes", "cfcat.checks"),
+    ("cfcat.help",),
+    ("cfcat.output",),
+    ("cfcat.run",),
     ("cfcat.cli",),
     ("cfcat.__main__",),
 )
@@ -60,9 +73,17 @@ PURE = (
     "cfcat.core.address",
     "cfcat.core.lifecycle",
     "cfcat.core.certificate",
+    "cfcat.core.trace",
     "cfcat.report.render",
+    "cfcat.report.hexdump",
+    "cfcat.report.secrets",
+    "cfcat.report.color",
+    "cfcat.modes",
+    "cfcat.repl.settings",
+    "cfcat.repl.advice",
+    "cfcat.repl.display",
 )
-PURE_ONCE_WRITTEN = ("cfcat.starttls", "cfcat.repl.commands")
+PURE_ONCE_WRITTEN = ("cfcat.starttls", "cfcat.repl.commands", "cfcat.repl.arguments", "cfcat.repl.verbs")
 # These two know TLS, and `import ssl` brings sockets with it.
 PURE_BUT_SSL = ("cfcat.core.options", "cfcat.core.codec")
 IMPURE = frozenset(
@@ -215,6 +236,12 @@ REPORTING = (
 )
 
 
+def test_only_the_line_editor_loads_prompt_toolkit() -> None:
+    """130 ms that neither a script nor a terminal without cursor movement needs."""
+    loaded = loaded_by("import cfcat.repl.screen, cfcat.repl.plain, cfcat.repl.script")
+    assert tops(loaded) & INTERACTIVE == set()
+
+
 def test_the_version_is_told_without_an_event_loop() -> None:
     """asyncio and ssl are imported by the function that starts a mode, not by the parser of the command line."""
     done = run_python("-c", REPORTING, "-V")
@@ -236,3 +263,7 @@ def test_pipe_mode_loads_nothing_interactive() -> None:
     loaded = tops(frozenset(done.stderr.decode().split()))
     assert {"asyncio", "cfcat"} <= loaded
     assert loaded & INTERACTIVE == set()
+    # Nor what shows a run that nobody wants to see: that is made where it is asked for.
+    reports = {name for name in done.stderr.decode().split() if name.startswith("cfcat.report.")}
+    assert reports <= {f"cfcat.report.{name}" for name in ("color", "messages", "render", "status", "stderr")}
+    assert "json" not in loaded

@@ -47,24 +47,12 @@ def test_client_certificate_is_shown(certs: CertSet, version: ssl.TLSVersion, ap
     assert (result.stderr, result.status) == ("", 0)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_client_certificate_that_is_required_and_missing(certs: CertSet, version: ssl.TLSVersion) -> None:
-    """Row 81: TLS, not reset, also where the refusal comes after the handshake (TLS 1.3)."""
-    with serve(asking(certs, version)) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, server.address, stdin=b"")
-    check_form(result.stderr)
-    assert (result.stdout, result.status) == (b"", 35)
-    if version is ssl.TLSVersion.TLSv1_3:
-        assert "certificate required" in result.stderr
-        assert "hint: --cert FILE" in result.stderr
-
-
 def test_password_is_asked_on_the_terminal(certs: CertSet) -> None:
     """An encrypted key: asked without echo, and the run goes on."""
     options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
     with (
         serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server,
-        terminal("--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
+        terminal("--pipe", "--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
     ):
         term.expect("password of .*: ")
         term.type(KEY_PASSWORD + "\r")
@@ -72,66 +60,6 @@ def test_password_is_asked_on_the_terminal(certs: CertSet) -> None:
         assert KEY_PASSWORD.encode() + b"\r" not in term.output
         assert term.finish() == 0
         assert term.attributes() == term.attributes_before
-
-
-def test_interrupted_password_prompt_restores_the_terminal(certs: CertSet) -> None:
-    """R23, row 41: Ctrl-C at the prompt dies by the signal, the echo is back, nothing is connected."""
-    options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
-    with (
-        serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server,
-        terminal("--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
-    ):
-        term.expect("password of .*: ")
-        term.type("\x03")
-        assert term.finish() == -2
-        assert term.attributes() == term.attributes_before
-        assert server.connections == 0
-
-
-def test_wrong_password_is_said(certs: CertSet) -> None:
-    """Row 80: 58, in words, not OpenSSL's."""
-    options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
-    with (
-        serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server,
-        terminal("--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term,
-    ):
-        term.expect("password of .*: ")
-        term.type("nonsense\r")
-        term.expect("the password is wrong")
-        assert term.finish() == 58
-        assert server.connections == 0
-
-
-def test_encrypted_key_without_a_terminal(certs: CertSet) -> None:
-    """stdin is data and never asked for a password."""
-    options: list[Argument] = ["--cert", certs.client.chain, "--key", certs.client.encrypted_key]
-    with serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server:
-        result = cfcat(
-            "--tls", "on", "--cacert", certs.ca, *options, server.address, stdin=KEY_PASSWORD.encode() + b"\n"
-        )
-        assert server.connections == 0
-    assert result.status == 58
-    assert "there is no terminal" in result.stderr
-
-
-@pytest.mark.parametrize("fault", ["missing", "empty", "other key", "directory", "only the certificate"])
-def test_unusable_client_certificate(certs: CertSet, tmp_path: Path, fault: str) -> None:
-    """Row 80: 58, the file is named, nothing connected."""
-    empty = tmp_path / "empty.pem"
-    empty.touch()
-    options: dict[str, list[Argument]] = {
-        "missing": ["--cert", tmp_path / "none.pem"],
-        "empty": ["--cert", empty],
-        "other key": ["--cert", certs.client.chain, "--key", certs["good"].key],
-        "directory": ["--cert", tmp_path],
-        "only the certificate": ["--cert", certs.client.chain],
-    }
-    with serve(asking(certs, ssl.TLSVersion.TLSv1_3)) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, *options[fault], server.address)
-        assert server.connections == 0
-    text, _ = check_form(result.stderr)
-    assert text.startswith("cannot use the client certificate: ")
-    assert (result.stdout, result.status) == (b"", 58)
 
 
 def test_library_raises_for_an_encrypted_key_without_a_password(certs: CertSet) -> None:
@@ -182,38 +110,12 @@ def test_versions(certs: CertSet, options: list[str], spoken: str) -> None:
     assert result == Result(spoken.encode(), "", 0)
 
 
-def test_no_common_version(certs: CertSet) -> None:
-    """35, with the alert's name."""
-    with serve(asking(certs, ssl.TLSVersion.TLSv1_2)) as server:
-        result = cfcat("--tls", "on", "--cacert", certs.ca, "--tls-min", "1.3", server.address)
-    check_form(result.stderr)
-    assert result.status == 35
-    assert "protocol version" in result.stderr
-
-
 def test_versions_that_exclude_each_other() -> None:
     """Nothing is at least 1.3 and at most 1.2."""
     result = cfcat("--tls", "on", "--tls-min", "1.3", "--tls-max", "1.2", "localhost:1")
     assert result.status == 2
     with pytest.raises(OptionsError, match=r"at least 1\.3 and at most 1\.2"):
         make_tls_context(tls_min="1.3", tls_max="1.2")
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_unexpected_eof_is_accepted_when_asked_for(certs: CertSet, version: ssl.TLSVersion) -> None:
-    """Row 67: without the option 18 and a hint that names it; with it 0 and no word."""
-
-    def script(conn: Peer) -> None:
-        conn.start_tls(certs.server_context(version=version))
-        conn.send(b"all")
-        conn.end()
-
-    with serve(script) as server:
-        options: list[Argument] = ["--tls", "on", "--cacert", certs.ca, server.address]
-        strict, lenient = cfcat(*options), cfcat("--ignore-unexpected-eof", *options)
-    assert (strict.stdout, strict.status) == (b"all", 18)
-    assert "hint: --ignore-unexpected-eof" in strict.stderr
-    assert lenient == Result(b"all", "", 0)
 
 
 def test_keys_are_logged_for_their_owner_only(certs: CertSet, tmp_path: Path) -> None:

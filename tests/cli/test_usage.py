@@ -242,7 +242,7 @@ def test_impossible_time(command: Command, option: str, name: str, text: str, va
         (["--tls", "maybe"], "invalid value for '--tls': 'maybe' is not one of 'off', 'on', 'starttls'"),
         (["--tls", ""], "invalid value for '--tls': '' is not one of 'off', 'on', 'starttls'"),
         (["--no-shutdown=1"], "option '--no-shutdown' does not take a value"),
-        (["--bogus"], "no such option: --bogus"),
+        (["--xyzzy"], "no such option: --xyzzy"),
         (["-Z"], "no such option: -Z"),
         (["-4Z"], "no such option: -Z"),
     ],
@@ -352,14 +352,20 @@ def test_double_dash_before_the_target() -> None:
         assert cfcat("--", "127.0.0.1", str(server.port)) == Result(b"hello", "", 0)
 
 
+def test_an_option_that_nearly_exists() -> None:
+    """What was probably meant is in the hint."""
+    result = cfcat("--jsn", "localhost:1")
+    assert result == Result(b"", f"cfcat: no such option: --jsn\n  hint: --json; {HELP}\n", 2)
+
+
 def test_target_that_begins_with_a_dash() -> None:
     """Without `--` it is an option that does not exist; with it, a name that does not."""
     with serve(refuse) as server:
-        result = cfcat(f"-x:{server.port}")
-        assert result == Result(b"", f"cfcat: no such option: -x\n  hint: {HELP}\n", 2)
-        result = cfcat("--", f"-x:{server.port}")
+        result = cfcat(f"-y:{server.port}")
+        assert result == Result(b"", f"cfcat: no such option: -y\n  hint: {HELP}\n", 2)
+        result = cfcat("--", f"-y:{server.port}")
         assert (result.stdout, result.status) == (b"", 6)
-        assert result.stderr.startswith(f"cfcat: -x:{server.port}: ")
+        assert result.stderr.startswith(f"cfcat: -y:{server.port}: ")
         assert server.connections == 0
     check_form(result.stderr)
 
