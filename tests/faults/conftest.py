@@ -1,0 +1,37 @@
+"""The kinds of connection, for every row of the fault matrix that is about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.ways import WAYS, make_way
+from tests.helpers.certs import CertSet
+from tests.pipe.tools import Transport
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, certs: CertSet) -> Transport:
+    """Every kind of connection: a test that takes it runs once for each."""
+    return make_way(request.param, certs)
+
+
+@pytest.fixture(params=WAYS[1:])
+def tls_way(request: pytest.FixtureRequest, certs: CertSet) -> Transport:
+    """Every kind that ends up under TLS."""
+    return make_way(request.param, certs)
+
+
+@pytest.fixture
+def plain(certs: CertSet) -> Transport:
+    """Clear text only."""
+    return make_way("plain", certs)
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A regular file for standard input: a megabyte of a secret."""
+    path = tmp_path_factory.mktemp("stdin") / "ready"
+    path.write_bytes(b"secret\r\n" * (1 << 17))
+    return path

@@ -1,0 +1,182 @@
+"""The four kinds of connection over which a row of the fault matrix is run: one test body serves them all.
+
+    def test_row_12_end_without_a_byte(way: Transport) -> None:
+        with way.serve(Peer.end) as server:
+            assert cfcat(*way.options, server.address) == Result(b"", "", 0)
+
+The fixture `way` runs a test once for each kind; `way.serve(script)` is `peers.serve`, where the script begins when
+the connection is as secure as it will be, `way.options` is what cfcat must be told, `way.end_data(conn)` ends the
+peer's data in order, and `way.end` is how the end of ours looks to it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import ssl
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from tests.helpers.certs import CertSet
+from tests.helpers.peers import Peer, Script, Server, serve
+from tests.helpers.program import Result
+from tests.pipe.tools import DEADLINE_S, Transport
+from tests.report.form import check_form
+
+__all__ = [
+    "WAYS",
+    "WITH_HALF_OPEN",
+    "Upgraded",
+    "at_once",
+    "check_message",
+    "demand",
+    "flags",
+    "hello_and_hang",
+    "injecting",
+    "make_way",
+    "patched",
+    "resolving",
+    "shell_does",
+    "upgrade",
+]
+
+T = TypeVar("T")
+
+WAYS = ("plain", "tls1.2", "tls1.3", "upgraded")
+# Every kind, and --half-open where the kind can make no difference to it: for `indirect=["way"]`.
+WITH_HALF_OPEN = pytest.mark.parametrize(
+    ("way", "options"),
+    [*((name, []) for name in WAYS), ("plain", ["--half-open"])],
+    indirect=["way"],
+    ids=[*WAYS, "plain, half-open"],
+)
+VERSIONS = {"plain": None, "tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
+
+
+@dataclass(frozen=True)
+class Upgraded(Transport):
+    """Clear text first, TLS after the dialog of SMTP."""
+
+    @property
+    def options(self) -> list[str]:
+        return ["--starttls", "smtp", "--cacert", str(self.certs.ca)]
+
+    def serve(self, script: Script, *, timeout_s: float = DEADLINE_S) -> AbstractContextManager[Server]:
+        def secured(conn: Peer) -> None:
+            upgrade(conn)
+            conn.start_tls(self.certs.server_context(version=self.version))
+            conn.forget()
+            script(conn)
+
+        return serve(secured, timeout_s=timeout_s)
+
+
+def make_way(name: str, certs: CertSet) -> Transport:
+    """The kind of this name, out of WAYS."""
+    if name == "upgraded":
+        return Upgraded(name, ssl.TLSVersion.TLSv1_3, certs)
+    return Transport(name, VERSIONS[name], certs)
+
+
+def upgrade(conn: Peer) -> None:
+    """Hold the dialog of SMTP, up to the go-ahead."""
+    conn.send(b"220 mail.example ESMTP\r\n")
+    conn.recv_until(b"\r\n")
+    conn.send(b"250-mail.example\r\n250 STARTTLS\r\n")
+    assert conn.recv_until(b"\r\n") == b"STARTTLS\r\n"
+    conn.send(b"220 go ahead\r\n")
+
+
+def at_once(jobs: Iterable[Callable[[], T]]) -> list[T]:
+    """Run these at the same time: most of each is waiting, or the start of Python."""
+    with ThreadPoolExecutor(32) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def check_message(result: Result, status: int, text: str, *, stdout: bytes = b"") -> str:
+    """Exactly this status and output, and one message that begins with `text`; returns its hint, or ""."""
+    assert (result.status, len(result.stdout)) == (status, len(stdout)), result
+    assert result.stdout == stdout
+    said, hint = check_form(result.stderr)
+    assert said.startswith(text), said
+    return hint
+
+
+def hello_and_hang(conn: Peer) -> None:
+    """Speak once, then wait for the test."""
+    conn.send(b"hello")
+    conn.hang()
+
+
+def flags(fd: int) -> int:
+    """The flags of an open file, O_NONBLOCK among them: shared by all processes that have inherited it."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL)
+
+
+# -------------------------------------------------------------------- ways to start cfcat: `start(…, by=…)`
+
+RESOLVER = """
+import socket
+real = socket.getaddrinfo
+def resolve(host, port, family=0, *rest):
+    if rest[2:]:  # is it an address?
+        return real(host, port, family, *rest)
+    answer(host)
+    found = []
+    for address in {addresses!r}:
+        try:
+            found += real(address, port, family, *rest)
+        except socket.gaierror:
+            pass  # of the other family
+    return found
+socket.getaddrinfo = resolve
+def answer(host):
+    {answer}
+"""
+
+
+def resolving(*addresses: str, answer: str = "pass") -> list[str]:
+    """Let every name have these addresses, after a line of Python; a real resolver would need the whole machine."""
+    return patched(RESOLVER.format(addresses=addresses, answer=answer))
+
+
+def patched(patch: str) -> list[str]:
+    """Begin with a few lines of Python, for what no peer and no system call can bring about."""
+    # Behind it comes a command `python -m cfcat …`, of which only the arguments are wanted.
+    code = f"import sys\nsys.argv[1:4] = []\n{patch}\nfrom cfcat.__main__ import main\nsys.exit(main())"
+    return [sys.executable, "-c", code]
+
+
+def shell_does(script: str) -> list[str]:
+    """Let a shell prepare the process: `script` has the command as "$@", to be run by exec."""
+    return ["bash", "-c", script, "bash"]
+
+
+def injecting(*faults: str, path: str | None = None) -> list[str]:
+    """Let system calls fail as strace's --inject says: `recvfrom:error=ETIMEDOUT:when=2`, `connect:signal=INT`.
+
+    With `path` only calls on this file do.
+    """
+    calls = ",".join(fault.partition(":")[0] for fault in faults)
+    only = [] if path is None else ["-P", path]
+    # With the filter, which lets all other calls run at their own speed, no signal is delivered (strace 6.1).
+    fast = [] if any("signal=" in fault for fault in faults) else ["--seccomp-bpf"]
+    options = ["-f", *fast, "-qq", "-o", "/dev/null", *only, "-e", f"trace={calls}"]
+    return [demand("strace"), *options, *(f"--inject={fault}" for fault in faults)]
+
+
+def demand(program: str) -> str:
+    """Return the path of an installed program, else skip; with CFCAT_REQUIRE_SERVERS=1 that is an error."""
+    path = shutil.which(program)
+    if path is None:
+        missing = f"{program} is not installed"
+        assert os.environ.get("CFCAT_REQUIRE_SERVERS") != "1", missing
+        pytest.skip(missing)
+    return path
