@@ -15,12 +15,12 @@ import pytest
 
 import cfcat
 from cfcat import Operation, Socket, SocketAddress, SocketInfo, SocketOptions, connect, make_tls_context
-from cfcat.core import streams
+from cfcat.core import readable, writable
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 
-STREAMS = [getattr(streams, name) for name in streams.__all__]
+STREAMS = [getattr(module, name) for module in (readable, writable) for name in module.__all__]
 CLASSES = [Socket, SocketAddress, SocketInfo, SocketOptions, Operation, *STREAMS]
 ERRORS = [
     thing
@@ -157,20 +157,20 @@ def test_errors_inherit_the_builtin_that_callers_catch(error: type, bases: list[
         (Socket.close, "(self)"),
         (Socket.abort, "(self)"),
         (Socket.start_tls, "(self, expected_server_hostname=None)"),
-        (streams.ReadableStream.get_reader, "(self, mode=None)"),
-        (streams.ReadableStream.cancel, "(self, reason=None)"),
-        (streams.ReadableStream.pipe_to, "(self, writable, prevent_close=False)"),
-        (streams.ReadableStreamReader.read, "(self)"),
-        (streams.ReadableStreamBYOBReader.read_into, "(self, buffer)"),
-        (streams.ReadableStreamReader.cancel, "(self, reason=None)"),
-        (streams.ReadableStreamReader.release_lock, "(self)"),
-        (streams.WritableStream.get_writer, "(self)"),
-        (streams.WritableStream.close, "(self)"),
-        (streams.WritableStream.abort, "(self, reason=None)"),
-        (streams.WritableStreamWriter.write, "(self, chunk)"),
-        (streams.WritableStreamWriter.close, "(self)"),
-        (streams.WritableStreamWriter.abort, "(self, reason=None)"),
-        (streams.WritableStreamWriter.release_lock, "(self)"),
+        (readable.ReadableStream.get_reader, "(self, mode=None)"),
+        (readable.ReadableStream.cancel, "(self, reason=None)"),
+        (readable.ReadableStream.pipe_to, "(self, writable, prevent_close=False)"),
+        (readable.ReadableStreamReader.read, "(self)"),
+        (readable.ReadableStreamBYOBReader.read_into, "(self, buffer)"),
+        (readable.ReadableStreamReader.cancel, "(self, reason=None)"),
+        (readable.ReadableStreamReader.release_lock, "(self)"),
+        (writable.WritableStream.get_writer, "(self)"),
+        (writable.WritableStream.close, "(self)"),
+        (writable.WritableStream.abort, "(self, reason=None)"),
+        (writable.WritableStreamWriter.write, "(self, chunk)"),
+        (writable.WritableStreamWriter.close, "(self)"),
+        (writable.WritableStreamWriter.abort, "(self, reason=None)"),
+        (writable.WritableStreamWriter.release_lock, "(self)"),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
@@ -187,10 +187,10 @@ def test_calls_are_spelt_as_documented(function: Callable[..., Any], signature: 
     ("kind", "names"),
     [
         (Socket, ["opened", "closed", "upgraded", "secure_transport"]),
-        (streams.ReadableStream, ["locked"]),
-        (streams.ReadableStreamReader, ["closed"]),
-        (streams.WritableStream, ["locked"]),
-        (streams.WritableStreamWriter, ["closed", "ready", "desired_size"]),
+        (readable.ReadableStream, ["locked"]),
+        (readable.ReadableStreamReader, ["closed"]),
+        (writable.WritableStream, ["locked"]),
+        (writable.WritableStreamWriter, ["closed", "ready", "desired_size"]),
     ],
 )
 def test_properties_are_read_only(kind: type, names: list[str]) -> None:

@@ -1,0 +1,106 @@
+# Completion of cfcat for bash, with bash-completion. Nothing is run but the shell: host and port come from
+# known_hosts and from earlier commands.                                                   -*- shell-script -*-
+
+# host:port of earlier cfcat commands in this shell's history
+__cfcat_earlier()
+{
+    HISTTIMEFORMAT='' builtin history | command grep -w cfcat |
+        command grep -oE '[][:alnum:]:._[-]*[]a-zA-Z0-9]:[0-9]+|[[:alnum:]._-]+ [0-9]{2,5}( |$)' |
+        command sed 's/ *$//; s/ /:/'
+}
+
+__cfcat_ports()
+{
+    local port
+    for port in 21 23 24 25 70 80 110 119 143 389 443 465 563 587 636 853 990 993 995 1433 1883 3306 3389 \
+        4190 5222 5269 5432 5672 5900 6379 6380 6667 6697 8080 8443 8883 10809 11211; do
+        echo "$1$port"
+    done
+}
+
+_cfcat()
+{
+    local cur prev words cword split
+    _init_completion -s -n : || return
+
+    case $prev in
+        --tls)
+            COMPREPLY=($(compgen -W 'off on starttls' -- "$cur"))
+            return
+            ;;
+        --starttls)
+            COMPREPLY=($(compgen -W 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql
+                telnet rdp mssql amqp nbd vnc' -- "$cur"))
+            return
+            ;;
+        --tls-min | --tls-max)
+            COMPREPLY=($(compgen -W '1.2 1.3' -- "$cur"))
+            return
+            ;;
+        --eol)
+            COMPREPLY=($(compgen -W 'crlf lf cr none' -- "$cur"))
+            return
+            ;;
+        --proto)
+            COMPREPLY=($(compgen -W 'auto none smtp lmtp imap pop3 ftp nntp sieve irc redis http gopher memcached
+                ldap postgres mysql xmpp' -- "$cur"))
+            return
+            ;;
+        --color)
+            COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
+            return
+            ;;
+        --cacert | --cert | --key | --log)
+            _filedir
+            return
+            ;;
+        --sni)
+            _known_hosts_real -- "$cur"
+            return
+            ;;
+        --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
+            return
+            ;;
+    esac
+    $split && return
+
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --connect-timeout -w --idle-timeout --no-shutdown
+            -q --quit-after --tls --starttls --sni --cacert --cert --key --alpn --tls-min --tls-max
+            --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose
+            -x --hexdump --log --log-secrets --json --progress --color --raw -V --version -h --help' -- "$cur"))
+        return
+    fi
+
+    # What stands before the cursor and is neither an option nor the value of one.
+    local number target=
+    for ((number = 1; number < cword; number++)); do
+        case ${words[number]} in
+            --tls | --starttls | --tls-min | --tls-max | --eol | --proto | --color | --cacert | --cert | --key | \
+                --log | --sni | --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
+                ((number++))
+                ;;
+            -*) ;;
+            *)
+                [[ -n $target ]] && return
+                target=${words[number]}
+                ;;
+        esac
+    done
+
+    if [[ $target == *:* ]]; then
+        return
+    elif [[ -n $target ]]; then
+        COMPREPLY=($(compgen -W '$(__cfcat_ports)' -- "$cur"))
+    elif [[ $cur == *: ]] || [[ $cur == *:* && $cur != \[* ]]; then
+        COMPREPLY=($(compgen -W '$(__cfcat_earlier; __cfcat_ports "${cur%:*}:")' -- "$cur"))
+        __ltrim_colon_completions "$cur"
+    else
+        _known_hosts_real -c -- "$cur"
+        COMPREPLY+=($(compgen -W '$(__cfcat_earlier)' -- "$cur"))
+        # After a host comes its port.
+        [[ ${#COMPREPLY[@]} -gt 0 && ${COMPREPLY[0]} == *: ]] && compopt -o nospace
+        __ltrim_colon_completions "$cur"
+    fi
+} &&
+    complete -F _cfcat cfcat

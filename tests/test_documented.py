@@ -1,0 +1,417 @@
+"""What is written in more than one place: options, values, commands, statuses, environment; in both directions.
+
+The code is asked by way of Typer's own command; help, manual, README and completions are read as they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+
+import cfcat
+from cfcat.cli import DEFAULT_CONNECT_TIMEOUT_S, app
+from cfcat.core.options import SocketOptions
+from cfcat.help import GROUPS, MORE
+from cfcat.repl.commands import COMMANDS, help_lines
+from cfcat.repl.verbs import PROFILES
+from cfcat.report.status import ExitStatus
+from cfcat.starttls import PROTOCOLS
+from tests.helpers import program
+
+PROJECT = Path(__file__).parents[1]
+MANUAL = (PROJECT / "man" / "cfcat.1").read_text()
+README = (PROJECT / "README.md").read_text()
+CHANGELOG = (PROJECT / "CHANGELOG.md").read_text()
+BASH = (PROJECT / "completions" / "cfcat.bash").read_text()
+ZSH = (PROJECT / "completions" / "_cfcat").read_text()
+FISH = (PROJECT / "completions" / "cfcat.fish").read_text()
+
+SECTIONS = [
+    *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "INTERACTIVE COMMANDS", "KEYS", "SCRIPTS", "ENVIRONMENT", "FILES"),
+    *("EXIT STATUS", "EXAMPLES", "SEE ALSO", "SECURITY"),
+]
+# Read by others for us: OpenSSL, platformdirs.
+READ_BY_LIBRARIES = {"SSL_CERT_DIR", "XDG_STATE_HOME"}
+OPTION = r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z0-9])(?![\w-])"
+
+Values = dict[str, set[str]]  # by option; without those that take a file, a number or nothing
+
+# ------------------------------------------------------------------------------------------- the program
+
+
+@cache
+def params() -> list[object]:
+    command = typer.main.get_command(app)
+    return list(command.get_params(command.make_context("cfcat", ["host:1"], resilient_parsing=True)))
+
+
+def coded_options() -> set[str]:
+    found: set[str] = set()
+    for param in params():
+        names = {*getattr(param, "opts", ()), *getattr(param, "secondary_opts", ())}
+        found |= {name for name in names if name.startswith("-")}
+    return found
+
+
+def coded_values() -> Values:
+    found: Values = {"--starttls": set(PROTOCOLS), "--proto": {"auto", *PROFILES}}
+    for param in params():
+        choices = getattr(getattr(param, "type", None), "choices", None)
+        if choices is not None:
+            found[getattr(param, "opts", [""])[-1]] = {str(getattr(choice, "value", choice)) for choice in choices}
+    return found
+
+
+@cache
+def shown_help() -> str:
+    return program.cfcat("--help").stdout.decode()
+
+
+def help_groups() -> dict[str, str]:
+    """The sections of --help, by title."""
+    titles = [*GROUPS.values(), "Examples"]
+    return {
+        title: shown_help().partition(f"\n{title}:\n")[2].partition(f"\n{after}:\n")[0]
+        for title, after in itertools.pairwise(titles)
+    }
+
+
+def help_options() -> set[str]:
+    """What stands at the beginning of a row."""
+    rows = re.findall(r"^  (-.*?)(?:  |$)", "\n".join(help_groups().values()), re.MULTILINE)
+    return set(re.findall(OPTION, " ".join(rows)))
+
+
+def help_values() -> Values:
+    text = " ".join(" ".join(help_groups().values()).split())
+    found = {option: set(values.split("|")) for option, values in re.findall(OPTION + r" <([^>]*)>", text)}
+    for option, before, after in (("--starttls", "then begin: ", " --sni"), ("--proto", "are secrets: ", ".  ")):
+        words = text.partition(f"{option} ")[2].partition(before)[2].partition(after.strip())[0]
+        found[option] = set(re.findall(r"[a-z][a-z0-9-]+", words)) - {"by", "port", "or"}
+    return found
+
+
+# --------------------------------------------------------------------------------------------- the manual
+
+
+def manual_section(title: str) -> str:
+    return MANUAL.partition(f"\n.Sh {title}\n")[2].partition("\n.Sh ")[0]
+
+
+def manual_items(title: str) -> Iterator[tuple[str, str]]:
+    """Head and body of each item of the lists in a section."""
+    for item in re.split(r"^\.It ", manual_section(title), flags=re.MULTILINE)[1:]:
+        head, _, body = item.partition("\n")
+        yield head, re.split(r"^\.(?:El|Ss)", body, flags=re.MULTILINE)[0]
+
+
+def manual_names(head: str) -> list[str]:
+    return ["-" + name for name in re.findall(r"Fl (-?[\w-]+)", head)]
+
+
+def manual_options() -> set[str]:
+    return {name for head, _ in manual_items("OPTIONS") for name in manual_names(head)}
+
+
+def manual_values() -> Values:
+    found: Values = {}
+    for head, body in manual_items("OPTIONS"):
+        option = manual_names(head)[-1]
+        if "Cm" in head:
+            found[option] = set(head.partition("Cm ")[2].split(" | "))
+        elif option in ("--starttls", "--proto"):
+            lines = re.findall(r"^\.Cm (.*)$", body, re.MULTILINE)
+            found[option] = {word for line in lines for word in re.findall(r"[a-z][a-z0-9-]+", line)}
+    return found
+
+
+def manual_commands() -> set[str]:
+    """As their usage is written in the code, in small letters."""
+    found: set[str] = set()
+    for head, _ in manual_items("INTERACTIVE COMMANDS"):
+        text = re.sub(r"Oo (.*?) Oc", r"[\1]", head)
+        text = re.sub(r"Op (.*)$", r"[\1]", text).replace("Ar name Ar value", "name value")
+        text = re.sub(r"\b(?:Ic|Ar|Cm) ", "", text).replace("Fl ", "-").replace(" | ", "|")
+        found |= {part.strip() for part in text.split(" , ")}
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- the README
+
+
+def readme_table(heading: str) -> list[list[str]]:
+    """The cells of the table whose first heading this is."""
+    (table,) = re.findall(rf"^\| {re.escape(heading)} \|.*?\n\n", README, re.MULTILINE | re.DOTALL)
+    cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in table.splitlines()[2:] if row]
+    return [[cell.strip().replace("\\|", "|") for cell in row] for row in cells]
+
+
+def readme_options() -> set[str]:
+    return {name for row in readme_table("option") for name in re.findall(OPTION, row[0])}
+
+
+def readme_values() -> Values:
+    found: Values = {}
+    for names, meaning in readme_table("option"):
+        for option, values in re.findall(OPTION + r" ([a-z0-9.]+(?:\|[a-z0-9.]+)+)", names):
+            found[option] = set(values.split("|"))
+        for option in ("--starttls", "--proto"):
+            if option in names:
+                found[option] = set(" ".join(re.findall("`([^`]*)`", meaning)).split())
+    return found
+
+
+def readme_commands() -> set[str]:
+    quoted = re.findall("`([^`]*)`", " ".join(row[0] for row in readme_table("command")))
+    return {usage.lower() for usage in quoted}
+
+
+def readme_statuses() -> set[str]:
+    return {cell for row in readme_table("status") for cell in (row[0], row[2]) if cell}
+
+
+# -------------------------------------------------------------------------------------------- completions
+
+
+def bash_options() -> set[str]:
+    (words,) = re.findall(r"-W '(--half-open.*?)'", BASH, re.DOTALL)
+    return set(words.split())
+
+
+def bash_values() -> Values:
+    cases = re.findall(r"^        (--[^)]*)\)\n\s*COMPREPLY=\(\$\(compgen -W '(.*?)'", BASH, re.MULTILINE | re.DOTALL)
+    return {option: set(words.split()) for options, words in cases for option in options.split(" | ")}
+
+
+def bash_taking_values() -> set[str]:
+    """In the two lists: what is completed behind them, and what is no target."""
+    cases = re.findall(r"^ +((?:-[\w-]+[ |\\\n]*)+)\)$", BASH, re.MULTILINE)
+    *completed, listed = (set(re.findall(OPTION, case)) for case in cases)
+    assert set().union(*completed) == listed
+    return listed
+
+
+def zsh_options() -> set[str]:
+    """What stands before the explanation in brackets; in braces there are two."""
+    specs = re.findall(r"^  ('.*?)\[", ZSH, re.MULTILINE)
+    return {
+        name
+        for spec in specs
+        for name in re.findall(OPTION, re.sub(r"\([^)]*\)", " ", spec).replace("=", " ").replace("+", " "))
+    }
+
+
+def zsh_values() -> Values:
+    rows = re.findall(r"^  '(?:\([^)]*\))?(--[a-z-]+)=.*:\(([^)]*)\)'", ZSH, re.MULTILINE)
+    return {option: set(words.split()) for option, words in rows}
+
+
+def zsh_taking_values() -> set[str]:
+    return set(re.findall(r"(--?[A-Za-z-]+)[=+]", ZSH.partition("_arguments")[2]))
+
+
+def fish_rows() -> Iterator[tuple[set[str], str]]:
+    for row in re.findall(r"^complete -c cfcat (-[sl] .*)$", FISH, re.MULTILINE):
+        names, _, rest = row.partition(" -d ")
+        yield (
+            {f"-{name}" for name in re.findall(r"-s (\w)", names)}
+            | {f"--{name}" for name in re.findall(r"-l ([a-z-]+)", names)},
+            names + rest,
+        )
+
+
+def fish_options() -> set[str]:
+    return {name for names, _ in fish_rows() for name in names}
+
+
+def fish_values() -> Values:
+    rows = ((names, re.findall(r"-a '([^(']*)'", row)) for names, row in fish_rows())
+    return {max(names, key=len): set(words[0].split()) for names, words in rows if words}
+
+
+def fish_taking_values() -> set[str]:
+    taking = {name for names, row in fish_rows() for name in names if re.search(r" -[xr]\b", row)}
+    (listed,) = re.findall(r"set -l valued (.*?[^\\])\n", FISH, re.DOTALL)
+    assert set(re.findall(OPTION, listed)) == taking
+    return taking
+
+
+# ------------------------------------------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize(
+    "place", [help_options, manual_options, readme_options, bash_options, zsh_options, fish_options]
+)
+def test_options(place: Callable[[], set[str]]) -> None:
+    """Every option in every place, and no other."""
+    assert place() == coded_options()
+
+
+@pytest.mark.parametrize("place", [help_values, manual_values, readme_values, bash_values, zsh_values, fish_values])
+def test_values(place: Callable[[], Values]) -> None:
+    """Every value of those that have few."""
+    assert place() == coded_values()
+
+
+@pytest.mark.parametrize("place", [bash_taking_values, zsh_taking_values, fish_taking_values])
+def test_which_options_take_a_value(place: Callable[[], set[str]]) -> None:
+    """Or the next word would be taken for the target."""
+    expected = {
+        name
+        for param in params()
+        if not getattr(param, "is_flag", True) and not getattr(param, "count", False)
+        for name in getattr(param, "opts", ())
+    }
+    assert place() == expected
+
+
+def test_groups() -> None:
+    """Help, manual and README have the same options under the same headings."""
+    in_help = {
+        title: set(re.findall(r"^  (-\S+?)[, ]", text + "\n", re.MULTILINE)) for title, text in help_groups().items()
+    }
+    in_manual: dict[str, set[str]] = {}
+    for part in re.split(r"^\.Ss ", manual_section("OPTIONS"), flags=re.MULTILINE)[1:]:
+        title, _, text = part.partition("\n")
+        in_manual[title] = {manual_names(head)[0] for head in re.findall(r"^\.It (.*)$", text, re.MULTILINE)}
+    assert in_help == in_manual
+    titles = [row[0].strip("*") for row in readme_table("option") if row[0].startswith("**")]
+    assert titles == list(in_help)
+
+
+def test_default_of_the_deadline() -> None:
+    """Typer would write 30.0, so it is written by hand."""
+    seconds = f"{DEFAULT_CONNECT_TIMEOUT_S:g}"
+    assert f"[default: {seconds}]" in help_groups()["Connection"]
+    assert f"The default is {seconds} seconds." in manual_section("OPTIONS")
+    (meaning,) = (row[1] for row in readme_table("option") if "--connect-timeout" in row[0])
+    assert f"({seconds})" in meaning
+
+
+@pytest.mark.parametrize("place", [manual_commands, readme_commands])
+def test_commands(place: Callable[[], set[str]]) -> None:
+    """Every command with its arguments; `:help` is made of the same table."""
+    usages = {command.usage.lower() for command in COMMANDS.values()}
+    assert place() == usages
+    assert usages <= {re.split(r"  +", line)[0].lower() for line in help_lines()}
+
+
+def test_statuses() -> None:
+    """In help, manual and README; and what a signal makes of it."""
+    expected = {*(str(status.value) for status in ExitStatus), "128+n"}
+    table = MORE.partition("Exit status:\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"(?:^|  ) *(\d+(?:\+n)?)  (?=\S)", table, re.MULTILINE)) == expected
+    assert {head for head, _ in manual_items("EXIT STATUS")} == expected
+    assert readme_statuses() == expected
+
+
+def environment_variables() -> set[str]:
+    """What the code asks the environment for, by name."""
+    found = set(READ_BY_LIBRARIES)
+    for path in sorted((PROJECT / "cfcat").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case (
+                    ast.Call(func=ast.Attribute(value=asked), args=[ast.Constant(value=str(name)), *_])
+                    | ast.Subscript(value=asked, slice=ast.Constant(value=str(name)))
+                ) if ast.unparse(asked) in ("os.environ", "environment"):
+                    found.add(name)
+                case ast.Call(func=ast.Attribute(attr="getenv")):
+                    raise AssertionError(f"{path}: os.environ is asked here")
+    return found
+
+
+def test_environment() -> None:
+    """In help, manual and README: what the code asks for."""
+    expected = environment_variables()
+    table = MORE.partition("Environment:\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"\b[A-Z][A-Z_]+\b", table)) - {"TLS"} == expected
+    heads = " ".join(head for head, _ in manual_items("ENVIRONMENT"))
+    assert set(re.findall(r"\b[A-Z][A-Z_]+\b", heads)) == expected
+    assert {name for row in readme_table("environment") for name in re.findall("`([A-Z_]+)`", row[0])} == expected
+
+
+def test_options_of_connect() -> None:
+    """The README's table of Workers, Python and command line has every field, and options that there are."""
+    rows = readme_table("`connect()` in Workers")
+    fields = set(SocketOptions.__dataclass_fields__)
+    assert fields <= set(re.findall("`([a-z_]+)`", " ".join(row[1] for row in rows)))
+    assert set(re.findall(OPTION, " ".join(row[2] for row in rows))) <= coded_options()
+
+
+def test_every_public_name_is_a_word_of_the_readme() -> None:
+    """The functions; classes are met by who calls them."""
+    for name in ("connect", "make_tls_context", "SocketError"):
+        assert name in cfcat.__all__
+        assert name in README
+
+
+def test_ports_that_are_completed() -> None:
+    """The same in the three shells, those of the protocols of --starttls among them."""
+    lists = []
+    for source, begin in ((BASH, "for port in "), (ZSH, "ports=("), (FISH, "(string split ' ' '")):
+        words = re.match(r"[\d\s\\]+", source.partition(begin)[2])
+        assert words is not None
+        lists.append(words[0].replace("\\", "").split())
+    assert lists[0] == lists[1] == lists[2] == sorted(lists[0], key=int)
+    assert {str(protocol.default_port) for protocol in PROTOCOLS.values()} <= set(lists[0])
+
+
+# ---------------------------------------------------------------------------------- manual and changelog
+
+
+def test_sections_of_the_manual() -> None:
+    assert re.findall(r"^\.Sh (.*)$", MANUAL, re.MULTILINE) == SECTIONS
+
+
+def test_changelog_has_a_form() -> None:
+    """Versions from the newest to the oldest, each with its day; changes that have no version yet stand above."""
+    headings = re.findall(r"^## (.*)$", CHANGELOG, re.MULTILINE)
+    if headings[0] == "Unreleased":
+        headings.pop(0)
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d\d-\d\d", heading) for heading in headings)
+    days = [heading.partition(" - ")[2] for heading in headings]
+    assert days == sorted(days, reverse=True)
+    kinds = re.findall(r"^### (.*)$", CHANGELOG, re.MULTILINE)
+    assert set(kinds) <= {"Added", "Changed", "Fixed", "Removed", "Security"}
+
+
+def test_version_and_day_are_those_of_the_changelog() -> None:
+    """Of its newest release; no clock is asked."""
+    match = re.search(r"^## (\d\S+) - (\d+)-(\d+)-(\d+)$", CHANGELOG, re.MULTILINE)
+    assert match is not None
+    version, year, month, day = match.groups()
+    assert version == cfcat.__version__
+    months = "January February March April May June July August September October November December".split()
+    assert MANUAL.startswith(f".Dd {months[int(month) - 1]} {int(day)}, {year}\n.Dt CFCAT 1\n.Os cfcat {version}\n")
+
+
+def test_manual_is_in_order() -> None:
+    """mandoc finds nothing to complain of."""
+    if shutil.which("mandoc") is None:
+        assert os.environ.get("CFCAT_REQUIRE_SERVERS") != "1", "mandoc is not installed"
+        pytest.skip("mandoc is not installed")
+    lint = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", PROJECT / "man" / "cfcat.1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert (lint.stdout, lint.stderr, lint.returncode) == ("", "", 0)
+
+
+def test_help_fits_a_terminal() -> None:
+    """80 columns, and nothing that a file should not have."""
+    assert max(map(len, shown_help().splitlines())) <= 80
+    assert "\x1b" not in shown_help()

@@ -1,0 +1,253 @@
+"""Every command that the README shows, run as it stands there, and its output compared.
+
+Only names are replaced: `mail.example:587` by an exim on loopback, and so on. In the README's outputs `…` on a line of
+its own stands for any lines, and within a line for any characters.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.helpers.certs import CertSet
+from tests.helpers.peers import Peer, Server, serve
+from tests.helpers.program import Result, shell
+from tests.helpers.terminal import terminal
+from tests.servers.fleet import Fleet, Name
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+# Between the outputs of two commands of a block.
+MARK = "-- next --"
+# They install: tests/test_wheel.py and the release checklist.
+ELSEWHERE = ("python3 -m venv", "pip install")
+SESSION = "cfcat --tls starttls mail.example:587\n"
+
+
+class Block(NamedTuple):
+    """A fenced block of the README."""
+
+    language: str
+    text: str
+
+
+def blocks() -> Iterator[Block]:
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+        yield Block(match[1], match[2])
+
+
+ALL = list(blocks())
+
+
+def chosen(language: str, mark: str = "") -> list[Block]:
+    return [block for block in ALL if block.language == language and mark in block.text]
+
+
+SESSIONS = chosen("console", SESSION)
+CONSOLES = [block for block in chosen("console") if block not in SESSIONS]
+SCRIPTS = [block for block in chosen("sh") if not block.text.startswith(ELSEWHERE)]
+PROGRAMS = chosen("python")
+
+
+def name_of(block: Block) -> str:
+    return " ".join(block.text.split()[:6])
+
+
+# ------------------------------------------------------------------------------------------- the servers
+
+
+def floodgap(conn: Peer) -> None:
+    """The first lines of the real one's menu."""
+    assert conn.recv_until(b"\n") == b"\r\n"
+    conn.send(b"iWelcome to Floodgap Systems' official gopher server.\t\terror.host\t1\r\ni \t\terror.host\t1\r\n.\r\n")
+
+
+def collector(conn: Peer) -> None:
+    """Ends first, and receives all the same."""
+    conn.end()
+
+
+class World:
+    """The servers that the README talks to, each started when its name is replaced for the first time."""
+
+    def __init__(self, certs: CertSet, daemon: Fleet, stack: ExitStack) -> None:
+        self.servers: dict[str, Server] = {}
+        self._certs = certs
+        self._daemon = daemon
+        self._stack = stack
+        self._ports: dict[str, int] = {}
+
+    def localize(self, text: str) -> str:
+        """The text with our own servers in it."""
+        for name in re.findall(r"\b[a-z.]*[a-z]\.(?:example|com):\d+", text):
+            text = text.replace(name, f"localhost:{self._port(name)}")
+        return text.replace("mail.example", "localhost")
+
+    def globalize(self, text: str) -> str:
+        """The other way round, for outputs; without carriage returns."""
+        for name, port in self._ports.items():
+            text = text.replace(f"localhost:{port}", name).replace(f"127.0.0.1:{port}", f"192.0.2.7:{name[-3:]}")
+        return text.replace("localhost", "mail.example").replace("\r", "")
+
+    def _port(self, name: str) -> int:
+        if name not in self._ports:
+            self._ports[name] = self._start(name)
+        return self._ports[name]
+
+    def _start(self, name: str) -> int:
+        daemons: dict[str, Name] = {
+            "mail.example:25": "smtp",
+            "mail.example:587": "smtp",
+            "redis.example:6379": "redis",
+            "db.example:5432": "postgres",
+        }
+        if name in daemons:
+            return self._daemon(daemons[name]).port
+        if name == "example.com:443":
+            return self._daemon("http").tls_port
+        scripts = {
+            "gopher.floodgap.com:70": floodgap,
+            "collector.example:5140": collector,
+            "imap.example:993": self._imap,
+        }
+        self.servers[name] = self._stack.enter_context(serve(scripts[name], timeout_s=20))
+        return self.servers[name].port
+
+    def _imap(self, conn: Peer) -> None:
+        """A server such as dovecot, which now and then ignores what comes right behind a handshake."""
+        conn.start_tls(self._certs.server_context())
+        conn.send(b"* OK ready\r\n")
+        assert conn.recv_until(b"\n") == b"a CAPABILITY\r\n"
+        conn.send(b"* CAPABILITY IMAP4rev1 IDLE\r\na OK done\r\n")
+        assert conn.recv_until(b"\n") == b"b LOGOUT\r\n"
+        conn.send(b"* BYE now\r\nb OK done\r\n")
+
+
+@pytest.fixture
+def world(certs: CertSet, daemon: Fleet) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(certs, daemon, stack)
+
+
+def run(script: str, world: World, certs: CertSet, folder: Path) -> Result:
+    """In bash, in an empty folder, trusting the tests' authority."""
+    moved = f"cd '{folder}' && exec 2>&1\n{world.localize(script)}"
+    return shell(moved, env={"SSL_CERT_FILE": str(certs.ca)}, timeout_s=30)
+
+
+# ------------------------------------------------------------------------------------------- comparing
+
+
+def pattern(shown: str) -> str:
+    """The regular expression for an output as the README shows it."""
+    lines = (
+        r"(?:.*\n)*" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\s*\n"
+        for line in map(str.rstrip, shown.splitlines())
+    )
+    return "".join(lines)
+
+
+def check(seen: str, shown: str) -> None:
+    assert re.fullmatch(pattern(shown), seen), f"shown:\n{shown}\nseen:\n{seen}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "seen", "equal"),
+    [
+        ("a\n…\nd\n", "a\nb\nc\nd\n", True),
+        ("a\n…\n", "a\n", True),
+        ("a … c\n", "a b c\n", True),
+        ("a … c\n", "a\nc\n", False),
+        ("a\n", "a\nb\n", False),
+        ("a.c\n", "abc\n", False),
+    ],
+)
+def test_comparison(shown: str, seen: str, equal: bool) -> None:
+    """What `…` stands for, and that nothing else stands for anything."""
+    assert bool(re.fullmatch(pattern(shown), seen)) == equal
+
+
+# ---------------------------------------------------------------------------------------------- blocks
+
+
+def test_every_block_is_run() -> None:
+    """Here or, where it installs, elsewhere; and the README has one of each kind."""
+    installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
+    assert len(installing) == 3
+    assert len(SESSIONS) + len(CONSOLES) + len(SCRIPTS) + len(PROGRAMS) + len(installing) == len(ALL)
+    assert SESSIONS
+    assert PROGRAMS
+
+
+@pytest.mark.parametrize("block", CONSOLES, ids=name_of)
+def test_commands_and_their_output(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
+    """Each command of a block, one after the other in one shell, prints what is shown below it."""
+    if " jq " in block.text and shutil.which("jq") is None:
+        assert os.environ.get("CFCAT_REQUIRE_SERVERS") != "1", "jq is not installed"
+        pytest.skip("jq is not installed")
+    parts = re.split(r"^\$ (.*)\n", block.text, flags=re.MULTILINE)[1:]
+    commands, outputs = parts[::2], parts[1::2]
+    # $? goes on from one command to the next.
+    script = "".join(f"{command}\nstatus=$?; echo '{MARK}'; (exit $status)\n" for command in commands)
+    seen = world.globalize(run(script, world, certs, tmp_path).stdout.decode()).split(f"{MARK}\n")
+    assert seen.pop() == ""
+    for output, shown in zip(seen, outputs, strict=True):
+        check(output, shown)
+
+
+@pytest.mark.parametrize("block", SESSIONS, ids=name_of)
+def test_session(block: Block, world: World, certs: CertSet) -> None:
+    """Typed on a terminal, line by line, each when what is shown above it has come."""
+    command, *_ = block.text.splitlines()
+    arguments = world.localize(command.removeprefix("$ cfcat ")).split()
+    shown = block.text.partition("\n")[2]
+    env = {"SSL_CERT_FILE": str(certs.ca), "CFCAT_HISTORY": ""}
+    with terminal(*arguments, rows=50, columns=120, env=env, timeout_s=20) as term:
+
+        def wait_for(text: str) -> None:
+            wanted = re.compile(pattern(text))
+            term.until(lambda lines: wanted.match(world.globalize("\n".join(lines) + "\n")))
+
+        for prompt in re.finditer(r"^mail\.example:587[^>]*> (.+)$", shown, re.MULTILINE):
+            wait_for(shown[: prompt.start(1)] + "\n")
+            term.type(prompt[1] + "\r")
+        wait_for(shown)
+        term.type("\x04")
+        assert term.finish() == 0
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=name_of)
+def test_script(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
+    """Commands without shown output: their status is 0."""
+    (tmp_path / "access.log").write_text("GET /\n" * 1000)
+    result = run(block.text, world, certs, tmp_path)
+    assert result.status == 0, result
+    if "collector" in block.text:
+        assert world.servers["collector.example:5140"].received == (tmp_path / "access.log").read_bytes()
+
+
+def test_the_mail_has_arrived(world: World, certs: CertSet, daemon: Fleet, tmp_path: Path) -> None:
+    """Of the script that sends one, the server has what was written, under TLS."""
+    (block,) = (block for block in SCRIPTS if "Subject: by hand" in block.text)
+    assert "\n250 OK id=" in run(block.text, world, certs, tmp_path).stdout.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading"])
+def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
+    """The library's examples print what they got."""
+    program = tmp_path / "program.py"
+    program.write_text(world.localize(block.text))
+    result = shell(f"exec {sys.executable} -W error {program}", env={"SSL_CERT_FILE": str(certs.ca)}, timeout_s=30)
+    assert (result.stderr, result.status) == ("", 0)
+    seen = world.globalize(result.stdout.decode())
+    if "gopher" in block.text:
+        assert seen.startswith("iWelcome to Floodgap Systems' official gopher server.\t\t")
+    else:
+        assert re.search(r"250-STARTTLS.*TLS go ahead.*SocketInfo\(.*TLSv1\.3", seen, re.DOTALL), seen
