@@ -4,9 +4,13 @@
 # host:port of earlier cfcat commands in this shell's history
 __cfcat_earlier()
 {
-    HISTTIMEFORMAT='' builtin history | command grep -w cfcat |
-        command grep -oE '[][:alnum:]:._[-]*[]a-zA-Z0-9]:[0-9]+|[[:alnum:]._-]+ [0-9]{2,5}( |$)' |
-        command sed 's/ *$//; s/ /:/'
+    local words word
+    while read -ra words; do
+        [[ ${words[*]} == *cfcat* ]] || continue
+        for word in "${words[@]}"; do
+            [[ $word =~ ^[^-].*[^:]:[0-9]+$ ]] && echo "$word"
+        done
+    done < <(HISTTIMEFORMAT='' builtin history)
 }
 
 __cfcat_ports()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.helpers.installed import demand, do_without
 from tests.helpers.terminal import Terminal
 
 COMPLETIONS = Path(__file__).parents[2] / "completions"
@@ -68,20 +68,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(folder, program)
 
 
-def demand(program: str) -> str:
-    """The path of a shell, else skip; with CFCAT_REQUIRE_SERVERS=1 that is an error."""
-    return found(shutil.which(program), program)
-
-
-def found(path: str | None, what: str) -> str:
-    if path is None:
-        assert os.environ.get("CFCAT_REQUIRE_SERVERS") != "1", f"{what} is not installed"
-        pytest.skip(f"{what} is not installed")
-    return path
-
-
 def bash(home: Home) -> tuple[list[str], str]:
-    base = found(next((str(path) for path in BASH_COMPLETION if path.exists()), None), "bash-completion")
+    base = next((path for path in BASH_COMPLETION if path.exists()), None) or do_without("bash-completion")
     rc = home.folder / "bashrc"
     rc.write_text(
         f"PS1='{PROMPT}'\n"
