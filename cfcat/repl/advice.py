@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from cfcat.errors import TlsError
 from cfcat.report.messages import Message, explain
 from cfcat.report.render import escape
 
@@ -16,10 +17,15 @@ HINTS = (
     (re.compile(r"--tls (on|off)\b"), r":open --tls \1"),
 )
 
+# A bare :starttls trusts that the server has been asked.
+UNASKED_HINT = "was it asked? :open connects again, and :starttls PROTO asks first"
+
 
 def explain_here(error: BaseException, target: str) -> Message:
     """As `explain`, with the hints of a session."""
     message = explain(error, target)
+    if isinstance(error, TlsError) and error.upgrading and error.said:
+        return message._replace(hint=UNASKED_HINT)
     for pattern, here in HINTS:
         if pattern.match(message.hint):
             return message._replace(hint=pattern.sub(here, message.hint, count=1))

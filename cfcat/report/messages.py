@@ -231,7 +231,7 @@ def _explain_certificate(error: CertificateError, target: str) -> Message:
 
 def _explain_tls(error: TlsError, target: str) -> Message:
     if error.said and error.upgrading:
-        return Message(f"{target}: the server agreed to TLS and went on in clear text; it said {quote(error.said)}")
+        return Message(f"{target}: the server went on in clear text in place of TLS; it said {quote(error.said)}")
     if error.said:
         protocol = next((name for name, greeting in GREETINGS if greeting.match(error.said)), None)
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"

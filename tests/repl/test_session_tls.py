@@ -405,8 +405,9 @@ def test_server_that_goes_on_in_clear_text(certs: CertSet) -> None:
                 await face.until_received(GREETING)
                 with pytest.raises(TlsError) as caught:
                     await session.execute(":starttls smtp")
-                text = session.explain(caught.value).text
-                assert text.endswith('it said "500 unknown command"')
+                message = session.explain(caught.value)
+                assert message.text.endswith('it said "500 unknown command"')
+                assert ":starttls PROTO asks first" in message.hint
                 assert session.prompt_state == PromptState(server.address, "", ("closed",))
 
     run(main())
