@@ -118,7 +118,7 @@ def test_clear_text_after_the_go_ahead() -> None:
     error = TlsError("peer does not speak TLS", said=b"220 mail.example\r\n")
     error.upgrading = True
     text, hint = explain(error, TARGET)
-    assert text.endswith('went on in clear text; it said "220 mail.example"')
+    assert text.endswith('in place of TLS; it said "220 mail.example"')
     assert hint == ""
 
 
