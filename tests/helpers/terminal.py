@@ -152,10 +152,6 @@ class Terminal:
         """Return F_GETFL of the open file that the program's terminal descriptors share."""
         return fcntl.fcntl(self._slave, fcntl.F_GETFL)
 
-    def is_full(self) -> bool:
-        """Does the terminal take no more output? For a program that writes all the time, while nothing is read here."""
-        return not select.select([], [self._slave], [], 0)[1]
-
     def unread(self) -> int:
         """Return how many bytes were typed and not read; of a line that was not ended none, if lines are edited."""
         return int(struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, struct.pack("i", 0)))[0])

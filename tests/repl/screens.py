@@ -46,6 +46,12 @@ class Repl:
         lines = [self.prompt + line[1:] if line.startswith(">") else line for line in wanted]
         self.term.until(lambda _: self.picture() == lines)
 
+    def expect_cursor(self, column: int) -> None:
+        """Wait until the cursor is in this column of the prompt; it takes its place after all is drawn."""
+        self.term.until(
+            lambda lines: lines[self.term.cursor()[0]].startswith(self.prompt) and self.term.cursor()[1] == column
+        )
+
     def picture(self) -> list[str]:
         """The lines of the screen below the banner and above the toolbar."""
         lines = self.term.lines()

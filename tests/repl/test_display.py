@@ -13,7 +13,7 @@ from cfcat.repl.display import Display
 
 COLUMNS = 10
 SGR = re.compile(r"\x1b\[2?2m")
-# Text in which everything that matters is frequent: ends of lines, tabs, wide and combining characters, what is escaped.
+# Text in which all that matters is frequent: ends of lines, tabs, wide and combining characters, what is escaped.
 PIECES = [
     *(b"a", b"b ", b"0123456789", b"\n", b"\r\n", b"\r", b"\t", b"\x1b[2J", b"\x9b", b"\x00", b"\x7f"),
     *(piece.encode() for piece in ("é", "日", "e\u0301", "\u202e", "\u200b", "\U0001f389", "\u3000", "\xa0")),

@@ -14,7 +14,7 @@ from cfcat.repl.screen_prompt import TerminalReader
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import command
 from tests.helpers.terminal import Terminal, terminal
-from tests.pipe.tools import until
+from tests.pipe.tools import queues, until
 from tests.repl.screens import OVER_A_NETWORK, Repl, repl
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -102,7 +102,7 @@ def test_a_signal_while_the_terminal_takes_nothing() -> None:
         conn.send(rows)
 
     with serve(script) as server, repl(server) as it:
-        until(lambda: it.term.is_full())
+        until(lambda: queues(server.port)[1] > MIB // 4)  # no more is read: what has been read cannot be drawn
         it.term.process.send_signal(signal.SIGTERM)
         until(lambda: it.term.process.poll() is not None)
         assert it.term.process.returncode == -signal.SIGTERM
