@@ -149,7 +149,10 @@ class TlsCodec:
             return
         if len(self._said) < QUOTE_BYTES:
             self._said += bytes(data[: QUOTE_BYTES - len(self._said)])
-        self._incoming.write(data)
+        try:
+            self._incoming.write(data)
+        except ssl.SSLError as error:  # the buffer cannot grow, and this is OpenSSL's name for that
+            raise MemoryError from error
 
     def handshake(self) -> bool:
         """Go on with the handshake; True when it is done, the certificate check included.

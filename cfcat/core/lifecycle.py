@@ -266,6 +266,8 @@ class Lifecycle:
             effects.append(Effect.STOP_READS)
         if event is Event.END:
             effects.append(Effect.FLUSH_THEN_END)
+        if event is Event.DROP and self.phase is Phase.FAILED:
+            effects.append(Effect.END_STREAMS)  # what is left will not be read
         phase = PHASE.get((self.phase, event), self.phase)
         if phase is not self.phase:
             effects += self._enter(phase, event)

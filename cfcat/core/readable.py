@@ -228,17 +228,17 @@ class ReadableStream:
         self._owner.carrier.answer()
         return size
 
-    def splice_to(self, pipe: int, limit: int) -> int | None:
-        """As `take_into()`, but straight into a pipe, within the kernel.
+    def receive_by(self, move: Callable[[int], int]) -> int | None:
+        """As `take_into()`, but by a call of the kernel's that takes the socket's descriptor, and makes 0 of EOF.
 
         None: not this way, or nothing now; `take_into()` knows, and has the errors of the connection.
 
         Raises:
-            BrokenPipeError: the reader of the pipe is gone.
+            BrokenPipeError: nobody reads where the bytes go to.
         """
         if self._kept or self._owner.reading is not Reading.FLOWING:
             return None
-        size = self._owner.carrier.splice_to(pipe, limit)
+        size = self._owner.carrier.receive_by(move)
         if size == 0:
             self._end()
         return size

@@ -357,7 +357,7 @@ class Socket:
             self.readable.stop(ClosedError(SOCKET_CLOSED))
 
     def _end_streams(self) -> None:
-        self.readable.outcome.end()
+        self.readable.outcome.end(self._error if self._lifecycle.phase is Phase.FAILED else None)
         self.writable.socket_closed()
 
     def _hand_over(self) -> None:

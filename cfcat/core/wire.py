@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import struct
 import threading
@@ -31,9 +30,16 @@ HANDSHAKE_READ_BYTES = 64 * 1024
 # Asked of the network at a time: each system call and each call into OpenSSL has its price.
 READ_BYTES = 256 * 1024
 SALVAGE_BYTES = 256 * 1024
+# Written and not yet sent: beyond that the kernel takes no more. What is in flight is not limited by it; but less waits
+# here for a slow peer, and on a fast path it is sent while it is still in the cache: half the time of a bulk.
+UNSENT_BYTES = 256 * 1024
 LINGER_S = 0.25  # a round trip to nearly anywhere, and little to wait for a peer that does not end
-# What splice(2) answers where two descriptors cannot be joined: by their kind, an old kernel, a sandbox.
-CANNOT_SPLICE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
+# What splice(2) and sendfile(2) answer where two descriptors cannot be joined, by their kind, an old kernel, a sandbox;
+# and where it is not the socket that failed. The ordinary way finds out.
+CANNOT_JOIN = frozenset(
+    {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP}
+    | {errno.EBADF, errno.EIO, errno.EISDIR, errno.ESPIPE, errno.EOVERFLOW, errno.ENOMEM, errno.ENOBUFS}
+)
 LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
 
 
@@ -83,7 +89,7 @@ class Wire:
         self._reading = False  # registered with the loop
         self._writing = False
         self._watcher: Callable[[], object] | None = None  # is told when there is something to take
-        self._can_splice = hasattr(os, "splice")
+        self._joins = True  # until the kernel says that it cannot
         self._open = False  # may the writable's queue be sent?
         self._unsent = memoryview(b"")  # wire bytes that the kernel has not taken
         self._heard = False  # has anything been received, after the handshake?
@@ -107,6 +113,8 @@ class Wire:
         # Row 20: an idle session learns that the cable was pulled.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        with contextlib.suppress(OSError, AttributeError):  # not every system has it
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._sock = sock
 
     @property
@@ -187,13 +195,7 @@ class Wire:
     def _listen(self) -> None:
         if self._open and self._sock is not None and not self._reading:
             self._reading = True
-            self._loop.add_reader(self._sock, self._on_readable)
-
-    def _on_readable(self) -> None:
-        if self._watcher is not None:
-            self._watcher()
-        else:
-            self._serve()
+            self._loop.add_reader(self._sock, self._watcher or self._serve)
 
     def _serve(self, from_codec_only: bool = False) -> None:
         """Give waiting reads what has come: from the codec first, then from the kernel."""
@@ -259,7 +261,7 @@ class Wire:
         self.moved_bytes += size
         self._heard = True
 
-    # ---- receiving without waiting: the same bytes, for who moves many (`ReadableStream.take_into` and `splice_to`)
+    # ---- receiving without waiting: the same bytes, for who moves many (`ReadableStream.take_into`, `receive_by`)
 
     def take_into(self, buffer: memoryview) -> int | None:
         """Fill a buffer with what is here: 0 at EOF, None where there is nothing now. To be followed by `answer()`.
@@ -276,18 +278,18 @@ class Wire:
                 # Then comes what was salvaged, and then the error.
                 self.lose(error if isinstance(error, SocketError) else _lost(error, sending=False))
 
-    def splice_to(self, pipe: int, limit: int) -> int | None:
-        """Move what has come into a pipe, within the kernel; None where only `take_into()` helps."""
-        if not (self._can_splice and self._codec.clear_in and self._open and self._sock is not None):
+    def receive_by(self, move: Callable[[int], int]) -> int | None:
+        """Let the kernel move what has come, by a call that takes our descriptor; None: only `take_into()` helps."""
+        if not (self._joins and self._codec.clear_in and self._open and self._sock is not None):
             return None
         try:
-            size = os.splice(self._sock.fileno(), pipe, limit, flags=os.SPLICE_F_NONBLOCK)
+            size = move(self._sock.fileno())
         except BlockingIOError:
-            return None  # nothing there, no room, or bytes that splice() does not pass on (urgent ones)
+            return None  # nothing there, no room, or bytes that are not passed on that way (urgent ones)
         except BrokenPipeError:
-            raise  # the pipe's: reading from a socket never ends so
+            raise  # the other descriptor's: reading from a socket never ends so
         except OSError as error:
-            self._splice_failed(error, sending=self._waits)
+            self._join_failed(error, sending=self._waits)
             return None
         self._received(size)
         if not size:
@@ -300,18 +302,18 @@ class Wire:
         """Is there something to be sent? Then it is lost with the connection, whichever side finds that broken."""
         return bool(self._owner.writable.queue)
 
-    def _splice_failed(self, error: OSError, *, sending: bool) -> None:
-        if error.errno in CANNOT_SPLICE:
-            self._can_splice = False
+    def _join_failed(self, error: OSError, *, sending: bool) -> None:
+        if error.errno in CANNOT_JOIN:
+            self._joins = False
         else:
             self.lose(_lost(error, sending=sending))
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back whenever `take_into()` may have something, an error included; None ends that."""
-        self._watcher = callback
-        if callback is None:
+        if callback != self._watcher:
+            self._watcher = callback
             self._stop_reading()
-        else:
+        if callback is not None:
             self._listen()
 
     def answer(self) -> None:
@@ -346,19 +348,19 @@ class Wire:
             self._transmit()
         self.settle_writes()
 
-    def splice_from(self, pipe: int, limit: int) -> int | None:
-        """Send what is in a pipe, within the kernel: 0 at its end, None where only the queue helps.
+    def send_by(self, move: Callable[[int], int]) -> int | None:
+        """Let the kernel send, by a call that takes our descriptor: 0 at the end, None where only the queue helps.
 
         The queue must be empty. What goes wrong is `lost`, as in all sending.
         """
-        if not (self._can_splice and self._codec.clear_out and self._open and self._sock is not None) or self._unsent:
+        if not (self._joins and self._codec.clear_out and self._open and self._sock is not None) or self._unsent:
             return None
         try:
-            size = os.splice(pipe, self._sock.fileno(), limit, flags=os.SPLICE_F_NONBLOCK)
+            size = move(self._sock.fileno())
         except BlockingIOError:
             return None
         except OSError as error:
-            self._splice_failed(error, sending=True)
+            self._join_failed(error, sending=True)
             return None
         self.moved_bytes += size
         return size

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
@@ -169,13 +170,13 @@ class WritableStream:
             raise write.error
         return None
 
-    def splice_from(self, pipe: int, limit: int) -> int | None:
-        """Send what is in a pipe without reading it, within the kernel: 0 at its end.
+    def send_by(self, move: Callable[[int], int]) -> int | None:
+        """Send by a call of the kernel's that takes the socket's descriptor, and makes 0 of its source's end.
 
-        None: not this way, nothing there, or no room; reading it and `offer()` always work. Raises as `offer()`.
+        None: not this way, nothing there, or no room; `offer()` always works. Raises as `offer()`.
         """
         self._refuse()
-        count = None if self.queue else self._owner.carrier.splice_from(pipe, limit)
+        count = None if self.queue else self._owner.carrier.send_by(move)
         if count is None:
             self._refuse()  # the connection may have been found broken
         return count

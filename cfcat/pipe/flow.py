@@ -19,14 +19,12 @@ from cfcat.core.codec import Buffer
 from cfcat.core.operation import fail, resolve
 from cfcat.core.readable import ReadableStream
 from cfcat.core.writable import WritableStream
-from cfcat.pipe.stdio import NOTHING, Callback
+from cfcat.pipe.stdio import NOTHING, READ_BYTES, Callback
 
 __all__ = ["Flow", "PeerSink", "PeerSource"]
 
-# What is moved in one turn before other callbacks of the loop get theirs.
-TURN_BYTES = 1024 * 1024
+# What is moved in one turn before other callbacks of the loop get theirs: some 4 MiB, or a millisecond.
 TURN_CHUNKS = 16
-READ_BYTES = 256 * 1024
 # So little is all there was, nearly always: to ask again would cost more than to be called again.
 SMALL_BYTES = 16 * 1024
 
@@ -34,7 +32,7 @@ SMALL_BYTES = 16 * 1024
 class Source(Protocol):
     """Where bytes come from, as `stdio.Input` has it."""
 
-    def take(self) -> memoryview | None: ...
+    def take(self, limit: int = READ_BYTES) -> memoryview | None: ...
     def watch(self, callback: Callback) -> None: ...
     def unwatch(self) -> None: ...
 
@@ -55,8 +53,8 @@ class PeerSource:
         self._readable = readable
         self._buffer = memoryview(bytearray(READ_BYTES))
 
-    def take(self) -> memoryview | None:
-        size = self._readable.take_into(self._buffer)
+    def take(self, limit: int = READ_BYTES) -> memoryview | None:
+        size = self._readable.take_into(self._buffer[:limit])
         return None if size is None else self._buffer[:size]
 
     def watch(self, callback: Callback) -> None:
@@ -127,31 +125,20 @@ class Flow:
         if self._over is None or self._over.done():
             return
         try:
-            self._turn()
+            if self._full and not self._has_room():
+                return
+            for _ in range(TURN_CHUNKS):
+                size = self._move()
+                if size is None:
+                    return
+                if size == 0:
+                    resolve(self._over, None)
+                    return
         except Exception as error:
             fail(self._over, error)
-
-    def _turn(self) -> None:
-        if self._full:
-            if not self._sink.give():
-                self._sink.watch(self._step)
-                return
-            self._full = False
-            self._sink.unwatch()
-        moved = 0
-        for _ in range(TURN_CHUNKS):
-            size = self._move()
-            if size is None:
-                return
-            if size == 0:
-                assert self._over is not None
-                resolve(self._over, None)
-                return
-            moved += size
-            if moved >= TURN_BYTES:
-                break
-        if self._next_turn is None:
-            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            if self._next_turn is None:
+                self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._next_turn = None
@@ -170,7 +157,10 @@ class Flow:
             if self._sink.is_full():
                 self._wait_for_room()
                 return None
-        chunk = self._source.take()
+            # Nothing there, or no room for it at the peer: this much waits for that in the ordinary way.
+            chunk = self._source.take(SMALL_BYTES)
+        else:
+            chunk = self._source.take()
         if chunk is None:
             self._source.watch(self._step)
             return None
@@ -182,6 +172,14 @@ class Flow:
             return len(chunk)
         self._wait_for_room()
         return None
+
+    def _has_room(self) -> bool:
+        if not self._sink.give():
+            self._sink.watch(self._step)
+            return False
+        self._full = False
+        self._sink.unwatch()
+        return True
 
     def _wait_for_room(self) -> None:
         self._full = True

@@ -37,9 +37,6 @@ __all__ = ["Pump", "PumpOptions"]
 STALL_S = 1.0
 # How often the idle clock looks: fine enough to end within a tenth of what was asked for.
 IDLE_LOOKS = 10
-# Asked of the kernel at a time. All that fits into a pipe; but from one, less: nobody can fill it meanwhile.
-JOINED_DOWN_BYTES = 1024 * 1024
-JOINED_UP_BYTES = 512 * 1024
 TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
 
 
@@ -70,8 +67,8 @@ class Pump:
         self._send_error: SocketError | None = None
         self._up = Flow(stdin, PeerSink(socket.writable), self._to_send)
         self._down = Flow(PeerSource(socket.readable), stdout, self._to_write)
-        if stdin.pipe is not None and self._shown is None and self._encoder is None:
-            self._up.joined = partial(socket.writable.splice_from, stdin.pipe, JOINED_UP_BYTES)
+        if stdin.joined is not None and self._shown is None and self._encoder is None:
+            self._up.joined = partial(socket.writable.send_by, stdin.joined)
 
     @property
     def sent_bytes(self) -> int:
@@ -172,9 +169,9 @@ class Pump:
     def _to_write(self, chunk: memoryview) -> Buffer:
         if len(self._first_bytes) < len(TLS_ALERT):
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
-        elif self._stdout.pipe is not None and self._shown is None:
+        elif self._stdout.joined is not None and self._shown is None:
             # The first bytes are known: the rest need not be seen.
-            self._down.joined = partial(self._socket.readable.splice_to, self._stdout.pipe, JOINED_DOWN_BYTES)
+            self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)
         if self._shown is not None:
             self._shown.received(chunk)
         return chunk

@@ -24,6 +24,7 @@ import os
 import select
 import socket
 import stat
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -35,11 +36,11 @@ __all__ = ["Input", "Output", "open_input", "open_output"]
 
 # stdin is read ahead so far and no further. One buffer, used again: a new one costs its page faults with each chunk.
 READ_BYTES = 256 * 1024
-# Of a file, which is at hand, as much as stays in the processor's cache until it is sent.
-FILE_READ_BYTES = 64 * 1024
 # Fewer wake-ups on both sides; the kernel's default is 64 KiB. Refused above the user's limit: then it stays.
-PIPE_BYTES = 1024 * 1024
-F_SETPIPE_SZ = 1031  # Linux; fcntl has the name from Python 3.10 on, but not everywhere
+# stdin's holds what one call sends, so that a fast writer fills the same pages again while they are still in the cache.
+PIPE_BYTES = {os.O_RDONLY: 256 * 1024, os.O_WRONLY: 1024 * 1024}
+LINUX = sys.platform == "linux"  # splice(2), and a sendfile(2) that begins where the file stands
+F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032  # Linux; fcntl has the names from Python 3.10 on, but not everywhere
 PTMX = os.makedev(5, 2)  # /dev/ptmx on Linux (Documentation/admin-guide/devices.txt)
 GONE = frozenset({errno.EPIPE, errno.ECONNRESET})
 
@@ -106,7 +107,8 @@ def _open_again(fd: int, access: int) -> int | None:
     except OSError:
         return None
     with contextlib.suppress(OSError):
-        fcntl.fcntl(own, F_SETPIPE_SZ, PIPE_BYTES)
+        if fcntl.fcntl(own, F_GETPIPE_SZ) < PIPE_BYTES[access]:
+            fcntl.fcntl(own, F_SETPIPE_SZ, PIPE_BYTES[access])
     return own
 
 
@@ -115,28 +117,36 @@ def _text(error: OSError | MemoryError) -> str:
 
 
 Callback = Callable[[], object]
+Join = Callable[[int], int]
 NOTHING = memoryview(b"")
 
 
 class Input(ABC):
-    """A descriptor to read from."""
+    """A descriptor to read from.
 
-    pipe: int | None = None  # a pipe of our own, which can be joined with another descriptor in the kernel
+    `joined`, where the kernel has such a thing: moves the next bytes into the socket with a given descriptor without
+    their coming into this process; how many, 0 at EOF. Raises OSError as the system calls do, whoever has failed.
+    """
+
+    joined: Join | None = None
 
     def __init__(self) -> None:
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
 
     @abstractmethod
-    def take(self) -> memoryview | None:
+    def take(self, limit: int = READ_BYTES) -> memoryview | None:
         """Return the next chunk, empty at EOF, None where there is nothing now; it is good until the next call.
+
+        Some sources cannot keep to `limit`.
 
         Raises:
             StdinError: reading failed.
         """
 
     def watch(self, callback: Callback) -> None:
-        """Call back whenever `take` may have something, until `unwatch`. Never needed where it always has."""
+        """Call back whenever `take` may have something, until `unwatch`. Files always have."""
+        asyncio.get_running_loop().call_soon(callback)
 
     def unwatch(self) -> None:
         """Call back no more."""
@@ -159,9 +169,9 @@ class Input(ABC):
 
 
 class Output(ABC):
-    """A descriptor to write to: `inherited`, the process's own number for it."""
+    """A descriptor to write to: `inherited`, the process's own number for it. `joined`: as `Input`'s, from a socket."""
 
-    pipe: int | None = None  # a pipe of our own, which can be joined with another descriptor in the kernel
+    joined: Join | None = None
 
     def __init__(self, inherited: int) -> None:
         self.inherited = inherited
@@ -236,20 +246,20 @@ class _WaitingInput(Input):
         self._called = False  # the loop has said that there is something
         self._callback: Callback | None = None
 
-    def take(self) -> memoryview | None:
+    def take(self, limit: int = READ_BYTES) -> memoryview | None:
         if not self._called and not self._eager:
             return None
         self._called = False
         try:
-            return self._view[: self._take()]
+            return self._view[: self._take(self._view[:limit])]
         except (BlockingIOError, InterruptedError):
             return None
         except (OSError, MemoryError) as error:
             return self._end(self.fd, error)
 
     @abstractmethod
-    def _take(self) -> int:
-        """Read into the buffer, without waiting."""
+    def _take(self, buffer: memoryview) -> int:
+        """Read into a buffer, without waiting."""
 
     def watch(self, callback: Callback) -> None:
         if self._callback is None:
@@ -273,10 +283,14 @@ class _PolledInput(_WaitingInput):
     def __init__(self, inherited: int, own: int, *, fifo: bool) -> None:
         super().__init__(inherited, eager=fifo)
         self._own = own
-        self.pipe = own if fifo else None
+        if fifo and LINUX:
+            self.joined = self._splice
 
-    def _take(self) -> int:
-        return os.readv(self._own, [self._buffer])
+    def _splice(self, fd: int) -> int:
+        return os.splice(self._own, fd, PIPE_BYTES[os.O_RDONLY], flags=os.SPLICE_F_NONBLOCK)
+
+    def _take(self, buffer: memoryview) -> int:
+        return os.readv(self._own, [buffer])
 
     def close(self) -> None:
         os.close(self._own)
@@ -287,8 +301,8 @@ class _SocketInput(_WaitingInput):
         self._socket = socket.socket(fileno=os.dup(fd))
         super().__init__(self._socket.fileno(), eager=True)
 
-    def _take(self) -> int:
-        return self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+    def _take(self, buffer: memoryview) -> int:
+        return self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
 
     def close(self) -> None:
         self._socket.close()
@@ -298,11 +312,15 @@ class _DirectInput(Input):
     def __init__(self, fd: int) -> None:
         super().__init__()
         self._fd = fd
-        self._view = self._view[:FILE_READ_BYTES]
+        if LINUX and stat.S_ISREG(os.fstat(fd).st_mode):
+            self.joined = self._send_file
 
-    def take(self) -> memoryview | None:
+    def _send_file(self, fd: int) -> int:
+        return os.sendfile(fd, self._fd, None, READ_BYTES)
+
+    def take(self, limit: int = READ_BYTES) -> memoryview | None:
         try:
-            return self._view[: os.readv(self._fd, [self._view])]
+            return self._view[: os.readv(self._fd, [self._view[:limit]])]
         except (OSError, MemoryError) as error:
             return self._end(self._fd, error)
 
@@ -316,7 +334,7 @@ class _ThreadInput(Input):
         self._pending: asyncio.Future[int] | None = None
         self._callback: Callback | None = None
 
-    def take(self) -> memoryview | None:
+    def take(self, limit: int = READ_BYTES) -> memoryview | None:
         if self._pending is None:
             self._pending = in_daemon_thread(self._take, "cfcat-stdin")
             self._pending.add_done_callback(lambda _: self._callback and self._callback())
@@ -383,13 +401,17 @@ class _WaitingOutput(Output):
 class _PolledOutput(_WaitingOutput):
     def __init__(self, inherited: int, fd: int, *, fifo: bool) -> None:
         super().__init__(inherited, fd)
-        self.pipe = fd if fifo else None
+        if fifo and LINUX:
+            self.joined = self._splice
         # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
         self._watch_reader = fifo and _access(inherited) == os.O_WRONLY
         self._closed = False
 
     def _give(self, data: memoryview) -> int:
         return os.write(self.fd, data)
+
+    def _splice(self, fd: int) -> int:
+        return os.splice(fd, self.fd, PIPE_BYTES[os.O_WRONLY], flags=os.SPLICE_F_NONBLOCK)
 
     def is_full(self) -> bool:
         poll = select.poll()

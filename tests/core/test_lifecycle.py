@@ -454,6 +454,13 @@ def test_w10_a_lost_connection_fails_reads_and_writes() -> None:
     assert (state.reading, state.writing) == (Reading.FAILED, Writing.FAILED)
 
 
+def test_row_59_abort_after_a_failure_ends_the_streams() -> None:
+    """Nobody reads what is left: `closed` of a reader does not wait for that any more."""
+    state = machine(Event.CONNECTED, Event.LOST)
+    assert state.on(Event.DROP) == [Effect.END_STREAMS]
+    assert state.phase is Phase.FAILED
+
+
 # --------------------------------------------------------------------------------- close(): C1 to C7, V6
 
 

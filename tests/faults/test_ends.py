@@ -387,7 +387,7 @@ def test_row_20_probes_are_not_answered() -> None:
         conn.send(b"hello")
         conn.recv_until_eof()
 
-    by = injecting("recvfrom:error=ETIMEDOUT", "splice:error=ETIMEDOUT")
+    by = injecting("recvfrom:error=ETIMEDOUT")
     with serve(script) as server, start(server.address, by=by) as program:
         program.wait(DEADLINE_S)
         result = finish(program)

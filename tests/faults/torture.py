@@ -14,6 +14,7 @@ import contextlib
 import faulthandler
 import fcntl
 import gc
+import importlib
 import json
 import os
 import pty
@@ -33,8 +34,10 @@ from typing import Any, NoReturn
 
 import typer
 
+import cfcat.__main__
 import cfcat.cli
 import cfcat.pipe.run
+import cfcat.pipe.stdio
 import cfcat.repl.actions
 import cfcat.repl.script
 import cfcat.run
@@ -45,14 +48,12 @@ from tests.faults.torture_scene import LAST, SCENES, Scene
 from tests.faults.ways import Upgraded, make_way, upgrade
 from tests.helpers.certs import CertSet, make_certs
 from tests.helpers.peers import Peer, serve
-from tests.report.form import check_form
 
 __all__ = ["Outcome", "judge", "play", "prepare", "torture"]
 
 DEADLINE_S = 10.0
 SHORT_S = 0.3  # of a handshake that is told to wait for what does not come
 HIGH_FD = 100  # in nobody's way
-MOST_USES = 100
 
 
 @dataclass
@@ -75,12 +76,16 @@ class Outcome:
 
 @dataclass
 class Edges:
-    """stdin and stdout of the child, and this side's ends of them (-1: it is a file)."""
+    """stdin and stdout of the child, and this side's ends of them (-1: it is a file).
+
+    `refuse_opening`: what cfcat would open again for itself cannot be, so that a thread waits in its place.
+    """
 
     stdin: int
     stdout: int
     feed: int
     drain: int
+    refuse_opening: bool = False
 
     def end_input(self) -> None:
         if self.feed < 0:
@@ -120,7 +125,7 @@ def _make_edges(scene: Scene) -> Edges:
         return Edges(stdin, stdout, feed, drain)
     stdin, feed = os.pipe()
     drain, stdout = os.pipe()
-    return Edges(stdin, stdout, feed, drain)
+    return Edges(stdin, stdout, feed, drain, refuse_opening=scene.edges == "thread")
 
 
 # ------------------------------------------------------------------------------------------------- the child
@@ -139,6 +144,8 @@ class _Child:
                 os.dup2(edges.stdin, 0)
                 os.dup2(edges.stdout, 1)
                 os.dup2(self.stderr, 2)
+                if edges.refuse_opening:
+                    cfcat.pipe.stdio._open_again = lambda fd, access: None
                 _be_the_program(theirs, their_report, fault)
             finally:  # whatever was raised, this is no second test run
                 os._exit(99)
@@ -172,6 +179,7 @@ def _be_the_program(control: int, report: int, fault: Fault | None) -> NoReturn:
     high = fcntl.fcntl(report, fcntl.F_DUPFD, HIGH_FD)
     os.closerange(3, control)
     os.closerange(control + 1, high)
+    importlib.reload(cfcat.__main__)  # as the first statement of the program has it
     with open(control) as pipe:
         arguments = json.load(pipe)
     faulthandler.register(signal.SIGUSR1, file=2)
@@ -189,7 +197,7 @@ def _be_the_program(control: int, report: int, fault: Fault | None) -> NoReturn:
     calls.end()
     sys.stdout.flush()
     left = [f"descriptor {each}" for each in sorted(_descriptors() - before)]
-    left += [f"thread {thread.name}" for thread in threading.enumerate() if thread is not threading.main_thread()]
+    left += [f"thread {thread.name}" for thread in threading.enumerate()[1:] if not thread.daemon]
     tell(left=left, uses=calls.uses)
     os._exit(status)
 
@@ -316,28 +324,25 @@ def judge(scene: Scene, fault: Fault | None, outcome: Outcome) -> list[str]:
     return [*wrong, *outcome.left, *outcome.changed]
 
 
-def torture(scene: Scene, certs: CertSet, call: str, what: str, *, lasting: bool = False) -> tuple[int, list[str]]:
-    """Let every use of a call fail in one way, from the first to the last; returns how many runs, and what is wrong."""
+def torture(scene: Scene, certs: CertSet, call: str, what: str, uses: int, *, lasting: bool = False) -> list[str]:
+    """Let each of so many uses of a call fail in one way; returns what is wrong."""
     complaints = []
-    for use in range(1, MOST_USES):
+    for use in range(1, uses + 1):
         fault = Fault(call, what, use, lasting)
         outcome = play(scene, certs, fault)
         if wrong := judge(scene, fault, outcome):
-            complaints.append(
-                f"{scene.name}: {what} at {'all uses from' if lasting else 'use'} {use} of {call} "
-                f"({outcome.struck_in}): {'; '.join(wrong)}\n{outcome.stderr[-3000:]}"
-            )
-        if outcome.struck_in is None:
-            return use, complaints
+            which = f"all uses from {use}" if lasting else f"use {use}"
+            text = f"{scene.name}: {what} at {which} of {call} ({outcome.struck_in}): {'; '.join(wrong)}"
+            complaints.append(f"{text}\n{outcome.stderr[-3000:]}")
         if outcome.hung:
             break  # ten seconds each
-    return use, complaints
+    return complaints
 
 
 def prepare() -> None:
     """Make forks cheap: nothing that is here already is looked at by the collector, or made again."""
     command = typer.main.get_command(cfcat.cli.app)
-    typer.main.get_command = lambda app: command
+    typer.main.get_command = lambda typer_instance: command
     gc.collect()
     gc.freeze()
 
@@ -353,12 +358,12 @@ def main(scene_name: str = "", call: str = "", what: str = "", lasting: str = ""
             plain = play(scene, certs)
             assert not judge(scene, None, plain), plain
             count = 0
-            for each in plain.uses or ():
+            for each, uses in (plain.uses or {}).items():
                 for fault in faults_of(each, scene, lasting=bool(lasting)):
                     if call in ("", each) and what in ("", fault):
-                        runs, complaints = torture(scene, certs, each, fault, lasting=bool(lasting))
-                        count += runs
-                        print(*complaints, sep="\n", end="\n" if complaints else "", flush=True)
+                        count += uses
+                        for complaint in torture(scene, certs, each, fault, uses, lasting=bool(lasting)):
+                            print(complaint, flush=True)
             print(f"{scene.name}: {count} runs in {time.monotonic() - began:.1f} s", flush=True)
 
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
 import ssl
 import stat
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 __all__ = ["Calls", "Fault"]
@@ -28,7 +30,10 @@ GOES_ON = frozenset({"connect"})
 
 
 class Fault(NamedTuple):
-    """`what`: the name of an errno, "MemoryError", "SSLError", "SSLWantReadError" or "short"; `use`: from 1 on."""
+    """`what`: the name of an errno or signal, "MemoryError", "SSLError", "SSLWantReadError", "short"; `use`: from 1 on.
+
+    `lasting`: from that use on.
+    """
 
     call: str
     what: str
@@ -64,7 +69,7 @@ class Calls:
         self._phase = "start"
         self._struck = struck
         self._fault = fault
-        self._ends = {}  # of the process, by what they are
+        self._ends: dict[tuple[int, int], str] = {}  # of the process, by what they are
         for fd, name in enumerate(("stdin", "stdout", "stderr")):
             self._ends.setdefault(_identity(fd), name)
 
@@ -92,7 +97,8 @@ class Calls:
             self._wrap(os, name, lambda fd, *_: self._name(fd), shortened)
         for name, shortened in on_two.items():
             if hasattr(os, name):
-                self._wrap(os, name, self._owner_of_two, shortened)
+                order = -1 if name == "sendfile" else 1  # the sink comes first
+                self._wrap(os, name, partial(self._owner_of_two, order), shortened)
         for name, shorter in on_sockets.items():
             self._wrap(socket.socket, name, self._owner_of_socket, shorter)
         self._install_tls()
@@ -133,7 +139,7 @@ class Calls:
         self._wrap(Bio, "write", lambda *_: "bio", None)
         ssl.MemoryBIO = Bio  # type: ignore[assignment,misc]
         ssl.SSLContext.sslobject_class = Tls
-        ssl.SSLContext.wrap_bio = wrap_bio  # type: ignore[method-assign]
+        ssl.SSLContext.wrap_bio = wrap_bio  # type: ignore[method-assign,assignment]
 
     def _wrap(
         self,
@@ -152,6 +158,9 @@ class Calls:
             if what == SHORT:
                 assert shortened is not None
                 return real(*shortened(*arguments), **more)
+            if what.startswith("SIG"):
+                os.kill(os.getpid(), getattr(signal, what))
+                return real(*arguments, **more)
             if name in GOES_ON:
                 with contextlib.suppress(BlockingIOError):
                     real(*arguments, **more)
@@ -177,8 +186,8 @@ class Calls:
 
     # ---- what a call is used on
 
-    def _owner_of_two(self, first: int, second: int, *_: Any) -> str:
-        return f"{self._name(first)}-{self._name(second)}"
+    def _owner_of_two(self, order: int, *arguments: Any) -> str:
+        return "-".join([self._name(fd) for fd in arguments[:2]][::order])
 
     def _name(self, fd: int) -> str:
         """Which end of the process it is, the connection, or something between them."""

@@ -21,7 +21,9 @@ WRITE = (*AGAIN, *NO_MEMORY, "EIO", "ENOSPC", "EPIPE")
 RECEIVE = (*AGAIN, *NO_MEMORY, "ECONNRESET", "ETIMEDOUT", "EIO")
 SEND = (*RECEIVE, "EPIPE")
 # Python itself tries again where it was interrupted, and needs no memory.
-SPLICE = ("EAGAIN", "EINVAL", "short", "ENOBUFS", "ENOMEM", "ECONNRESET", "ETIMEDOUT", "EIO", "EPIPE")
+NOT_THIS_WAY = ("EINVAL", "EIO", "ENOBUFS", "ENOMEM")  # the ordinary way finds out, if anything is wrong
+SPLICE = ("EAGAIN", "short", *NOT_THIS_WAY, "ECONNRESET", "ETIMEDOUT", "EPIPE")
+JOINED = ("wire-stdout.splice", "stdin-wire.splice", "stdin-wire.sendfile")
 
 # What is seen once, with connections of every kind, is nothing but another text elsewhere.
 ALIKE = frozenset({"ENOBUFS", "ENOMEM", "ETIMEDOUT", "ENETUNREACH"})
@@ -57,11 +59,14 @@ def faults_of(call: str, scene: Scene, *, lasting: bool = False) -> tuple[str, .
     faults = set(FAULTS.get(call, ()))
     if lasting:
         faults -= {"EINTR", "EAGAIN", "SSLWantReadError"}  # to wait for ever is right then
-    if lasting or (scene.edges, scene.mode) != ("pipe", "pipe"):
+    if lasting or (scene.edges, scene.mode) != ("pipe", "pipe") or scene.way == "tls1.2":
         faults -= ALIKE
+    if scene.mode == "script" and call.startswith("tls."):
+        faults &= {"MemoryError", "SSLError"}
+    if scene.edges in ("file", "thread") and not call.startswith("wire."):
+        faults -= {"EINTR"}  # Python tries again itself (PEP 475)
     if scene.edges == "file" and not call.startswith("wire."):
-        # A file is always ready, and Python tries an interrupted call again itself (PEP 475).
-        faults -= {"EINTR", "EAGAIN"}
+        faults -= {"EAGAIN"}  # a file is always ready
     if scene.edges == "terminal" and call.startswith("stdin."):
         faults -= {"EIO"}  # there it is the end (row 36)
     return tuple(sorted(faults))
@@ -98,11 +103,13 @@ STATUSES: dict[str, set[int]] = {
 def statuses(scene: Scene, fault: Fault, phase: str) -> set[int]:
     """The exit statuses that this fault may have, met in this phase; a negative one is death by a signal."""
     call, what = fault.call, fault.what
+    if what.startswith("SIG"):
+        return {-getattr(signal, what)}
     if call == "tls.do_handshake" and what == "SSLWantReadError":
         return {OK, TIMEOUT} if scene.mode == "pipe" else {OK, TIMEOUT, SCRIPT}
     if what in AGAIN or (call, what) == ("tls.read", "SSLWantReadError"):
         return {OK}
-    if what == "EINVAL":  # how a file system says that it cannot splice: there is another way
+    if call in JOINED and what in NOT_THIS_WAY:
         return {OK}
     if what in ("EPIPE", "ECONNRESET") and call.endswith(("stdout.write", "stdin.send", "stdout.splice")):
         return {READER_GONE} | ({RECEIVING} if what == "ECONNRESET" and call.startswith("wire-") else set())

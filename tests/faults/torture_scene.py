@@ -17,7 +17,10 @@ LAST = _text(5, 1200)
 
 
 class Scene(NamedTuple):
-    """A kind of connection (`ways`), what stdin and stdout are, and the mode of the run."""
+    """A kind of connection (`ways`), what stdin and stdout are, and the mode of the run.
+
+    "thread": pipes that cannot be opened again.
+    """
 
     way: str
     edges: str = "pipe"
@@ -53,7 +56,7 @@ SCENES = {
     scene.name: scene
     for scene in (
         *(Scene(way) for way in ("plain", "tls1.2", "tls1.3", "upgraded")),
-        *(Scene("plain", edges) for edges in ("file", "socket", "terminal")),
+        *(Scene("plain", edges) for edges in ("file", "socket", "terminal", "thread")),
         *(Scene(way, mode="script") for way in ("plain", "upgraded")),
     )
 }

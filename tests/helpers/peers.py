@@ -156,6 +156,10 @@ class Peer:
         """Put `data` on the wire as it is, under TLS too."""
         self._send_wire(data)
 
+    def send_urgent(self, byte: bytes) -> None:
+        """Send a byte out of band."""
+        self._sock.send(byte, socket.MSG_OOB)
+
     def fill(self, stall_s: float = 0.3) -> int:
         """Send zero bytes until the client has taken none for `stall_s`; return how many bytes went out.
 

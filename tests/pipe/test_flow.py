@@ -1,0 +1,135 @@
+"""One direction by itself: fair to others, and gone without a trace when it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cfcat.errors import StdinError, StdoutError
+from cfcat.pipe.flow import Flow
+from cfcat.pipe.stdio import Input, Output, open_input, open_output
+from tests.helpers.aio import run
+from tests.pipe.fast import MIB
+from tests.pipe.tools import pattern
+
+
+@contextmanager
+def edges(stdin: int, stdout: int) -> Iterator[tuple[Input, Output]]:
+    """Two descriptors as cfcat takes them; closed at the end, the descriptors themselves too."""
+    source, sink = open_input(stdin), open_output(stdout)
+    try:
+        yield source, sink
+    finally:
+        source.close()
+        sink.close()
+        os.close(stdin)
+        os.close(stdout)
+
+
+def test_what_is_always_ready_lets_others_run(tmp_path: Path) -> None:
+    """A large file into /dev/null: neither side ever waits, and timers and signals get their turns all the same."""
+    (tmp_path / "input").touch()
+    os.truncate(tmp_path / "input", 256 * MIB)
+
+    async def main() -> None:
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        with edges(os.open(tmp_path / "input", os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)) as (source, sink):
+            counting = asyncio.create_task(count())
+            flow = Flow(source, sink)
+            await flow.run()
+            counting.cancel()
+            assert flow.moved_bytes == 256 * MIB
+        assert turns >= 256 // 4  # a turn moves 4 MiB at most
+
+    run(main())
+
+
+def test_the_bytes_are_what_came_through(tmp_path: Path) -> None:
+    """What looks on sees each chunk, and says what is written in its place; that is what is counted."""
+    (tmp_path / "input").write_bytes(pattern(MIB))
+    seen: list[bytes] = []
+
+    def through(chunk: memoryview) -> bytes:
+        seen.append(bytes(chunk))
+        return bytes(chunk) * 2
+
+    async def main() -> None:
+        output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+        with edges(os.open(tmp_path / "input", os.O_RDONLY), output) as (source, sink):
+            flow = Flow(source, sink, through)
+            await flow.run()
+            assert flow.moved_bytes == 2 * MIB
+
+    run(main())
+    assert b"".join(seen) == pattern(MIB)
+    assert (tmp_path / "output").read_bytes() == b"".join(chunk * 2 for chunk in seen)
+
+
+@pytest.mark.parametrize("stuck", ["source", "sink"])
+def test_a_flow_that_is_stopped_watches_nothing_any_more(stuck: str) -> None:
+    """The loop has forgotten both descriptors: the numbers may become something else's."""
+    stdin, feed = os.pipe()
+    drain, stdout = os.pipe()
+    os.set_blocking(feed, False)
+    if stuck == "sink":
+        while True:
+            try:
+                os.write(stdout, bytes(4096)) if len(os.listdir("/dev/fd")) < 0 else os.write(feed, bytes(65536))
+            except BlockingIOError:
+                break
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with edges(stdin, stdout) as (source, sink):
+            flow = Flow(source, sink)
+            running = asyncio.create_task(flow.run())
+            await asyncio.sleep(0.05)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert not loop.remove_reader(stdin)
+            assert not loop.remove_writer(stdout)
+
+    run(main())
+    os.close(feed)
+    os.close(drain)
+
+
+def test_an_error_of_the_source_comes_after_its_data(tmp_path: Path) -> None:
+    """What was read before is written."""
+    (tmp_path / "input").write_bytes(b"data")
+
+    class Failing(Flow):
+        """Reads a file, and then a folder."""
+
+    async def main() -> None:
+        output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+        with edges(os.open(tmp_path, os.O_RDONLY), output) as (source, sink):
+            with pytest.raises(StdinError, match="is a directory"):
+                await Failing(source, sink).run()
+
+    run(main())
+
+
+def test_an_error_of_the_sink_ends_it(tmp_path: Path) -> None:
+    """A full disk."""
+    (tmp_path / "input").write_bytes(b"data")
+
+    async def main() -> None:
+        with edges(os.open(tmp_path / "input", os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)) as (source, sink):
+            with pytest.raises(StdoutError, match="no space left"):
+                await Flow(source, sink).run()
+
+    run(main())
