@@ -180,6 +180,8 @@ class Wire:
         self._open = True
         self.push()
         self.pull()
+        if self._watcher is not None:
+            self._listen()
 
     # ---- receiving
 

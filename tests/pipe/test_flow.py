@@ -13,6 +13,7 @@ import pytest
 from cfcat.errors import StdinError, StdoutError
 from cfcat.pipe.flow import Flow
 from cfcat.pipe.stdio import Input, Output, open_input, open_output
+from tests.core.links import turns, until
 from tests.helpers.aio import run
 from tests.pipe.fast import MIB
 from tests.pipe.tools import pattern
@@ -79,46 +80,43 @@ def test_the_bytes_are_what_came_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stuck", ["source", "sink"])
 def test_a_flow_that_is_stopped_watches_nothing_any_more(stuck: str) -> None:
-    """The loop has forgotten both descriptors: the numbers may become something else's."""
-    stdin, feed = os.pipe()
+    """The loop has forgotten its descriptors: their numbers may become something else's."""
+    stdin, feed = os.pipe() if stuck == "source" else (os.open("/dev/zero", os.O_RDONLY), -1)
     drain, stdout = os.pipe()
-    os.set_blocking(feed, False)
-    if stuck == "sink":
-        while True:
-            try:
-                os.write(stdout, bytes(4096)) if len(os.listdir("/dev/fd")) < 0 else os.write(feed, bytes(65536))
-            except BlockingIOError:
-                break
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
+        before = descriptors()
         with edges(stdin, stdout) as (source, sink):
+            mine = descriptors() - before | {stdin, stdout}
             flow = Flow(source, sink)
             running = asyncio.create_task(flow.run())
-            await asyncio.sleep(0.05)
+            await turns(5)
+            if stuck == "sink":
+                await until(lambda: flow.moved_bytes >= MIB)  # what the pipe holds
+                await turns(5)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
-            assert not loop.remove_reader(stdin)
-            assert not loop.remove_writer(stdout)
+            assert not any(loop.remove_reader(fd) or loop.remove_writer(fd) for fd in mine)
 
     run(main())
-    os.close(feed)
-    os.close(drain)
+    for fd in {feed, drain} - {-1}:
+        os.close(fd)
 
 
-def test_an_error_of_the_source_comes_after_its_data(tmp_path: Path) -> None:
-    """What was read before is written."""
-    (tmp_path / "input").write_bytes(b"data")
+def descriptors() -> set[int]:
+    """The open ones, but for that of the listing itself."""
+    return {int(name) for name in os.listdir("/dev/fd") if Path("/dev/fd", name).exists()}
 
-    class Failing(Flow):
-        """Reads a file, and then a folder."""
+
+def test_an_error_of_the_source_ends_it(tmp_path: Path) -> None:
+    """A folder has no bytes."""
 
     async def main() -> None:
-        output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
-        with edges(os.open(tmp_path, os.O_RDONLY), output) as (source, sink):
-            with pytest.raises(StdinError, match="is a directory"):
-                await Failing(source, sink).run()
+        with edges(os.open(tmp_path, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)) as (source, sink):
+            with pytest.raises(StdinError, match="cannot read standard input"):
+                await Flow(source, sink).run()
 
     run(main())
 

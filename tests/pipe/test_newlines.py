@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -47,7 +48,7 @@ def test_every_lf_has_its_cr_and_nothing_else_has_changed(text: bytes) -> None:
 def test_the_borders_of_chunks_mean_nothing(text: bytes, cuts: list[int]) -> None:
     """Also between CR and LF, also empty chunks; each chunk goes out whole as it comes."""
     borders = [0, *sorted(cuts), len(text)]
-    chunks = [text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    chunks = [text[start:end] for start, end in itertools.pairwise(borders)]
     assert encode(*chunks) == encode(text)
 
 
