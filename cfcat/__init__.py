@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from cfcat.core.sockets import Socket as Socket
     from cfcat.core.sockets import SocketInfo as SocketInfo
     from cfcat.core.sockets import connect as connect
+    from cfcat.core.workers import Judgement as Judgement
+    from cfcat.core.workers import Verdict as Verdict
+    from cfcat.core.workers import WorkersPolicy as WorkersPolicy
     from cfcat.errors import AbortError as AbortError
     from cfcat.errors import AddressError as AddressError
+    from cfcat.errors import BlockedError as BlockedError
     from cfcat.errors import CaFileError as CaFileError
     from cfcat.errors import CancelError as CancelError
     from cfcat.errors import CertificateError as CertificateError
@@ -51,9 +55,11 @@ _HOME = {
     "cfcat.core.operation": ("Operation",),
     "cfcat.core.options": ("SocketOptions", "make_tls_context"),
     "cfcat.core.sockets": ("Socket", "SocketInfo", "connect"),
+    "cfcat.core.workers": ("Judgement", "Verdict", "WorkersPolicy"),
     "cfcat.errors": (
         "AbortError",
         "AddressError",
+        "BlockedError",
         "CaFileError",
         "CancelError",
         "CertificateError",

@@ -15,6 +15,7 @@ __all__ = [
     "AbortError",
     "AddressError",
     "Attempt",
+    "BlockedError",
     "CaFileError",
     "CancelError",
     "CertificateError",
@@ -100,6 +101,17 @@ class ConnectError(SocketError, ConnectionError):
     def __init__(self, message: str, detail: str = "", attempts: Sequence[Attempt] = ()) -> None:
         super().__init__(message, detail)
         self.attempts = tuple(attempts)
+
+
+class BlockedError(ConnectError):
+    """A policy does not allow the connection (P1-P4): it was not tried, or ended at once. `rule`: which, "P2".
+
+    `detail` names the rule and each address.
+    """
+
+    def __init__(self, message: str, detail: str = "", *, rule: str = "") -> None:
+        super().__init__(message, detail)
+        self.rule = rule
 
 
 class ResolveError(ConnectError):

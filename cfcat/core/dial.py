@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cfcat.core.address import Target, format_address
 from cfcat.core.operation import in_daemon_thread
 from cfcat.core.trace import Attempted, Outcome, Resolved, Trace, os_reason
-from cfcat.errors import CONNECT_FAILED, Attempt, ConnectError, ResolveError
+from cfcat.core.workers import HTTP_PORTS, Judgement, Verdict, WorkersPolicy
+from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
 
-__all__ = ["Address", "connect_failed", "dial", "failure_message"]
+__all__ = ["Address", "assess", "blocked", "connect_failed", "dial", "failure_message"]
 
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
-HTTP_PORTS = frozenset({80, 443})
 HTTP_HINT = ". It looks like you might be trying to connect to a HTTP-based service \u2014 consider using fetch instead"
+REFUSALS = {"P3": "Connections to port 25 are prohibited", "P4": "TCP Loop detected"}
 FAMILIES = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 TEMPORARY = frozenset({socket.EAI_AGAIN})
 
@@ -54,33 +55,67 @@ def connect_failed(target: Target, detail: str, attempts: Sequence[Attempt] = ()
     return ConnectError(failure_message(target.port), detail, attempts)
 
 
+def blocked(target: Target, *verdicts: Verdict) -> BlockedError:
+    """What a Worker would be told (P1-P4), with the rule and the addresses as its detail."""
+    rule = verdicts[0].rule
+    message = REFUSALS.get(rule) or failure_message(target.port)
+    return BlockedError(message, "; ".join(Judgement(verdicts).reasons), rule=rule)
+
+
+async def assess(
+    target: Target, policy: WorkersPolicy, *, family: str | None = None, timeout_s: float | None = None
+) -> tuple[Judgement, BlockedError | None]:
+    """Resolve the target and judge its addresses, without connecting; with what `dial` would raise for them.
+
+    Raises:
+        ResolveError, ConnectError: it has no address.
+        ConnectTimeout: the resolver did not answer in time.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            addresses = await _resolve(target, FAMILIES[family])
+    except TimeoutError as error:
+        detail = f"{target.text}: the name was not resolved after {timeout_s:g} s"
+        raise ConnectTimeout(failure_message(target.port), detail) from error
+    judgement = policy.judge_all((address.ip for address in addresses), target.port)
+    return judgement, blocked(target, *judgement.verdicts) if judgement.status == "blocked" else None
+
+
 async def dial(
     target: Target,
     *,
     family: str | None = None,
-    allow_address: Callable[[str], bool] | None = None,
+    policy: WorkersPolicy | None = None,
     trace: Trace | None = None,
 ) -> socket.socket:
     """Connect to the first address of the target that answers; the socket is non-blocking.
 
-    `allow_address` is asked for each resolved address, as IP text; those refused are dropped, and a name that
-    has none left does not exist (P2). `trace` is told of the addresses and of what became of each; it must not raise.
+    `policy` judges each resolved address; those blocked are dropped, and it goes on with those that remain (P2, P9).
+    `trace` is told of the addresses and of what became of each; it must not raise.
     Cancelling closes everything that was begun.
 
     Raises:
         ResolveError: the name has no address.
+        BlockedError: the policy allows none of them.
         ConnectError: no address answered; `attempts` says why, in order.
     """
     tell = trace or (lambda event: None)
     began = time.monotonic()
     addresses = await _resolve(target, FAMILIES[family])
-    if allow_address is not None:
-        addresses = [address for address in addresses if allow_address(address.ip)]
-        if not addresses:
-            raise ResolveError(failure_message(target.port), f"{target.text}: address not allowed")
+    if policy is not None:
+        addresses = _permitted(target, addresses, policy)
     addresses = _interleave(addresses)
     tell(Resolved(tuple(address.text for address in addresses), time.monotonic() - began))
     return await _Race(target, addresses, tell).run()
+
+
+def _permitted(target: Target, addresses: Sequence[Address], policy: WorkersPolicy) -> list[Address]:
+    judgement = policy.judge_all((address.ip for address in addresses), target.port)
+    policy.told(judgement)
+    if judgement.status == "blocked":
+        raise blocked(target, *judgement.verdicts)
+    pairs = zip(addresses, judgement.verdicts, strict=True)
+    return [address for address, verdict in pairs if verdict.status != "blocked"]
 
 
 async def _resolve(target: Target, family: int) -> list[Address]:

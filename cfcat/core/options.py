@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from cfcat.core.trace import Trace
+from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CaFileError, ClientCertificateError, OptionsError
 
 __all__ = [
@@ -51,9 +52,9 @@ class SocketOptions:
     seconds, is one deadline for resolving, connecting and handshake, and one for a later upgrade;
     `expected_server_hostname` replaces the address's host in SNI and certificate check; `address_family`
     limits the addresses tried; `ignore_unexpected_eof` takes a FIN without close_notify for the end of a TLS stream;
-    `allow_address` is asked about each resolved one (IP text), refused ones do not exist; `trace` is told how the
-    connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it raises goes to the event loop's
-    exception handler, and changes nothing).
+    `policy` judges each resolved one and limits how many sockets there are at a time: blocked addresses are not tried
+    (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
+    raises goes to the event loop's exception handler, and changes nothing).
     """
 
     secure_transport: SecureTransport = "off"
@@ -64,7 +65,7 @@ class SocketOptions:
     address_family: AddressFamily | None = None
     connect_timeout: float | None = None
     ignore_unexpected_eof: bool = False
-    allow_address: Callable[[str], bool] | None = None
+    policy: WorkersPolicy | None = None
     trace: Trace | None = None
 
     def __post_init__(self) -> None:
@@ -83,6 +84,7 @@ class SocketOptions:
         self._expect("expected_server_hostname", str, type(None))
         if self.address_family not in ADDRESS_FAMILIES:
             raise OptionsError(f"address_family must be 'ipv4' or 'ipv6', not {self.address_family!r}")
+        self._expect("policy", WorkersPolicy, type(None))
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, not {type(self.trace).__name__}")
         self._expect("connect_timeout", int, float, type(None))

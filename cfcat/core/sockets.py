@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
-from cfcat.core.dial import connect_failed, dial, failure_message
+from cfcat.core.dial import blocked, connect_failed, dial, failure_message
 from cfcat.core.lifecycle import FINAL, Effect, Event, Lifecycle, Phase, Reading, WriteHalf, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
@@ -24,6 +24,7 @@ from cfcat.core.readable import ReadableStream
 from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED, Carrier
 from cfcat.core.trace import Connected, TlsEstablished, TraceEvent
 from cfcat.core.wire import HandshakeWrapper, Wire
+from cfcat.core.workers import MOST_SOCKETS, WorkersPolicy
 from cfcat.core.writable import WritableStream
 from cfcat.errors import (
     ClosedError,
@@ -50,8 +51,8 @@ def connect(
     """Begin a connection and return its socket at once (A1). Call it inside a running event loop.
 
     `address` is `"host:port"`, IPv6 in brackets, or a `SocketAddress`. Options may be given as `SocketOptions`, as
-    a mapping (its unknown keys are ignored, O1), as keywords, or both (keywords win). Nothing limits the number of
-    sockets (O7); without `connect_timeout` nothing but the network ends an attempt (N9) or a handshake (S16).
+    a mapping (its unknown keys are ignored, O1), as keywords, or both (keywords win). Only a `policy` limits the number
+    of sockets (O7, P6); without `connect_timeout` nothing but the network ends an attempt (N9) or a handshake (S16).
 
     Raises:
         AddressError: the address cannot be parsed (A2-A8); looked at before the options (A13).
@@ -93,6 +94,8 @@ class Socket:
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._task: asyncio.Task[None] | None = None
+        self._turn: asyncio.Future[None] | None = None  # to begin, where a policy limits how many there are
+        self._leave: Callable[[], None] | None = None  # gives the place of this connection up
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
         self._wire = Wire(self)
@@ -232,6 +235,8 @@ class Socket:
             EFFECTS[effect](self)
         if self._lifecycle.phase in FINAL:
             resolve(self._over, None)
+            if self._leave is not None:
+                self._leave()
 
     # ---- making the connection
 
@@ -268,15 +273,19 @@ class Socket:
 
     async def _open_new(self) -> None:
         options = self._options
+        if options.policy is not None:
+            await self._take_turn(options.policy)
         began = time.monotonic()
-        family, allowed = options.address_family, options.allow_address
-        sock = await dial(self._target, family=family, allow_address=allowed, trace=self._tell)
+        family, policy = options.address_family, options.policy
+        sock = await dial(self._target, family=family, policy=policy, trace=self._tell)
         self._wire.attach(sock)
         try:
             ends = sock.getpeername()[:2], sock.getsockname()[:2]
         except OSError as error:  # reset in the moment that it was made
             raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
         self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
+        if policy is not None and (verdict := policy.judge_ends(*self._info)).status == "blocked":
+            raise blocked(self._target, verdict)
         self._tell(Connected(*self._info, time.monotonic() - began))
         if options.secure_transport == "on":
             try:
@@ -284,6 +293,12 @@ class Socket:
             except TlsError as error:  # N4: one text for every failure; the reason is the detail
                 error.detail, error.message = error.message, failure_message(self._target.port)
                 raise
+
+    async def _take_turn(self, policy: WorkersPolicy) -> None:
+        """Wait until there are few enough connections; this one counts until it is over, upgraded or not (P6)."""
+        turn = self._turn = asyncio.get_running_loop().create_future()
+        self._leave = policy.enter(lambda: resolve(turn, None))
+        await turn
 
     async def _open_upgrade(self) -> None:
         try:
@@ -323,6 +338,8 @@ class Socket:
 
     def _timeout(self) -> ConnectTimeout:
         phase = "the TLS handshake was not complete" if self._wire.attached else "no connection"
+        if self._turn is not None and self._turn.cancelled():
+            phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
         seconds = self._options.connect_timeout
         return ConnectTimeout(failure_message(self._target.port), f"{self._target.text}: {phase} after {seconds:g} s")
 
@@ -366,6 +383,7 @@ class Socket:
         assert upgraded is not None
         self._upgraded = True
         upgraded._info = self._info
+        upgraded._leave, self._leave = self._leave, None
         unread = self.readable.kept_bytes + self._wire.unread_bytes()
         self._wire.move_to(upgraded._wire)
         if unread:

@@ -28,7 +28,7 @@ from tests.conformance.data import (
     put_port,
 )
 from tests.conformance.names import SeenError, record_error
-from tests.conformance.network import is_public
+from tests.conformance.network import PublicOnly
 from tests.conformance.patience import settles
 from tests.conformance.scenario import Scenario
 from tests.conformance.signals import Signals
@@ -212,7 +212,7 @@ class Driver:
         if spelled.get("secure_transport") in ("on", "starttls"):
             spelled["tls"] = self._tls
         if self._scenario.network == "public-only":
-            spelled["allow_address"] = is_public
+            spelled["policy"] = PublicOnly()
         return spelled
 
     def _start_tls(self, op: Op) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 
-__all__ = ["is_public"]
+from cfcat import Verdict, WorkersPolicy
+from cfcat.core.address import format_address
+
+__all__ = ["PublicOnly", "is_public"]
 
 # connect() to the unspecified address reaches the host itself.
 LOCAL = ("127.0.0.0/8", "::1/128", "0.0.0.0/32", "::/128")
@@ -22,3 +25,13 @@ def is_public(ip: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return not any(address in network for network in NOT_PUBLIC if network.version == address.version)
+
+
+class PublicOnly(WorkersPolicy):
+    """Rule P2 and nothing else: the recorded runtime has no other."""
+
+    def judge(self, ip: str, port: int) -> Verdict:
+        address = format_address(ip, port)
+        if is_public(ip):
+            return Verdict(address, "allowed")
+        return Verdict(address, "blocked", "P2", f"{ip} is not public")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cfcat import ConnectError, ConnectTimeout, ResolveError, connect
+from cfcat import BlockedError, ConnectError, ConnectTimeout, ResolveError, Verdict, WorkersPolicy, connect
 from cfcat.core import dial as dialling
 from cfcat.core.address import parse_address
 from cfcat.core.dial import Address, connect_failed, dial
@@ -74,6 +74,17 @@ async def peer_of(address: str, **options: Any) -> tuple[str, int]:
     return host, port
 
 
+class Allowing(WorkersPolicy):
+    """Addresses that a function says yes to."""
+
+    def __init__(self, allowed: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._allowed = allowed
+
+    def judge(self, ip: str, port: int) -> Verdict:
+        return Verdict(ip, "allowed") if self._allowed(ip) else Verdict(ip, "blocked", "P2", f"{ip} is not allowed")
+
+
 def hold(conn: Peer) -> None:
     conn.recv_until_eof()
 
@@ -100,7 +111,7 @@ def test_a9_every_spelling_is_left_to_the_resolver(spelling: str) -> None:
             seen.append(ip)
             return True
 
-        run(peer_of(f"{spelling}:{server.port}", allow_address=look))
+        run(peer_of(f"{spelling}:{server.port}", policy=Allowing(look)))
     assert set(seen) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
 
 
@@ -332,12 +343,13 @@ def test_a6_a_target_that_names_nothing_is_a_resolve_error() -> None:
 
 
 def test_p2_addresses_that_are_not_allowed_do_not_exist(names: Resolve) -> None:
-    """P2: they are dropped, no attempt is made; with none left the name does not exist."""
+    """P2, P9: they are dropped, no attempt is made; with none left there is an error that says why."""
     with serve(hold) as server, serve(hold, host="::1") as other:
         names("two.test", lambda _: [found("127.0.0.1", server.port), found("::1", other.port)])
-        assert run(peer_of("two.test:1", allow_address=lambda ip: ip == "::1")) == ("::1", other.port)
-        error = run(failure("two.test:1", ResolveError, allow_address=lambda _: False))
-        assert "not allowed" in error.detail
+        assert run(peer_of("two.test:1", policy=Allowing(lambda ip: ip == "::1"))) == ("::1", other.port)
+        error = run(failure("two.test:1", BlockedError, policy=Allowing(lambda _: False)))
+        assert error.detail == "127.0.0.1 is not allowed (rule P2); ::1 is not allowed (rule P2)"
+        assert error.attempts == ()
     assert server.connections == 0
 
 

@@ -31,6 +31,7 @@ from cfcat import (
     TlsError,
     TruncatedError,
     UpgradeError,
+    WorkersPolicy,
     connect,
     make_tls_context,
 )
@@ -154,7 +155,7 @@ def test_n5_http_ports_get_a_hint() -> None:
     async def main() -> None:
         hint = ". It looks like you might be trying to connect to a HTTP-based service — consider using fetch instead"
         for port in ("80", "443", "0080"):
-            socket = connect(f"127.0.0.1:{port}", allow_address=lambda _: False)
+            socket = connect(f"127.0.0.1:{port}", policy=WorkersPolicy())
             assert await rejection(socket.opened, ConnectError) == CONNECT_FAILED + hint
 
     run(main())
