@@ -30,6 +30,8 @@ from cfcat.report.status import ExitStatus, status_of
 if TYPE_CHECKING:
     import ssl
 
+    from cfcat.core.address import Target
+    from cfcat.core.workers import WorkersPolicy
     from cfcat.report.reporter import Reporter
     from cfcat.starttls import Protocol
 
@@ -37,6 +39,8 @@ __all__ = ["app", "run"]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
 DEFAULT_CONNECT_TIMEOUT_S = 30.0
+# What the verdict of --check-workers may depend on.
+WITH_CHECK = frozenset({"target", "port", "check_workers", "ipv4", "ipv6", "connect_timeout", "json"})
 LOOP_DESCRIPTORS = 3  # epoll, and the pair of sockets that wakes it
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -95,6 +99,13 @@ def cfcat(
     ] = False,
     ipv4: Annotated[bool, typer.Option("-4", help="Use IPv4 addresses only.")] = False,
     ipv6: Annotated[bool, typer.Option("-6", help="Use IPv6 addresses only.")] = False,
+    workers: Annotated[
+        bool, typer.Option("--workers", help="Connect only where a Worker on Cloudflare could; else status 7.")
+    ] = False,
+    check_workers: Annotated[
+        bool,
+        typer.Option("--check-workers", help="Say whether a Worker could, and do not connect; --json for programs."),
+    ] = False,
     connect_timeout: Annotated[
         float,
         typer.Option(
@@ -205,6 +216,11 @@ def cfcat(
     end ends the run. Exit status 0 is an end in order.
     """
     address = check_target(target, port)
+    family = "ipv4" if ipv4 else "ipv6" if ipv6 else None
+    _refuse((ipv4 and ipv6, "-4 and -6 exclude each other"))
+    if check_workers:
+        _refuse_other_options(context)
+        raise typer.Exit(_check_workers(address, family, connect_timeout, json=json))
     mode = choose_mode(_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
     not_for_every_mode = {
         "-w": idle_timeout is not None,
@@ -231,7 +247,6 @@ def cfcat(
     }
     _refuse(
         (starttls is not None and tls in (Tls.on, Tls.off), f"--starttls excludes --tls {tls}"),
-        (ipv4 and ipv6, "-4 and -6 exclude each other"),
         *((given and not secured, f"{option} needs --tls on") for option, given in only_with_tls.items()),
         (key is not None and cert is None, "--key needs --cert"),
         (insecure and cacert is not None, "-k and --cacert exclude each other"),
@@ -246,6 +261,7 @@ def cfcat(
         "eol": (eol or Eol.crlf).value,
         "protocol": check_profile(proto or "auto"),
         "starttls": starttls,
+        "workers": "on" if workers else "off",
         "insecure": insecure,
         "typed": mode is Mode.REPL,
         "history": not no_history,
@@ -263,7 +279,7 @@ def cfcat(
         "secure_transport": "starttls" if protocol is not None else (tls or Tls.off).value,
         "allow_half_open": half_open,
         "expected_server_hostname": sni,
-        "address_family": "ipv4" if ipv4 else "ipv6" if ipv6 else None,
+        "address_family": family,
         "connect_timeout": connect_timeout,
         "ignore_unexpected_eof": ignore_unexpected_eof,
     }
@@ -287,6 +303,8 @@ def cfcat(
             )
         if mode is Mode.PIPE and protocol is None and tls is Tls.starttls:
             note(CLEAR_TEXT_NOTE)
+        if workers and mode is Mode.PIPE:  # a session has its own
+            options["policy"] = _workers_policy(note)
         status = _run(mode, address.text, options, ends, settings, output, reporter, protocol=protocol, raw=raw)
         if reporter is not None:
             reporter.finish(None, status)
@@ -404,6 +422,31 @@ def _tls_context(note: Callable[[str], None], *, insecure: bool, **settings: Any
     if problem := log_keys(context):
         note(keys_note(problem))
     return context
+
+
+def _workers_policy(note: Callable[[str], None]) -> WorkersPolicy:
+    from cfcat.core.workers import WorkersPolicy
+    from cfcat.report.verdict import workers_note  # lazy: most runs may connect to anything
+
+    return WorkersPolicy(tell=lambda judgement: note(workers_note(judgement)))
+
+
+def _refuse_other_options(context: typer.Context) -> None:
+    """A check connects to nothing: what is about a connection has no meaning there."""
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if source is not None and source.name == "COMMANDLINE" and param.name not in WITH_CHECK:
+            raise UsageError(f"--check-workers does not connect: {param.opts[-1]} has no meaning there")
+
+
+def _check_workers(target: Target, family: str | None, timeout_s: float, *, json: bool) -> int:
+    from cfcat.assess import run_check  # lazy: asyncio, 50 ms
+
+    try:
+        _check_descriptors()
+        return run_check(target, family=family, timeout_s=timeout_s, json=json)
+    except Exception as error:
+        return _fail(error, target.text)
 
 
 def _usage_problem(error: typer.TyperException) -> tuple[str, str]:

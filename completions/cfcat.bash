@@ -69,8 +69,8 @@ _cfcat()
     $split && return
 
     if [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --connect-timeout -w --idle-timeout --no-shutdown
-            -q --quit-after --tls --starttls --sni --cacert --cert --key --alpn --tls-min --tls-max
+        COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers --connect-timeout
+            -w --idle-timeout --no-shutdown -q --quit-after --tls --starttls --sni --cacert --cert --key --alpn --tls-min --tls-max
             --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose
             -x --hexdump --log --log-secrets --json --progress --color --raw -V --version -h --help' -- "$cur"))
         return

@@ -14,14 +14,25 @@ from typing import Any
 import pytest
 
 import cfcat
-from cfcat import Operation, Socket, SocketAddress, SocketInfo, SocketOptions, connect, make_tls_context
+from cfcat import (
+    Judgement,
+    Operation,
+    Socket,
+    SocketAddress,
+    SocketInfo,
+    SocketOptions,
+    Verdict,
+    WorkersPolicy,
+    connect,
+    make_tls_context,
+)
 from cfcat.core import readable, writable
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 
 STREAMS = [getattr(module, name) for module in (readable, writable) for name in module.__all__]
-CLASSES = [Socket, SocketAddress, SocketInfo, SocketOptions, Operation, *STREAMS]
+CLASSES = [Socket, SocketAddress, SocketInfo, SocketOptions, Operation, Judgement, Verdict, WorkersPolicy, *STREAMS]
 ERRORS = [
     thing
     for name in cfcat.__all__
@@ -136,6 +147,7 @@ def test_every_error_is_a_socket_error_with_the_reference_text(error: type[cfcat
         (cfcat.CaFileError, [cfcat.OptionsError]),
         (cfcat.ConnectError, [ConnectionError]),
         (cfcat.ResolveError, [cfcat.ConnectError]),
+        (cfcat.BlockedError, [cfcat.ConnectError]),
         (cfcat.ConnectTimeout, [cfcat.ConnectError, TimeoutError]),
         (cfcat.LostError, [ConnectionError]),
         (cfcat.CertificateError, [cfcat.TlsError]),

@@ -106,7 +106,7 @@ class Socket:
     def opened(self) -> Operation[SocketInfo]:
         """Resolves when the connection is up, under TLS when the handshake is done (N1).
 
-        Rejects with ConnectError (ResolveError, ConnectTimeout), TlsError, CertificateError or, where the
+        Rejects with ConnectError (ResolveError, BlockedError, ConnectTimeout), TlsError, CertificateError or, where the
         socket was dropped meanwhile, ClosedError. Cancelling a wait changes nothing.
         """
         return Operation(self._opened)

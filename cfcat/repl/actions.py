@@ -12,8 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from cfcat.core.address import parse_address
 from cfcat.core.certificate import TlsInfo
+from cfcat.core.dial import assess
 from cfcat.core.options import SecureTransport
+from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CommandError, StdinError
 from cfcat.pipe.stdio import open_input
 from cfcat.repl.commands import (
@@ -33,6 +36,7 @@ from cfcat.repl.commands import (
 from cfcat.repl.connection import Connection
 from cfcat.report.facts import describe_chain, describe_tls
 from cfcat.report.render import escape, quote
+from cfcat.report.verdict import describe_judgement
 
 if TYPE_CHECKING:
     from cfcat.repl.session import Session
@@ -188,6 +192,17 @@ def _facts(session: Session) -> list[str]:
     return [*lines, f"settings: {', '.join(session.settings.lines())}"]
 
 
+async def _workers(session: Session, argument: str) -> None:
+    options = session.options
+    judgement, refusal = await assess(
+        parse_address(session.target),
+        WorkersPolicy(),
+        family=options.address_family,
+        timeout_s=options.connect_timeout,
+    )
+    session.face.show_notice("\n".join(describe_judgement(session.target, judgement, refusal)))
+
+
 async def _help(session: Session, argument: str) -> None:
     session.face.show_notice("\n".join(help_lines(argument or None)))
 
@@ -245,6 +260,7 @@ ACTIONS: Mapping[str, Action] = {
     "log": _log,
     "info": _info,
     "set": _set,
+    "workers": _workers,
     "wait": _wait,
     "expect": _expect,
     "help": _help,

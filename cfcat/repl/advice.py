@@ -15,6 +15,7 @@ __all__ = ["dialog_lines", "explain_here", "is_loopback"]
 HINTS = (
     (re.compile(r"try --starttls (\w+)"), r":open --tls starttls, then :starttls \1"),
     (re.compile(r"--tls (on|off)\b"), r":open --tls \1"),
+    (re.compile(r"(.*); without --workers\b"), r"\1; after :set workers off"),
 )
 
 # A bare :starttls trusts that the server has been asked.

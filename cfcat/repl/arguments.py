@@ -51,6 +51,7 @@ SETTINGS: Mapping[str, Sequence[str]] = {
     "eol": EOLS,
     "proto": ("auto", *PROFILES),
     "clear-secrets": ("off", "on"),
+    "workers": ("off", "on"),
 }
 TLS_MODES = ("off", "on", "starttls")
 

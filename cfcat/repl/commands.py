@@ -196,9 +196,18 @@ file is appended to. A file that is called off is ./off here.""",
             (
                 *(_row(name, *values) for name, values in SETTINGS.items()),
                 "proto is what Tab completes, and which lines are secrets. With clear-secrets on",
-                "secrets are sent in clear text without asking.",
+                "secrets are sent in clear text without asking. With workers on a new connection",
+                "is made only where a Worker on Cloudflare could make it.",
             )
         ),
+    ),
+    Command(
+        "workers",
+        ":workers",
+        "say whether a Worker on Cloudflare could connect",
+        details="""\
+The name of the target is resolved once more; nothing is connected to. What
+Cloudflare blocks can change: the day on which it was so is named.""",
     ),
     Command(
         "wait",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_tls_context
+from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CommandError, SocketError, StdoutError
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback
@@ -25,6 +26,7 @@ from cfcat.report.messages import Message, plural
 from cfcat.report.render import escape
 from cfcat.report.secrets import SecretGuard
 from cfcat.report.transcript import Transcript
+from cfcat.report.verdict import workers_note
 from cfcat.starttls import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -273,7 +275,7 @@ class Session:
         return context
 
     async def _connect(self) -> None:
-        self.connection = Connection(self.target, self.options, self)
+        self.connection = Connection(self.target, self._options_now(), self)
         self.face.state_changed()
         wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
         try:
@@ -286,6 +288,12 @@ class Session:
         self.watch_for_secrets()
         self._note(f"connected to {self.connection.remote_address}")
         self.note_tls()
+
+    def _options_now(self) -> SocketOptions:
+        if self.settings.workers == "off":
+            return self.options
+        policy = WorkersPolicy(tell=lambda judgement: self.face.show_notice(workers_note(judgement)))
+        return dataclasses.replace(self.options, policy=policy)
 
     def watch_for_secrets(self) -> None:
         """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""

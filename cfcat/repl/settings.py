@@ -29,15 +29,17 @@ SETTINGS: Mapping[str, Setting] = {
     "eol": Setting("eol", tuple(EOLS)),
     "proto": Setting("protocol", ("auto", *PROFILES)),
     "clear-secrets": Setting("clear_secrets", ("off", "on")),
+    "workers": Setting("workers", ("off", "on")),
 }
 
 
 @dataclass(slots=True)
 class Settings:
-    """The first four change while the session runs, the others do not.
+    """The first five change while the session runs, the others do not.
 
     `view`: how received bytes are drawn. `eol`: what Enter sends. `protocol`: whose verbs and secrets count; "auto" is
-    by the port. `clear_secrets`: "on" sends secrets in clear text without asking.
+    by the port. `clear_secrets`: "on" sends secrets in clear text without asking. `workers`: "on" connects only where a
+    Worker could.
     `starttls`: the protocol whose dialog is run whenever a connection opens, or None. `log`: the file of the
     transcript, or None; `log_secrets`: with the secrets in it. `insecure`: certificates are not checked.
     `typed`: lines are typed by a person, who marks one as private with a blank before it. `history`: lines may be
@@ -48,6 +50,7 @@ class Settings:
     eol: str = "crlf"
     protocol: str = "auto"
     clear_secrets: str = "off"
+    workers: str = "off"
     starttls: str | None = None
     log: str | None = None
     log_secrets: bool = False

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cfcat.core.address import is_ipv6, parse_address
 from cfcat.errors import (
     AddressError,
+    BlockedError,
     CaFileError,
     CertificateError,
     ClientCertificateError,
@@ -129,6 +130,9 @@ def explain(error: BaseException, target: str) -> Message:
         return Message(error.detail, "--connect-timeout SECS waits longer")
     if isinstance(error, ResolveError) and error.temporary:
         return Message(error.detail, "the resolver could not answer just now; try again")
+    if isinstance(error, BlockedError):
+        hint = f"{escape(error.detail)}; without --workers it is tried all the same"
+        return Message(f"{target}: blocked as in a Worker: {error.message}", hint)
     if isinstance(error, ConnectError):
         return Message(error.detail)
     if isinstance(error, LostError):

@@ -68,8 +68,8 @@ def said_of(line: str) -> tuple[str, str]:
 
 
 def test_commands_are_those_of_the_design() -> None:
-    """Each one, its aliases among them, by its name without the colon."""
-    names = "starttls tls cert send hex file eof close open view eol crlf lf log info set wait expect help quit"
+    """Each one, its aliases among them, by its name without the colon; and `:workers`."""
+    names = "starttls tls cert send hex file eof close open view eol crlf lf log info set workers wait expect help quit"
     assert list(COMMANDS) == names.split()
     assert all(command.name == name and command.usage.startswith(f":{name}") for name, command in COMMANDS.items())
     kinds = {"", "file", "protocol", "view", "eol", "target", "command", "setting"}
@@ -514,7 +514,7 @@ def test_view_eol_and_protocol_are_names_of_lists() -> None:
         (parse_protocol, "https", ":starttls does not know 'https'", f"one of {', '.join(PROTOCOLS)}"),
         (parse_set, "veiw hex", ":set does not know 'veiw'", "did you mean view?"),
         (parse_set, "view=hex", ":set does not know 'view=hex'", "did you mean view?"),
-        (parse_set, "x", ":set does not know 'x'", "one of view, eol, proto, clear-secrets"),
+        (parse_set, "x", ":set does not know 'x'", "one of view, eol, proto, clear-secrets, workers"),
         (parse_set, "eol", ":set eol needs a value", "one of crlf, lf, cr, none"),
         (parse_set, "eol lf cr", ":set eol takes one value", "one of crlf, lf, cr, none"),
         (parse_set, "clear-secrets yes", ":set clear-secrets does not know 'yes'", "one of off, on"),
@@ -537,8 +537,8 @@ def test_set_changes_one_setting() -> None:
 
 
 def test_settings() -> None:
-    """The four of the design; protocols are those of --proto."""
-    assert list(SETTINGS) == ["view", "eol", "proto", "clear-secrets"]
+    """Four of the design, and whether a Worker is played; protocols are those of --proto."""
+    assert list(SETTINGS) == ["view", "eol", "proto", "clear-secrets", "workers"]
     assert SETTINGS["proto"] == ("auto", *PROFILES)
 
 

@@ -208,13 +208,13 @@ def test_settings_are_shown_and_changed() -> None:
         with serve(greeting(b"")) as server:
             async with opened(server.address) as (session, face):
                 await session.execute(":set")
-                assert face.notices.pop() == "view text\neol crlf\nproto auto\nclear-secrets off"
+                assert face.notices.pop() == "view text\neol crlf\nproto auto\nclear-secrets off\nworkers off"
                 for line in (":view hex", ":lf", ":set proto imap", ":set clear-secrets on"):
                     before = face.changes
                     await session.execute(line)
                     assert face.changes > before
                 await session.execute(":set")
-                assert face.notices.pop() == "view hex\neol lf\nproto imap\nclear-secrets on"
+                assert face.notices.pop() == "view hex\neol lf\nproto imap\nclear-secrets on\nworkers off"
                 assert (session.view, session.eol, session.protocol) == ("hex", "lf", "imap")
 
     run(main())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cfcat.core.address import parse_address
 from cfcat.errors import (
     AddressError,
+    BlockedError,
     CaFileError,
     CertificateError,
     CommandError,
@@ -46,6 +47,11 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
     (ResolveError(REFERENCE, f"{TARGET}: name or service not known"), [TARGET, "name or service not known"], []),
     (ResolveError(REFERENCE, f"{TARGET}: no answer", temporary=True), [TARGET, "no answer"], ["again"]),
     (ConnectError(REFERENCE, f"{TARGET}: refused (tried ::1, 127.0.0.1)"), [TARGET, "(tried ::1, 127.0.0.1)"], []),
+    (
+        BlockedError("Connections to port 25 are prohibited", "192.0.2.7:25 has port 25 (rule P3)", rule="P3"),
+        [TARGET, "in a Worker", "Connections to port 25 are prohibited"],
+        ["192.0.2.7:25 has port 25 (rule P3)", "without --workers"],
+    ),
     (ConnectTimeout(REFERENCE, f"{TARGET}: no connection after 30 s"), [TARGET, "30 s"], ["--connect-timeout"]),
     (IdleTimeout("nothing moved for 5 s"), [TARGET, "nothing moved for 5 s"], []),
     (LostError(detail="connection reset by peer", sending=True), [TARGET, "reset by peer", "sending"], []),

@@ -10,6 +10,7 @@ import pytest
 from cfcat.errors import (
     AbortError,
     AddressError,
+    BlockedError,
     CaFileError,
     CancelError,
     CertificateError,
@@ -215,6 +216,7 @@ def test_every_row_has_its_test() -> None:
         (CaFileError("x"), 77),
         (ClientCertificateError("x"), 58),
         (DialogError("x"), 64),
+        (BlockedError("x"), 7),
         (ResolveError("x"), 6),
         (ResolveError("x", temporary=True), 6),
         (ConnectError("x"), 7),
