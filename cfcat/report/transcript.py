@@ -16,12 +16,13 @@ import os
 import re
 import stat
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cfcat.report.secrets import MASK, SecretGuard
 
-__all__ = ["Entry", "Transcript", "escape_bytes", "parse_entry"]
+__all__ = ["Entry", "Journal", "Piece", "Transcript", "escape_bytes", "parse_entry"]
 
 # A line that grows beyond this is written in pieces, and judged by its beginning.
 MAX_LINE_BYTES = 64 * 1024
@@ -34,7 +35,7 @@ SHORT = {"\\": "\\\\", "\r": "\\r", "\n": "\\n"}
 LONG = {"\\": "\\", "r": "\r", "n": "\n"}
 
 
-_Piece = tuple[str, bool, bytes]  # direction, TLS, data
+Piece = tuple[str, bool, bytes]  # direction, TLS, data
 
 
 class Entry(NamedTuple):
@@ -86,17 +87,50 @@ def _unescape(text: str) -> bytes:
     )
 
 
-class Transcript:
+class Journal(ABC):
+    """What a connection did, line by line with the secrets masked, for whoever writes it down: `_write()`."""
+
+    def __init__(self, guard: SecretGuard | None) -> None:
+        """`guard`: who tells what must be masked; None: nothing."""
+        self._guard = guard
+        self._sent = _Direction(SENT, _SentLines(guard))
+        self._received = _Direction(RECEIVED, _ReceivedLines())
+
+    def sent(self, data: bytes | memoryview, *, tls: bool) -> None:
+        """Record what was sent, in whole lines or any pieces of them."""
+        self._record(self._sent, bytes(data), tls, other=self._received)
+
+    def received(self, data: bytes | memoryview, *, tls: bool) -> None:
+        """Record what was received."""
+        if self._guard is not None:
+            self._guard.received(bytes(data))
+        self._record(self._received, bytes(data), tls, other=self._sent)
+
+    def event(self, text: str) -> None:
+        """Record what happened."""
+        self._write([*self._held(), (EVENT, False, text.encode("utf-8", "surrogateescape"))])
+
+    def _record(self, direction: _Direction, data: bytes, tls: bool, *, other: _Direction) -> None:
+        """What the other side has begun goes first: entries stand in the order of their time."""
+        self._write([*other.held(), *direction.feed(data, tls)])
+
+    def _held(self) -> list[Piece]:
+        return [*self._sent.held(), *self._received.held()]
+
+    @abstractmethod
+    def _write(self, pieces: list[Piece]) -> None:
+        """Take what is complete, or cannot be waited for."""
+
+
+class Transcript(Journal):
     """An open transcript. It never fails: what went wrong is in `problem`, and nothing more is written then."""
 
     def __init__(self, fd: int, guard: SecretGuard | None, clock: Callable[[], float] = time.time) -> None:
         """`guard`: who tells what must be masked; None: nothing. `clock`: seconds since 1970."""
+        super().__init__(guard)
         self.problem = ""
         self._fd: int | None = fd
-        self._guard = guard
         self._clock = clock
-        self._sent = _Direction(SENT, _SentLines(guard))
-        self._received = _Direction(RECEIVED, _ReceivedLines())
 
     @classmethod
     def open(
@@ -115,20 +149,6 @@ class Transcript:
         transcript.event(f"transcript of {target}")
         return transcript
 
-    def sent(self, data: bytes | memoryview, *, tls: bool) -> None:
-        """Record what was sent, in whole lines or any pieces of them."""
-        self._record(self._sent, bytes(data), tls, other=self._received)
-
-    def received(self, data: bytes | memoryview, *, tls: bool) -> None:
-        """Record what was received."""
-        if self._guard is not None:
-            self._guard.received(bytes(data))
-        self._record(self._received, bytes(data), tls, other=self._sent)
-
-    def event(self, text: str) -> None:
-        """Record what happened."""
-        self._write([*self._held(), (EVENT, False, text.encode("utf-8", "surrogateescape"))])
-
     def close(self) -> None:
         """Write what was held back, and close the file. May be called again."""
         self._write(self._held())
@@ -136,14 +156,7 @@ class Transcript:
             os.close(self._fd)
             self._fd = None
 
-    def _record(self, direction: _Direction, data: bytes, tls: bool, *, other: _Direction) -> None:
-        """What the other side has begun goes first: entries stand in the order of their time."""
-        self._write([*other.held(), *direction.feed(data, tls)])
-
-    def _held(self) -> list[_Piece]:
-        return [*self._sent.held(), *self._received.held()]
-
-    def _write(self, pieces: list[_Piece]) -> None:
+    def _write(self, pieces: list[Piece]) -> None:
         if self._fd is None or not pieces:
             return
         now = self._clock()
@@ -167,14 +180,14 @@ class _Direction:
         self._lines = lines
         self._tls = False
 
-    def feed(self, data: bytes, tls: bool) -> Iterator[_Piece]:
+    def feed(self, data: bytes, tls: bool) -> Iterator[Piece]:
         if tls != self._tls:
             yield from self.held()  # no line goes on from clear text into TLS
         self._tls = tls
         for piece in self._lines.feed(data):
             yield self._mark, tls, piece
 
-    def held(self) -> Iterator[_Piece]:
+    def held(self) -> Iterator[Piece]:
         for piece in self._lines.held():
             yield self._mark, self._tls, piece
 
