@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["check_profile", "check_protocol", "check_target", "is_name"]
 
 
-def check_target(target: str, port: str | None) -> Target:
+def check_target(target: str | None, port: str | None) -> Target:
     """`host:port` or, nc's way, `host port`; port 0 is for the library (A11). Raises UsageError."""
+    if target is None:
+        raise UsageError("no target given", "cfcat HOST:PORT, or cfcat --help")
     text = target if port is None else f"{target}:{port}"
     try:
         if port is not None and _has_port(target):

@@ -19,7 +19,7 @@ import typer
 from cfcat import __version__
 from cfcat.checks import check_profile, check_protocol, check_target, is_name
 from cfcat.console import put, say
-from cfcat.errors import SocketError, StdoutError, UsageError
+from cfcat.errors import CommandError, SocketError, StdoutError, UsageError
 from cfcat.help import GroupedHelp
 from cfcat.modes import Mode, Stdin, check_options, choose_mode
 from cfcat.output import OutputOptions, make_reporter
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from cfcat.core.address import Target
     from cfcat.core.workers import WorkersPolicy
+    from cfcat.export.recording import Conversation, Recorder
     from cfcat.report.reporter import Reporter
     from cfcat.starttls import Protocol
 
@@ -91,7 +92,10 @@ def _show_version(wanted: bool) -> None:
 @app.command(cls=GroupedHelp, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 def cfcat(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="host:port, 192.0.2.7:port or [2001:db8::7]:port")],
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="TARGET", show_default=False, help="host:port, 192.0.2.7:port or [2001:db8::7]:port"),
+    ] = None,
     port: Annotated[str | None, typer.Argument(metavar="[PORT]", help="for nc's habit: cfcat host 25")] = None,
     half_open: Annotated[
         bool,
@@ -199,6 +203,13 @@ def cfcat(
     ] = False,
     log: Annotated[str | None, typer.Option(metavar="FILE", help="Keep a transcript in FILE, secrets masked.")] = None,
     log_secrets: Annotated[bool, typer.Option("--log-secrets", help="Do not mask secrets in the transcript.")] = False,
+    export: Annotated[
+        str | None, typer.Option(metavar="FILE", help="At the end write what was done as a Worker that does it again.")
+    ] = None,
+    transcript: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="With --export alone: from a transcript that --log kept."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Report on standard error, at the end, as one JSON object.")
     ] = False,
@@ -215,6 +226,9 @@ def cfcat(
     On a terminal this is an interactive session. Otherwise the end of standard input is passed on, and the server's
     end ends the run. Exit status 0 is an end in order.
     """
+    if transcript is not None:
+        _export_transcript(context, transcript, export)
+        return
     address = check_target(target, port)
     family = "ipv4" if ipv4 else "ipv6" if ipv6 else None
     _refuse((ipv4 and ipv6, "-4 and -6 exclude each other"))
@@ -285,9 +299,17 @@ def cfcat(
     }
     offered = [] if alpn is None else alpn.split(",")
     reporter = None
+    recorder = None if export is None else _recorder(export, typed=mode is Mode.REPL)
     try:
         direct = options["secure_transport"] == "on"
-        reporter = make_reporter(output, address.text, mode.name.lower(), handshake_next=direct, offered=offered)
+        reporter = make_reporter(
+            output,
+            address.text,
+            mode.name.lower(),
+            handshake_next=direct,
+            offered=offered,
+            recorder=recorder if mode is Mode.PIPE else None,  # a session tells it itself
+        )
         note = say if reporter is None else reporter.note
         if secured:
             ceiling = None if protocol is None else protocol.max_tls
@@ -305,7 +327,11 @@ def cfcat(
             note(CLEAR_TEXT_NOTE)
         if workers and mode is Mode.PIPE:  # a session has its own
             options["policy"] = _workers_policy(note)
-        status = _run(mode, address.text, options, ends, settings, output, reporter, protocol=protocol, raw=raw)
+        status = _run(
+            mode, address.text, options, ends, settings, output, reporter, recorder, protocol=protocol, raw=raw
+        )
+        if recorder is not None and export is not None and status == ExitStatus.OK:
+            _write_export(export, recorder.conversations)
         if reporter is not None:
             reporter.finish(None, status)
     except BrokenPipeError as error:
@@ -325,6 +351,7 @@ def _run(
     settings: dict[str, Any],
     output: OutputOptions,
     reporter: Reporter | None,
+    recorder: Recorder | None,
     *,
     protocol: Protocol | None,
     raw: bool,
@@ -341,9 +368,52 @@ def _run(
 
     if mode is Mode.SCRIPT:
         pump, session = PumpOptions(**ends), Settings(**settings)
-        return run_script_file(target, SocketOptions(**options), pump, session, raw=raw, reporter=reporter)
-    color = output.colored(1)
-    return run_on_terminal(target, SocketOptions(**options), Settings(**settings), color=color, reporter=reporter)
+        return run_script_file(
+            target, SocketOptions(**options), pump, session, raw=raw, reporter=reporter, recorder=recorder
+        )
+    color, session = output.colored(1), Settings(**settings)
+    return run_on_terminal(target, SocketOptions(**options), session, color=color, reporter=reporter, recorder=recorder)
+
+
+def _recorder(export: str, *, typed: bool) -> Recorder:
+    """Who keeps what happens, for a file that can be written. Raises StdoutError."""
+    from cfcat.export.files import check_folder  # lazy: an export only
+    from cfcat.export.recording import Recorder
+    from cfcat.report.secrets import SecretGuard
+
+    try:
+        check_folder(export)
+    except CommandError as error:
+        raise StdoutError(error.message) from error
+    return Recorder(SecretGuard(None, typed=typed))
+
+
+def _write_export(export: str, conversations: Callable[[], list[Conversation]]) -> None:
+    """Raises StdoutError: there is nothing to export, or it cannot be written."""
+    from cfcat.export.files import write_export
+
+    try:
+        write_export(export, conversations())
+    except CommandError as error:
+        raise StdoutError(error.message) from error
+
+
+def _export_transcript(context: typer.Context, transcript: str, export: str | None) -> None:
+    """Raises UsageError: there is anything else to do, or the transcript is of no use; StdoutError."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    given = {name for name, source in sources if source is not None and source.name == "COMMANDLINE"}
+    _refuse(
+        (export is None, "--from needs --export FILE"),
+        (given != {"transcript", "export"}, "--from goes with --export FILE and nothing else"),
+    )
+    from cfcat.export.files import open_transcript  # lazy: an export only
+
+    assert export is not None
+    try:
+        conversations = open_transcript(transcript)
+    except CommandError as error:
+        raise UsageError(error.message, error.hint) from error
+    _write_export(export, lambda: conversations)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -453,8 +523,6 @@ def _usage_problem(error: typer.TyperException) -> tuple[str, str]:
     text, hint = error.format_message(), "cfcat --help"
     if similar := getattr(error, "possibilities", None):  # of an option that does not exist
         text, hint = error.message, f"{similar[0]}; {hint}"
-    if text.startswith("Missing argument 'TARGET'"):
-        return "no target given", "cfcat HOST:PORT, or cfcat --help"
     return text[:1].lower() + text[1:].rstrip("."), hint
 
 

@@ -18,7 +18,7 @@ from cfcat.report.render import escape
 if TYPE_CHECKING:
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
-    from cfcat.report.transcript import Transcript
+    from cfcat.report.transcript import Journal, Transcript
 
 __all__ = ["OutputOptions", "make_reporter"]
 
@@ -46,16 +46,23 @@ class OutputOptions:
 
 
 def make_reporter(
-    output: OutputOptions, target: str, mode: str, *, handshake_next: bool = False, offered: Sequence[str] = ()
+    output: OutputOptions,
+    target: str,
+    mode: str,
+    *,
+    handshake_next: bool = False,
+    offered: Sequence[str] = (),
+    recorder: Journal | None = None,
 ) -> Reporter | None:
     """Who shows what is asked for; None where that is nothing.
 
     `mode`: "pipe", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: ALPN protocols.
+    `recorder`: for the export of pipe mode.
 
     Raises:
         StdoutError: the transcript cannot be written (status 23).
     """
-    if output == OutputOptions(color=output.color):
+    if output == OutputOptions(color=output.color) and recorder is None:
         return None
     from cfcat.report.hexdump import row_bytes_for  # lazy: most runs show nothing
     from cfcat.report.reporter import Reporter
@@ -71,6 +78,7 @@ def make_reporter(
         row_bytes=row_bytes_for(_columns()),
         offered=offered,
         transcript=_transcript(output, target) if mode == "pipe" else None,  # a session has its own
+        recorder=recorder,
         progress=_progress(output),
     )
 

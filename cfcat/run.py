@@ -20,6 +20,7 @@ from cfcat.report.messages import escaped_note, ignored_note
 from cfcat.report.render import TerminalFilter
 
 if TYPE_CHECKING:
+    from cfcat.export.recording import Recorder
     from cfcat.repl.session import Face, Session
     from cfcat.repl.settings import Settings
     from cfcat.report.reporter import Reporter
@@ -55,34 +56,44 @@ def run_script_file(
     *,
     raw: bool,
     reporter: Reporter | None = None,
+    recorder: Recorder | None = None,
 ) -> int:
     """stdin has the lines of a session. Raises as `run_script`."""
     from cfcat.repl.script import run_script  # lazy: so are the commands
 
-    make_session = _session_maker(target, options, settings, reporter)
+    make_session = _session_maker(target, options, settings, reporter, recorder)
     write, note = (put, say) if reporter is None else (reporter.put, reporter.note)
     with _filter(raw, note) as shown:
         return asyncio.run(run_script(make_session, ends, write, shown=shown))
 
 
 def run_on_terminal(
-    target: str, options: SocketOptions, settings: Settings, *, color: bool = False, reporter: Reporter | None = None
+    target: str,
+    options: SocketOptions,
+    settings: Settings,
+    *,
+    color: bool = False,
+    reporter: Reporter | None = None,
+    recorder: Recorder | None = None,
 ) -> int:
     """A session on the terminal. Raises as `run_screen`."""
     from cfcat.repl.screen import run_screen  # lazy: prompt_toolkit, 130 ms
 
-    return asyncio.run(run_screen(_session_maker(target, options, settings, reporter), color=color))
+    return asyncio.run(run_screen(_session_maker(target, options, settings, reporter, recorder), color=color))
 
 
 def _session_maker(
-    target: str, options: SocketOptions, settings: Settings, reporter: Reporter | None
+    target: str, options: SocketOptions, settings: Settings, reporter: Reporter | None, recorder: Recorder | None
 ) -> Callable[[Face], Session]:
     from cfcat.repl.session import Session  # lazy: it knows all commands
 
     def make_session(face: Face) -> Session:
+        trace = None if reporter is None else reporter.trace
+        session = Session(target, dataclasses.replace(options, trace=trace), face, settings)
+        if recorder is not None:
+            session.recorder = recorder
         if reporter is None:
-            return Session(target, options, face, settings)
-        session = Session(target, dataclasses.replace(options, trace=reporter.trace), face, settings)
+            return session
         session.reporter = reporter
         reporter.enter("resolve")
         reporter.count(session)

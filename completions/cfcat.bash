@@ -54,7 +54,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --cacert | --cert | --key | --log)
+        --cacert | --cert | --key | --log | --export | --from)
             _filedir
             return
             ;;
@@ -72,7 +72,8 @@ _cfcat()
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers --connect-timeout
             -w --idle-timeout --no-shutdown -q --quit-after --tls --starttls --sni --cacert --cert --key --alpn --tls-min --tls-max
             --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose
-            -x --hexdump --log --log-secrets --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            -x --hexdump --log --log-secrets --export --from --json --progress --color --raw -V
+            --version -h --help' -- "$cur"))
         return
     fi
 
@@ -81,7 +82,7 @@ _cfcat()
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
             --tls | --starttls | --tls-min | --tls-max | --eol | --proto | --color | --cacert | --cert | --key | \
-                --log | --sni | --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
+                --log | --export | --from | --sni | --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
                 ((number++))
                 ;;
             -*) ;;

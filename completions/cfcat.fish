@@ -4,7 +4,7 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     set -l valued --connect-timeout -w --idle-timeout -q --quit-after --tls --starttls --sni --cacert --cert --key \
-        --alpn --tls-min --tls-max --eol --proto --log --color
+        --alpn --tls-min --tls-max --eol --proto --log --export --from --color
     set -l skip
     for word in (commandline -opc)[2..-1]
         if set -q skip[1]
@@ -79,6 +79,8 @@ complete -c cfcat -s v -l verbose -d 'Say what happens'
 complete -c cfcat -s x -l hexdump -d 'Show all bytes in hexadecimal'
 complete -c cfcat -l log -r -F -d 'Keep a transcript'
 complete -c cfcat -l log-secrets -d 'Do not mask secrets in the transcript'
+complete -c cfcat -l export -r -F -d 'Write what was done as a Worker'
+complete -c cfcat -l from -r -F -d 'With --export alone: a transcript'
 complete -c cfcat -l json -d 'Report as one JSON object'
 complete -c cfcat -l progress -d 'Show bytes and rate'
 complete -c cfcat -l color -x -a 'auto always never' -d 'Colour'

@@ -49,6 +49,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.report.lines", "cfcat.report.run_report"),
     ("cfcat.report.reporter",),
     ("cfcat.report",),
+    ("cfcat.export",),  # what happened, as a program
     ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
     ("cfcat.console",),
     ("cfcat.pipe.stdio",),
@@ -64,7 +65,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.cli",),
     ("cfcat.__main__",),
 )
-FOLDERS = frozenset({"cfcat.starttls", "cfcat.repl"})
+FOLDERS = frozenset({"cfcat.starttls", "cfcat.repl", "cfcat.export"})
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
 # Modules that only compute: no loop, no socket, no thread, no clock, no terminal.
@@ -80,6 +81,10 @@ PURE = (
     "cfcat.report.secrets",
     "cfcat.report.color",
     "cfcat.modes",
+    "cfcat.export.events",
+    "cfcat.export.javascript",
+    "cfcat.export.library",
+    "cfcat.export.waits",
     "cfcat.repl.settings",
     "cfcat.repl.advice",
     "cfcat.repl.display",

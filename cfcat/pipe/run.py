@@ -44,6 +44,10 @@ async def run_pipe(
     stdin = open_input(0)
     filtered = None if shown is None else _Filtered(stdout, shown)
     if reporter is not None:
+        from cfcat.export.events import Connecting, connecting_text  # lazy: most runs are not reported
+
+        name = None if protocol is None else protocol.name
+        reporter.connecting(connecting_text(Connecting.by(target, options, name, no_shutdown=ends.no_shutdown)))
         reporter.enter("resolve")
         options = dataclasses.replace(options, trace=reporter.trace)
     socket = connect(target, options)

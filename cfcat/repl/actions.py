@@ -169,6 +169,12 @@ async def _log(session: Session, argument: str) -> None:
     session.log_to(parse_log(argument))
 
 
+async def _export(session: Session, argument: str) -> None:
+    path = parse_path(argument)
+    session.export_to(path)
+    session.face.show_notice(f"exported to {escape(path)}")
+
+
 # ------------------------------------------------------------------------------------------ showing
 
 
@@ -237,6 +243,7 @@ async def _expect(session: Session, argument: str) -> None:
                 await memory.change()
     except TimeoutError as error:
         raise _unmatched(connection, pattern, f"no match within {limit_s:g} s") from error
+    session.note_match(pattern.pattern)
 
 
 def _unmatched(connection: Connection, pattern: re.Pattern[bytes], what: str) -> CommandError:
@@ -258,6 +265,7 @@ ACTIONS: Mapping[str, Action] = {
     "view": _view,
     "eol": _eol,
     "log": _log,
+    "export": _export,
     "info": _info,
     "set": _set,
     "workers": _workers,

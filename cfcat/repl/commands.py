@@ -186,6 +186,15 @@ crlf is what most protocols want, and what a session begins with.""",
 With time, direction and TLS mark; lines that carry secrets are masked. The
 file is appended to. A file that is called off is ./off here.""",
     ),
+    Command(
+        "export",
+        ":export FILE",
+        "write what was said so far as a Worker",
+        "file",
+        """\
+An ES module with the same connect(), the same bytes and the same upgrade, for
+Cloudflare Workers. Secrets become bindings. The file is replaced.""",
+    ),
     Command("info", ":info", "show addresses, state and bytes each way"),
     Command(
         "set",

@@ -49,6 +49,9 @@ class Watcher(Interface):
     def on_dialog(self, direction: Direction, data: bytes) -> None:
         """A piece of a STARTTLS dialog."""
 
+    def on_sending_ended(self) -> None:
+        """Our side ended, while the peer's had not."""
+
     def on_end(self, error: BaseException | None, told: bool) -> None:
         """The peer's end was read, or the connection broke; `told`: a command raises the error.
 
@@ -186,6 +189,7 @@ class Connection:
         self.need_writing()
         with self._telling():
             await self.socket.writable.close()
+        self._watcher.on_sending_ended()
         self._close_if_done()
 
     @contextlib.contextmanager

@@ -16,6 +16,9 @@ from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_tls_context
 from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CommandError, SocketError, StdoutError
+from cfcat.export.events import Connecting, connecting_text, expected_text
+from cfcat.export.files import write_export
+from cfcat.export.recording import Recorder
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback
 from cfcat.repl.commands import Line, parse
@@ -25,7 +28,7 @@ from cfcat.repl.verbs import PROFILES, profile_for
 from cfcat.report.messages import Message, plural
 from cfcat.report.render import escape
 from cfcat.report.secrets import SecretGuard
-from cfcat.report.transcript import Transcript
+from cfcat.report.transcript import Journal, Transcript
 from cfcat.report.verdict import workers_note
 from cfcat.starttls import PROTOCOLS
 
@@ -90,6 +93,7 @@ class Session:
         self.connection: Connection | None = None
         self.reporter: Reporter | None = None  # who is told of all that happens
         self._transcript: Transcript | None = None
+        self.recorder = Recorder(SecretGuard(None, typed=settings.typed))  # for :export
         self._guard = SecretGuard(None)
         self._turn = asyncio.Lock()
 
@@ -275,9 +279,10 @@ class Session:
         return context
 
     async def _connect(self) -> None:
+        wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
+        self._note(connecting_text(Connecting.by(self.target, self.options, wanted)))
         self.connection = Connection(self.target, self._options_now(), self)
         self.face.state_changed()
-        wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
         try:
             await self.connection.open(None if wanted is None else PROTOCOLS[wanted])
         except BaseException as error:
@@ -325,27 +330,44 @@ class Session:
             if before.problem:
                 self.face.show_notice(f"warning: the log is not complete: {escape(before.problem)}")
 
+    def export_to(self, path: str) -> None:
+        """Write what was said so far, on every connection, as a Worker.
+
+        Raises:
+            CommandError: it cannot be exported, or the file not be written.
+        """
+        write_export(path, self.recorder.conversations())
+
+    def note_match(self, pattern: bytes) -> None:
+        """Put into the transcript that `:expect` has found what it waited for."""
+        self._note(expected_text(pattern))
+
     def note_tls(self) -> None:
         """Put into the transcript what a handshake came to."""
-        info = self.need_connection().socket.tls_info
+        connection = self.need_connection()
+        info = connection.socket.tls_info
         if info is not None:
-            self._note(f"TLS established: {info.version}, {info.cipher}")
+            by = "" if connection.spoken is None else f", by the dialog of {connection.spoken}"
+            self._note(f"TLS established: {info.version}, {info.cipher}{by}")
 
     def _note(self, text: str) -> None:
-        if self._transcript is not None:
-            self._transcript.event(text)
+        for journal in self._journals():
+            journal.event(text)
+
+    def _journals(self) -> list[Journal]:
+        return [self.recorder] if self._transcript is None else [self.recorder, self._transcript]
 
     # ---- what the connection tells
 
     def on_sent(self, data: bytes) -> None:
-        if self._transcript is not None:
-            self._transcript.sent(data, tls=self.need_connection().is_secure)
+        for journal in self._journals():
+            journal.sent(data, tls=self.need_connection().is_secure)
         if self.reporter is not None:
             self.reporter.sent(data)
 
     async def on_received(self, data: bytes) -> None:
-        if self._transcript is not None:
-            self._transcript.received(data, tls=self.need_connection().is_secure)
+        for journal in self._journals():
+            journal.received(data, tls=self.need_connection().is_secure)
         if self.reporter is not None:
             self.reporter.received(data)
         self._guard.received(data[-HEARD_BYTES:])
@@ -353,9 +375,12 @@ class Session:
 
     def on_dialog(self, direction: Direction, data: bytes) -> None:
         mark = ">" if direction == "sent" else "<"
-        if self._transcript is not None:
-            (self._transcript.sent if direction == "sent" else self._transcript.received)(data, tls=False)
+        for journal in self._journals():
+            (journal.sent if direction == "sent" else journal.received)(data, tls=False)
         self.face.show_notice("\n".join(f"{mark} {line}" for line in dialog_lines(data)))
+
+    def on_sending_ended(self) -> None:
+        self._note("our side ended")
 
     def on_end(self, error: BaseException | None, told: bool) -> None:
         self._note("the peer ended" if error is None else self.explain(error).text)

@@ -31,7 +31,7 @@ from cfcat.report.run_report import Phase, RunReport
 
 if TYPE_CHECKING:
     from cfcat.report.progress import Progress
-    from cfcat.report.transcript import Transcript
+    from cfcat.report.transcript import Journal, Transcript
 
 __all__ = ["Counters", "Reporter"]
 
@@ -54,7 +54,7 @@ class Reporter:
     """The faces of one run.
 
     `write` puts text on standard error. `verbose`: 1 events, 2 bytes. `color`, `row_bytes`: of the hexdump. `offered`:
-    ALPN protocols. `transcript`, `progress`: where they are wanted.
+    ALPN protocols. `transcript`, `recorder` (for an export), `progress`: where they are wanted.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Reporter:
         row_bytes: int = ROW_BYTES,
         offered: Sequence[str] = (),
         transcript: Transcript | None = None,
+        recorder: Journal | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.report = report
@@ -77,6 +78,7 @@ class Reporter:
         self._json = json
         self._offered = offered
         self._transcript = transcript
+        self._journals: list[Journal] = [journal for journal in (transcript, recorder) if journal is not None]
         self._progress = progress
         self._timer: asyncio.TimerHandle | None = None
         self._counters: Counters = report
@@ -94,6 +96,11 @@ class Reporter:
         self.report.take(event)
         self._secure = self._secure or isinstance(event, TlsEstablished)
         self._event(*trace_lines(event, self.report.target, now_s=time.time(), offered=self._offered))
+
+    def connecting(self, text: str) -> None:
+        """Begin: `text` is for those who keep what happens."""
+        for journal in self._journals:
+            journal.event(text)
 
     def enter(self, phase: Phase) -> None:
         """A part begins that the socket knows nothing of: the dialog, or the handshake after it."""
@@ -115,7 +122,7 @@ class Reporter:
     def wants_bytes(self) -> bool:
         """Must the data pass through here? Otherwise the counters are enough, and cost nothing."""
         progress = self._progress is not None and self._progress.shares_terminal
-        return self._verbose >= 2 or bool(self._dumps) or self._transcript is not None or self._json or progress
+        return self._verbose >= 2 or bool(self._dumps or self._journals) or self._json or progress
 
     @contextlib.contextmanager
     def watching(self, counters: Counters) -> Iterator[None]:
@@ -220,13 +227,13 @@ class Reporter:
     def _event(self, *lines: str) -> None:
         if self._verbose:
             self._say(lines)
-        if self._transcript is not None:
+        for journal in self._journals:
             for line in lines:
-                self._transcript.event(line)
+                journal.event(line)
 
     def _record(self, direction: str, data: bytes) -> None:
-        if self._transcript is not None:
-            record = self._transcript.sent if direction == "sent" else self._transcript.received
+        for journal in self._journals:
+            record = journal.sent if direction == "sent" else journal.received
             record(data, tls=self._secure)
 
     def _say(self, lines: Sequence[str]) -> None:

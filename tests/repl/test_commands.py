@@ -68,9 +68,9 @@ def said_of(line: str) -> tuple[str, str]:
 
 
 def test_commands_are_those_of_the_design() -> None:
-    """Each one, its aliases among them, by its name without the colon; and `:workers`."""
-    names = "starttls tls cert send hex file eof close open view eol crlf lf log info set workers wait expect help quit"
-    assert list(COMMANDS) == names.split()
+    """Each one, its aliases among them, by its name without the colon; and `:workers`, `:export`."""
+    names = "starttls tls cert send hex file eof close open view eol crlf lf log export info set workers wait expect"
+    assert list(COMMANDS) == [*names.split(), "help", "quit"]
     assert all(command.name == name and command.usage.startswith(f":{name}") for name, command in COMMANDS.items())
     kinds = {"", "file", "protocol", "view", "eol", "target", "command", "setting"}
     assert {command.arguments for command in COMMANDS.values()} == kinds
@@ -147,7 +147,7 @@ def test_arguments_begin_after_the_name(line: str, argument: str) -> None:
         (":vew hex", [":view"]),
         (":q", [":quit"]),
         (":st", [":starttls"]),
-        (":e", [":eof", ":eol", ":expect"]),
+        (":e", [":eof", ":eol", ":export", ":expect"]),
     ],
 )
 def test_mistyped_command_is_answered_with_the_nearest(line: str, nearest: list[str]) -> None:
@@ -200,6 +200,7 @@ def test_what_needs_an_argument() -> None:
         "view": "text|hex|raw",
         "eol": "crlf|lf|cr|none",
         "log": "FILE|off",
+        "export": "FILE",
         "expect": "REGEX",
     }
 

@@ -209,10 +209,13 @@ def test_transcript_marks_tls(certs: CertSet, tmp_path: Path) -> None:
 
     run(main())
     lines = [line.partition(" ")[2] for line in path.read_text().splitlines()]
-    assert lines[1].startswith("* - connected to 127.0.0.1:")
-    assert lines[2] == r"< - 220 mail.example ESMTP\r\n"
+    assert lines[1].startswith("* - connecting to 127.0.0.1:")
+    assert lines[1].endswith(" --tls starttls")
+    assert lines[2].startswith("* - connected to 127.0.0.1:")
+    assert lines[3] == r"< - 220 mail.example ESMTP\r\n"
     assert r"> - STARTTLS\r\n" in lines
     established = next(number for number, line in enumerate(lines) if line.startswith("* - TLS established: TLSv1.3"))
+    assert lines[established].endswith(", by the dialog of smtp")
     assert lines[established + 1 : established + 3] == [r"> T EHLO me\r\n", r"< T 250 under TLS\r\n"]
 
 

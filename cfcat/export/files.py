@@ -1,0 +1,69 @@
+"""An export on disk: all of it or nothing, in place of what was there before, as a compiler does it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Sequence
+
+from cfcat.errors import CommandError
+from cfcat.export.recording import Conversation, read_transcript
+from cfcat.export.worker import worker_module
+from cfcat.report.render import escape
+
+__all__ = ["check_folder", "open_transcript", "write_export"]
+
+
+def check_folder(path: str) -> None:
+    """Raise CommandError where a file cannot be made: better before a long session than behind it."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise CommandError(f"cannot write {escape(path)}: no such file or directory")
+    if os.path.isdir(path):
+        raise CommandError(f"cannot write {escape(path)}: is a directory")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise CommandError(f"cannot write {escape(path)}: permission denied")
+
+
+def write_export(path: str, conversations: Sequence[Conversation]) -> None:
+    """Write the Worker for them. Raises CommandError: it cannot be exported, or the file not be written."""
+    _write_file(path, worker_module(conversations))
+
+
+def open_transcript(source: str) -> list[Conversation]:
+    """The connections of a transcript. Raises CommandError where it cannot be read, or has none."""
+    try:
+        with open(source, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            return read_transcript(lines)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise CommandError(f"cannot read {escape(source)}: {escape((reason or str(error)).lower())}") from error
+    except CommandError as error:
+        raise CommandError(f"{escape(source)}: {error.message}", error.hint) from error
+
+
+def _write_file(path: str, text: str) -> None:
+    """Write a file that anybody may read as far as the umask lets them. Raises CommandError."""
+    try:
+        _write(os.path.realpath(path), text.encode())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise CommandError(f"cannot write {escape(path)}: {escape((reason or str(error)).lower())}") from error
+
+
+def _write(path: str, data: bytes) -> None:
+    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        with open(path, "wb") as device:
+            device.write(data)
+        return
+    made = f"{path}.{os.getpid()}.new"
+    fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.replace(made, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(made)
+        raise

@@ -1,0 +1,96 @@
+"""What a Worker waits for, in place of the person or the script that waited: pure.
+
+Where the session had an `:expect`, its pattern, as long as JavaScript has the same; else as much as had come: the
+number of lines, or of bytes where it is no text. All of it is counted from where the last wait ended, so that the same
+conversation is found however it is cut into chunks, and whenever it comes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cfcat.export.javascript import is_text, translate_regex
+
+__all__ = ["Bytes", "Lines", "Match", "Wait", "Waits"]
+
+
+# An answer of so few bytes is always the same, as postgres' S.
+SHORT = 64
+# Of a line that agrees to something: a number, a sign, or with the tag of the question (IMAP).
+VERDICT = re.compile(r"\d{3}(?=[ -])|\+OK|OK|\S+ OK")
+
+
+class Lines(NamedTuple):
+    """So many line ends. `begins`: what the last line must begin with."""
+
+    number: int
+    begins: str = ""
+
+
+class Bytes(NamedTuple):
+    """So many bytes. `exactly`: what they must be, a character a byte; "" for any."""
+
+    number: int
+    exactly: str = ""
+
+
+class Match(NamedTuple):
+    """A match of this literal of JavaScript."""
+
+    regex: str
+
+
+Wait = Lines | Bytes | Match
+
+
+class Waits:
+    """From what was received and what was expected to what is to be waited for."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # what came and is not waited for yet
+        self._matches: list[Wait] = []
+
+    def receive(self, data: bytes) -> None:
+        """This came."""
+        self._rest += data
+
+    def expect(self, pattern: bytes) -> None:
+        """A match of this pattern was waited for."""
+        regex = translate_regex(pattern)
+        try:
+            match = None if regex is None else re.search(pattern, self._rest, re.MULTILINE)
+        except re.error:
+            match = None
+        if regex is not None and match is not None:
+            self._matches.append(Match(regex))
+            self._rest = self._rest[match.end() :]
+
+    def take_matches(self) -> list[Wait]:
+        """The patterns alone, where all that comes is read to its end: there may be more of it, or less."""
+        waits, self._matches = self._matches, []
+        return waits
+
+    def take(self) -> list[Wait]:
+        """What is to be waited for before the next step."""
+        waits = self.take_matches()
+        return waits or self._take_rest(check=False)
+
+    def take_all(self, *, check: bool = False) -> list[Wait]:
+        """As `take`, until nothing that had come is missing.
+
+        `check`: the answer must agree as this one did, where no pattern has said so.
+        """
+        waits = self.take_matches()
+        return [*waits, *self._take_rest(check=check and not waits)]
+
+    def _take_rest(self, *, check: bool) -> list[Wait]:
+        rest, self._rest = self._rest, b""
+        text = rest.decode("latin-1")
+        lines = rest.count(b"\n") if is_text(rest) else 0
+        tail = text[text.rfind("\n") + 1 :] if lines else text
+        last = text.split("\n")[lines - 1] if lines else ""
+        begins = VERDICT.match(last) if check and not tail else None
+        exactly = tail if check and len(tail) <= SHORT else ""
+        counted = (Lines(lines, "" if begins is None else begins[0]), Bytes(len(tail), exactly))
+        return [wait for wait in counted if wait.number]

@@ -1,0 +1,71 @@
+"""What is waited for: patterns, lines, bytes."""
+
+from __future__ import annotations
+
+from cfcat.export.waits import Bytes, Lines, Match, Waits
+
+
+def waits(*received: bytes, expected: bytes | None = None) -> Waits:
+    made = Waits()
+    for data in received:
+        made.receive(data)
+    if expected is not None:
+        made.expect(expected)
+    return made
+
+
+def test_lines_of_a_text() -> None:
+    assert waits(b"250-a\r\n2", b"50 b\r\n").take() == [Lines(2)]
+
+
+def test_prompt_behind_lines() -> None:
+    """A line that has not ended counts by its bytes."""
+    assert waits(b"hello\r\nlogin: ").take() == [Lines(1), Bytes(7)]
+
+
+def test_bytes_of_what_is_no_text() -> None:
+    assert waits(b"a\n\x00b\n").take() == [Bytes(5)]
+
+
+def test_nothing() -> None:
+    assert waits().take() == []
+
+
+def test_pattern_is_enough() -> None:
+    """What has come behind the match was not waited for; it counts for the next wait."""
+    made = waits(b"220 a\r\n250 b\r\n", expected=b"^220 .*\\n")
+    assert made.take() == [Match(r"/(?<![^\n])220 [^\n]*\n/")]
+    made.receive(b"c\r\n")
+    assert made.take() == [Lines(2)]
+
+
+def test_everything_before_an_upgrade() -> None:
+    """The end of the go-ahead's line, too: behind it TLS begins."""
+    assert waits(b"220 go\r\n", expected=b"^220").take_all(check=True) == [Match(r"/(?<![^\n])220/"), Lines(1)]
+
+
+def test_pattern_that_javascript_has_not() -> None:
+    assert waits(b"220 a\r\n", expected=rb"\A220").take() == [Lines(1)]
+
+
+def test_pattern_that_does_not_match_here() -> None:
+    """A transcript may have been changed by hand."""
+    assert waits(b"220 a\r\n", expected=b"^250").take() == [Lines(1)]
+    assert waits(b"220 a\r\n", expected=b"(").take() == [Lines(1)]
+
+
+def test_go_ahead_must_be_the_same() -> None:
+    """Where no pattern was waited for, its code or its bytes are."""
+    for answer, begins in ((b"250-x\r\n220 go\r\n", "220"), (b"a1 OK go\r\n", "a1 OK"), (b"+OK go\r\n", "+OK")):
+        assert waits(answer).take_all(check=True) == [Lines(answer.count(b"\n"), begins)]
+    assert waits(b"S").take_all(check=True) == [Bytes(1, "S")]
+    assert waits(b"\x00\xff").take_all(check=True) == [Bytes(2, "\x00\xff")]
+    assert waits(b"<proceed/>").take_all(check=True) == [Bytes(10, "<proceed/>")]
+    assert waits(bytes(100)).take_all(check=True) == [Bytes(100)]
+    assert waits(b"220 go\r\n").take_all() == [Lines(1)]
+
+
+def test_only_patterns_before_the_end() -> None:
+    """An answer that is read to its end may be a longer one, or a shorter one."""
+    assert waits(b"a\n").take_matches() == []
+    assert waits(b"a\n", expected=b"a").take_matches() == [Match("/a/")]
