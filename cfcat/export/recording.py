@@ -101,6 +101,16 @@ class Recorder(Journal):
         self._left = limit
         self._problem = ""
 
+    def sent(self, data: bytes | memoryview, *, tls: bool) -> None:
+        """As `Journal.sent`; nothing is looked at any more once it is too much."""
+        if not self._problem:
+            super().sent(data, tls=tls)
+
+    def received(self, data: bytes | memoryview, *, tls: bool) -> None:
+        """As `Journal.received`, with the same limit."""
+        if not self._problem:
+            super().received(data, tls=tls)
+
     def conversations(self) -> list[Conversation]:
         """The connections so far.
 
