@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.peers import Peer, refusing, serve
 from tests.helpers.program import Result, cfcat
+from tests.helpers.terminal import terminal
 from tests.report.form import check_form
 
 
@@ -33,6 +34,23 @@ def test_command_exports_what_was_so_far(tmp_path: Path) -> None:
     assert 'send("one\\r\\n");' in made.read_text()
     assert 'send("one\\r\\n", "two\\r\\n");' in later.read_text()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.mjs", "b.mjs"]
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    """The command with what was typed, a blank before it and all; and the option, at the end."""
+    made, later = tmp_path / "a.mjs", tmp_path / "b.mjs"
+    with serve(greet) as server, terminal("--export", str(later), server.address, env={"CFCAT_HISTORY": ""}) as term:
+        term.until(lambda lines: "220 hello" in lines)
+        term.type("one\r")
+        term.type(" private\r")
+        term.type(f":export {made}\r")
+        term.until(lambda lines: any(line.startswith("exported to ") for line in lines))
+        assert not later.exists()
+        term.type(":quit\r")
+        assert term.finish() == 0
+    for module in (made.read_text(), later.read_text()):
+        assert 'await server.lines(1);\n  server.send("one\\r\\n", env.SECRET_1, "\\r\\n");' in module
+        assert "private" not in module
 
 
 def test_file_is_for_everybody(tmp_path: Path) -> None:
