@@ -22,7 +22,7 @@ from cfcat.console import put, say
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError
 from cfcat.help import GroupedHelp
 from cfcat.modes import Mode, Stdin, check_options, choose_mode
-from cfcat.output import OutputOptions, make_reporter
+from cfcat.output import OutputOptions, make_recorder, make_reporter, save_export
 from cfcat.report.messages import CLEAR_TEXT_NOTE, INSECURE_NOTE, explain, keys_note
 from cfcat.report.render import escape
 from cfcat.report.status import ExitStatus, status_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cfcat.core.address import Target
     from cfcat.core.workers import WorkersPolicy
-    from cfcat.export.recording import Conversation, Recorder
+    from cfcat.export.recording import Recorder
     from cfcat.report.reporter import Reporter
     from cfcat.starttls import Protocol
 
@@ -299,7 +299,7 @@ def cfcat(
     }
     offered = [] if alpn is None else alpn.split(",")
     reporter = None
-    recorder = None if export is None else _recorder(export, typed=mode is Mode.REPL)
+    recorder = None if export is None else make_recorder(export, typed=mode is Mode.REPL)
     try:
         direct = options["secure_transport"] == "on"
         reporter = make_reporter(
@@ -331,7 +331,7 @@ def cfcat(
             mode, address.text, options, ends, settings, output, reporter, recorder, protocol=protocol, raw=raw
         )
         if recorder is not None and export is not None and status == ExitStatus.OK:
-            _write_export(export, recorder.conversations)
+            save_export(export, recorder.conversations)
         if reporter is not None:
             reporter.finish(None, status)
     except BrokenPipeError as error:
@@ -375,29 +375,6 @@ def _run(
     return run_on_terminal(target, SocketOptions(**options), session, color=color, reporter=reporter, recorder=recorder)
 
 
-def _recorder(export: str, *, typed: bool) -> Recorder:
-    """Who keeps what happens, for a file that can be written. Raises StdoutError."""
-    from cfcat.export.files import check_folder  # lazy: an export only
-    from cfcat.export.recording import Recorder
-    from cfcat.report.secrets import SecretGuard
-
-    try:
-        check_folder(export)
-    except CommandError as error:
-        raise StdoutError(error.message) from error
-    return Recorder(SecretGuard(None, typed=typed))
-
-
-def _write_export(export: str, conversations: Callable[[], list[Conversation]]) -> None:
-    """Raises StdoutError: there is nothing to export, or it cannot be written."""
-    from cfcat.export.files import write_export
-
-    try:
-        write_export(export, conversations())
-    except CommandError as error:
-        raise StdoutError(error.message) from error
-
-
 def _export_transcript(context: typer.Context, transcript: str, export: str | None) -> None:
     """Raises UsageError: there is anything else to do, or the transcript is of no use; StdoutError."""
     sources = ((name, context.get_parameter_source(name)) for name in context.params)
@@ -413,7 +390,7 @@ def _export_transcript(context: typer.Context, transcript: str, export: str | No
         conversations = open_transcript(transcript)
     except CommandError as error:
         raise UsageError(error.message, error.hint) from error
-    _write_export(export, lambda: conversations)
+    save_export(export, lambda: conversations)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cfcat.console import put
-from cfcat.errors import StdoutError
+from cfcat.errors import CommandError, StdoutError
 from cfcat.report.color import ColorChoice, use_color
 from cfcat.report.render import escape
 
 if TYPE_CHECKING:
+    from cfcat.export.recording import Conversation, Recorder
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
     from cfcat.report.transcript import Journal, Transcript
 
-__all__ = ["OutputOptions", "make_reporter"]
+__all__ = ["OutputOptions", "make_recorder", "make_reporter", "save_export"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +82,29 @@ def make_reporter(
         recorder=recorder,
         progress=_progress(output),
     )
+
+
+def make_recorder(export: str, *, typed: bool) -> Recorder:
+    """Who keeps what happens, for a file that can be written. Raises StdoutError."""
+    from cfcat.export.files import check_folder  # lazy: an export only
+    from cfcat.export.recording import Recorder
+    from cfcat.report.secrets import SecretGuard
+
+    try:
+        check_folder(export)
+    except CommandError as error:
+        raise StdoutError(error.message) from error
+    return Recorder(SecretGuard(None, typed=typed))
+
+
+def save_export(export: str, conversations: Callable[[], list[Conversation]]) -> None:
+    """Raises StdoutError: there is nothing to export, or it cannot be written."""
+    from cfcat.export.files import write_export
+
+    try:
+        write_export(export, conversations())
+    except CommandError as error:
+        raise StdoutError(error.message) from error
 
 
 def _transcript(output: OutputOptions, target: str) -> Transcript | None:
