@@ -231,10 +231,11 @@ class ReadableStream:
     def receive_by(self, move: Callable[[int], int]) -> int | None:
         """As `take_into()`, but by a call of the kernel's that takes the socket's descriptor, and makes 0 of EOF.
 
-        None: not this way, or nothing now; `take_into()` knows, and has the errors of the connection.
+        None: not this way; `take_into()` always is one, and has the errors of the connection.
 
         Raises:
-            BrokenPipeError: nobody reads where the bytes go to.
+            BlockingIOError: nothing there, or no room where the bytes go to. `take_into()` may have something yet.
+            BrokenPipeError: nobody reads there.
         """
         if self._kept or self._owner.reading is not Reading.FLOWING:
             return None

@@ -281,15 +281,18 @@ class Wire:
                 self.lose(error if isinstance(error, SocketError) else _lost(error, sending=False))
 
     def receive_by(self, move: Callable[[int], int]) -> int | None:
-        """Let the kernel move what has come, by a call that takes our descriptor; None: only `take_into()` helps."""
+        """Let the kernel move what has come, by a call that takes our descriptor; None where that cannot be.
+
+        Raises:
+            BlockingIOError: nothing there, no room, or bytes that are not passed on that way (urgent ones).
+            BrokenPipeError: nobody reads where they would go to.
+        """
         if not (self._joins and self._codec.clear_in and self._open and self._sock is not None):
             return None
         try:
             size = move(self._sock.fileno())
-        except BlockingIOError:
-            return None  # nothing there, no room, or bytes that are not passed on that way (urgent ones)
-        except BrokenPipeError:
-            raise  # the other descriptor's: reading from a socket never ends so
+        except (BlockingIOError, BrokenPipeError):
+            raise  # a broken pipe is the other descriptor's: reading from a socket never ends so
         except OSError as error:
             self._join_failed(error, sending=self._waits)
             return None
@@ -351,16 +354,21 @@ class Wire:
         self.settle_writes()
 
     def send_by(self, move: Callable[[int], int]) -> int | None:
-        """Let the kernel send, by a call that takes our descriptor: 0 at the end, None where only the queue helps.
+        """Let the kernel send, by a call that takes our descriptor: 0 at the end, None where that cannot be.
 
-        The queue must be empty. What goes wrong is `lost`, as in all sending.
+        What goes wrong with the connection is `lost`, as in all sending.
+
+        Raises:
+            BlockingIOError: nothing there, or no room: the queue is the way to wait for that.
         """
-        if not (self._joins and self._codec.clear_out and self._open and self._sock is not None) or self._unsent:
+        if not (self._joins and self._codec.clear_out and self._open and self._sock is not None):
             return None
+        if self._unsent or self._owner.writable.queue:
+            raise BlockingIOError(errno.EAGAIN, "older bytes are to be sent first")
         try:
             size = move(self._sock.fileno())
         except BlockingIOError:
-            return None
+            raise
         except OSError as error:
             self._join_failed(error, sending=True)
             return None

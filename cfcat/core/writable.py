@@ -173,10 +173,14 @@ class WritableStream:
     def send_by(self, move: Callable[[int], int]) -> int | None:
         """Send by a call of the kernel's that takes the socket's descriptor, and makes 0 of its source's end.
 
-        None: not this way, nothing there, or no room; `offer()` always works. Raises as `offer()`.
+        None: not this way; `offer()` always is one.
+
+        Raises:
+            BlockingIOError: nothing there, or no room at the peer, for which what is offered waits.
+            Otherwise as `offer()`.
         """
         self._refuse()
-        count = None if self.queue else self._owner.carrier.send_by(move)
+        count = self._owner.carrier.send_by(move)
         if count is None:
             self._refuse()  # the connection may have been found broken
         return count

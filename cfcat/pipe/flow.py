@@ -93,8 +93,8 @@ class PeerSink:
 class Flow:
     """One direction. `moved_bytes` counts what has gone into the sink, or is about to.
 
-    `through` sees each chunk and returns what goes into the sink. `joined` moves the next bytes within the kernel:
-    how many, 0 at EOF, or None where the ordinary way is to be taken; it may be set later.
+    `through` sees each chunk and returns what goes into the sink. `joined` moves the next bytes within the kernel: how
+    many, 0 at EOF, or None where that cannot be; BlockingIOError: not now. It may be set later.
     """
 
     def __init__(self, source: Source, sink: Sink, through: Callable[[memoryview], Buffer] | None = None) -> None:
@@ -146,21 +146,21 @@ class Flow:
 
     def _move(self) -> int | None:
         """Move one chunk: its size, 0 at EOF, None when somebody has to be waited for."""
+        limit = READ_BYTES
         if self.joined is not None:
-            size = self.joined()
-            if size is not None:
-                self.moved_bytes += size
-                if 0 < size < SMALL_BYTES:
-                    self._source.watch(self._step)
+            try:
+                size = self.joined()
+            except BlockingIOError:
+                if self._sink.is_full():
+                    self._wait_for_room()
                     return None
-                return size
-            if self._sink.is_full():
-                self._wait_for_room()
-                return None
-            # Nothing there, or no room for it at the peer: this much waits for that in the ordinary way.
-            chunk = self._source.take(SMALL_BYTES)
-        else:
-            chunk = self._source.take()
+                # Nothing there, or no room for it at the peer: this much waits for that in the ordinary way.
+                limit = SMALL_BYTES
+            else:
+                if size is not None:
+                    return self._joined(size)
+                self.joined = None
+        chunk = self._source.take(limit)
         if chunk is None:
             self._source.watch(self._step)
             return None
@@ -172,6 +172,13 @@ class Flow:
             return len(chunk)
         self._wait_for_room()
         return None
+
+    def _joined(self, size: int) -> int | None:
+        self.moved_bytes += size
+        if 0 < size < SMALL_BYTES:
+            self._source.watch(self._step)
+            return None
+        return size
 
     def _has_room(self) -> bool:
         if not self._sink.give():

@@ -21,15 +21,17 @@ import dataclasses
 import time
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfcat.core.codec import Buffer
 from cfcat.core.sockets import Socket
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.newlines import CrlfEncoder
-from cfcat.pipe.observer import Observer
 from cfcat.pipe.stdio import Input, Output
+
+if TYPE_CHECKING:
+    from cfcat.pipe.observer import Observer
 
 __all__ = ["Pump", "PumpOptions"]
 
@@ -169,9 +171,9 @@ class Pump:
     def _to_write(self, chunk: memoryview) -> Buffer:
         if len(self._first_bytes) < len(TLS_ALERT):
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
-        elif self._stdout.joined is not None and self._shown is None:
-            # The first bytes are known: the rest need not be seen.
-            self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)
+            if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and self._shown is None:
+                # They are known now: the rest need not be seen.
+                self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)
         if self._shown is not None:
             self._shown.received(chunk)
         return chunk
