@@ -229,20 +229,17 @@ class ReadableStream:
         return size
 
     def receive_by(self, move: Callable[[int], int]) -> int | None:
-        """As `take_into()`, but by a call of the kernel's that takes the socket's descriptor, and makes 0 of EOF.
+        """As `take_into()`, but by a call of the kernel's that takes the socket's descriptor.
 
         None: not this way; `take_into()` always is one, and has the errors of the connection.
 
         Raises:
-            BlockingIOError: nothing there, or no room where the bytes go to. `take_into()` may have something yet.
+            BlockingIOError: nothing there, or no room where the bytes go to; or EOF, which `take_into()` finds.
             BrokenPipeError: nobody reads there.
         """
         if self._kept or self._owner.reading is not Reading.FLOWING:
             return None
-        size = self._owner.carrier.receive_by(move)
-        if size == 0:
-            self._end()
-        return size
+        return self._owner.carrier.receive_by(move)
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back whenever `take_into()` may have something, an error included; None ends that."""

@@ -284,7 +284,7 @@ class Wire:
         """Let the kernel move what has come, by a call that takes our descriptor; None where that cannot be.
 
         Raises:
-            BlockingIOError: nothing there, no room, or bytes that are not passed on that way (urgent ones).
+            BlockingIOError: nothing there, no room, EOF, or bytes that are not passed on that way (urgent ones).
             BrokenPipeError: nobody reads where they would go to.
         """
         if not (self._joins and self._codec.clear_in and self._open and self._sock is not None):
@@ -296,10 +296,10 @@ class Wire:
         except OSError as error:
             self._join_failed(error, sending=self._waits)
             return None
-        self._received(size)
         if not size:
-            self._codec.receive(b"")
-            self._peer_ended = True
+            # EOF, or urgent bytes in front of it, where splice() stops for good: only receiving tells.
+            raise BlockingIOError(errno.EAGAIN, "nothing was moved")
+        self._received(size)
         return size
 
     @property
