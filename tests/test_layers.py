@@ -83,7 +83,7 @@ PURE = (
     "cfcat.modes",
     "cfcat.export.events",
     "cfcat.export.javascript",
-    "cfcat.export.library",
+    "cfcat.export.conversation",
     "cfcat.export.waits",
     "cfcat.repl.settings",
     "cfcat.repl.advice",

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ import pytest
 from tests.helpers.peers import Peer
 from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.fast import MIB
-from tests.pipe.tools import DEADLINE_S, Transport, fill, pattern, run_patched, until_arrived
+from tests.pipe.tools import DEADLINE_S, Transport, fill, halted, pattern, run_patched, until_arrived
 
 # Say at the end how many bytes never came into the program.
 COUNTING = """
@@ -131,18 +131,24 @@ def test_short_messages_in_turn(plain: Transport) -> None:
         assert finish(program).status == 0
 
 
-def test_urgent_bytes_are_passed_over(plain: Transport) -> None:
-    """splice() stops in front of a byte out of band for ever; the ordinary way does not see it, and goes on."""
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+def test_urgent_bytes_are_passed_over(plain: Transport, at_once: bool) -> None:
+    """splice() stops in front of a byte out of band for ever, as if at EOF when a FIN is behind it: it is neither."""
+    go, sent = threading.Event(), threading.Event()
 
     def script(conn: Peer) -> None:
         conn.send(b"before")
-        conn.recv_exactly(1)
+        conn.wait(go)
         conn.send_urgent(b"!")
         conn.send(b"behind")
+        conn.end()
+        sent.set()
 
     with plain.serve(script) as server, start(server.address) as program:
         program.read_until(b"before")
-        program.say(b"x")
+        with halted(program) if at_once else nullcontext():
+            go.set()
+            assert sent.wait(DEADLINE_S)
         program.read_until(b"behind")
         assert program.wait(DEADLINE_S) == 0
 
