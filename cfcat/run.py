@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cfcat.console import put, say
 from cfcat.core.options import SocketOptions
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_in_pipe", "run_on_terminal", "run_script_file"]
 
+T = TypeVar("T")
+
 
 def run_in_pipe(
     target: str,
@@ -42,7 +44,7 @@ def run_in_pipe(
     note = say if reporter is None else reporter.note
     with _filter(raw, note) as shown:
         run = run_pipe(target, options, ends, protocol=protocol, shown=shown, reporter=reporter)
-        ignored = asyncio.run(run)
+        ignored = asyncio.run(_until_a_bug(run))
     if ignored:
         note(ignored_note(target, ignored))
     return 0
@@ -64,7 +66,7 @@ def run_script_file(
     make_session = _session_maker(target, options, settings, reporter, recorder)
     write, note = (put, say) if reporter is None else (reporter.put, reporter.note)
     with _filter(raw, note) as shown:
-        return asyncio.run(run_script(make_session, ends, write, shown=shown))
+        return asyncio.run(_until_a_bug(run_script(make_session, ends, write, shown=shown)))
 
 
 def run_on_terminal(
@@ -112,3 +114,23 @@ def _filter(raw: bool, note: Callable[[str], None]) -> Iterator[TerminalFilter |
     finally:
         if shown is not None and shown.escaped:
             note(escaped_note(shown.escaped))
+
+
+async def _until_a_bug(run: Coroutine[Any, Any, T]) -> T:
+    """Do what a run does; a bug in a callback of the loop ends it, as one elsewhere does. The screen has its own."""
+    task, bugs = asyncio.ensure_future(run), list[BaseException]()
+
+    def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "handle" in context:
+            bugs.append(context["exception"])
+            task.cancel()
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(on_error)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if bugs:
+            raise bugs[0] from None
+        raise

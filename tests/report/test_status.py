@@ -195,6 +195,25 @@ def test_70_bug_in_cfcat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in cfcat("127.0.0.1:1", env={"CFCAT_DEBUG": "1"}).stderr
 
 
+BUG_IN_A_CALLBACK = """
+import asyncio
+from cfcat.core.wire import Wire
+
+Wire.open = lambda wire: asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+"""
+
+
+@pytest.mark.parametrize("mode", ["--pipe", "--repl"])
+def test_70_bug_in_a_callback(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody waits for it, it ends the run all the same: no hang, no traceback of the event loop."""
+    run_patched(monkeypatch, BUG_IN_A_CALLBACK)
+    with serve(Peer.recv_until_eof) as server:
+        result = cfcat(mode, server.address, stdin=b":wait 20\n")
+    assert result.status == ExitStatus.INTERNAL
+    assert result.stderr.startswith("cfcat: internal error: ZeroDivisionError: division by zero\n")
+    assert "Traceback" not in result.stderr
+
+
 def test_77_file_of_authorities() -> None:
     """--cacert names nothing."""
     check(cfcat("--tls", "on", "--cacert", "/nowhere", "127.0.0.1:1"), ExitStatus.CA_FILE)
