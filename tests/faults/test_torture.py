@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -139,10 +141,12 @@ def test_row_40_51_the_system_itself_says_so(certs: CertSet) -> None:
 
 def test_row_51_no_memory_for_what_tls_answers(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer to KeyUpdate, an alert: rarer than any session that is tortured. What came with it is read first."""
+    sent = threading.Event()
 
     def script(conn: Peer) -> None:
         conn.start_tls(certs.server_context(version=ssl.TLSVersion.TLSv1_2))  # which has no tickets to be read first
         conn.send(b"hello")
+        sent.set()
         conn.recv_until_eof()
 
     def answer(codec: TlsCodec) -> bytes:
@@ -152,6 +156,7 @@ def test_row_51_no_memory_for_what_tls_answers(certs: CertSet, monkeypatch: pyte
         with serve(script) as server:
             socket = connect(server.address, secure_transport="on", tls=make_tls_context(cacert=certs.ca))
             await socket.opened
+            assert await asyncio.to_thread(sent.wait, 10)  # a read that waits asks for answers too
             monkeypatch.setattr(TlsCodec, "answer", answer)
             reader = socket.readable.get_reader()
             assert await reader.read() == b"hello"
