@@ -150,7 +150,9 @@ def test_row_52_line_without_end_on_a_terminal(plain: Transport) -> None:
         conn.send(b"hello")
         for _ in range(LINE_BYTES // MIB):
             conn.send(b"x" * MIB)
+        conn.wait(measured)  # a process that has ended has no memory
 
+    measured = threading.Event()
     master, slave = os.openpty()
     with open(master, "rb", buffering=0) as screen, plain.serve(script) as server:
         with start(server.address, stdin=subprocess.DEVNULL, stdout=slave) as program:
@@ -163,6 +165,7 @@ def test_row_52_line_without_end_on_a_terminal(plain: Transport) -> None:
                 assert piece.count(b"x") == len(piece)
                 shown += len(piece)
                 peak = max(peak, peak_bytes(program))
+            measured.set()
             assert program.wait(DEADLINE_S) == 0
             assert finish(program) == Result(b"", "", 0)
     assert peak - at_first < LINE_BYTES // 4
