@@ -110,6 +110,7 @@ def test_a_connection_that_breaks_leaves_the_prompt() -> None:
         conn.reset()
 
     with serve(script) as server, repl(server) as it:
+        it.term.until(lambda lines: any("connection reset" in line for line in lines))
         it.expect(f"{server.address} [closed]>")
         assert it.picture()[0] == "half a li"
         assert it.picture()[1].startswith("cfcat: ")
