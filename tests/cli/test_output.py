@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import ssl
 import stat
 from importlib.resources import files
@@ -18,9 +17,10 @@ from cfcat.report.transcript import parse_entry
 from tests.cli.runs import RUNS, golden, normalized
 from tests.helpers.certs import CertSet
 from tests.helpers.hostile import make_hostile
+from tests.helpers.installed import demand
 from tests.helpers.json_schema import violations
 from tests.helpers.peers import Peer, refusing, serve
-from tests.helpers.program import Result, cfcat, environment, shell, start
+from tests.helpers.program import Result, cfcat, shell, start
 from tests.report.form import check_form
 
 SCHEMA: dict[str, Any] = json.loads(files("cfcat.report").joinpath("report.schema.json").read_text())
@@ -248,10 +248,7 @@ def test_json_of_a_command_line_that_makes_no_sense(arguments: list[str]) -> Non
 
 def test_jq_takes_it(certs: CertSet) -> None:
     """As a monitoring script would ask: how many days are left?"""
-    if shutil.which("jq", path=environment()["PATH"]) is None:
-        if os.environ.get("CFCAT_REQUIRE_SERVERS") == "1":
-            pytest.fail("jq is not installed")
-        pytest.skip("jq is not installed")
+    demand("jq")
 
     def script(conn: Peer) -> None:
         conn.start_tls(certs.server_context())

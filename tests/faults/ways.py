@@ -12,8 +12,6 @@ peer's data in order, and `way.end` is how the end of ours looks to it.
 from __future__ import annotations
 
 import fcntl
-import os
-import shutil
 import ssl
 import sys
 from collections.abc import Callable, Iterable
@@ -25,6 +23,7 @@ from typing import TypeVar
 import pytest
 
 from tests.helpers.certs import CertSet
+from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, Script, Server, serve
 from tests.helpers.program import Result
 from tests.pipe.tools import DEADLINE_S, Transport
@@ -170,13 +169,3 @@ def injecting(*faults: str, path: str | None = None) -> list[str]:
     fast = [] if any("signal=" in fault for fault in faults) else ["--seccomp-bpf"]
     options = ["-f", *fast, "-qq", "-o", "/dev/null", *only, "-e", f"trace={calls}"]
     return [demand("strace"), *options, *(f"--inject={fault}" for fault in faults)]
-
-
-def demand(program: str) -> str:
-    """Return the path of an installed program, else skip; with CFCAT_REQUIRE_SERVERS=1 that is an error."""
-    path = shutil.which(program)
-    if path is None:
-        missing = f"{program} is not installed"
-        assert os.environ.get("CFCAT_REQUIRE_SERVERS") != "1", missing
-        pytest.skip(missing)
-    return path
