@@ -19,8 +19,7 @@ from cfcat.core.options import SecureTransport
 from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CommandError, StdinError
 from cfcat.pipe.stdio import open_input
-from cfcat.repl.commands import (
-    help_lines,
+from cfcat.repl.arguments import (
     parse_eol,
     parse_expect,
     parse_hex,
@@ -33,6 +32,7 @@ from cfcat.repl.commands import (
     parse_wait,
     unescape,
 )
+from cfcat.repl.commands import help_lines
 from cfcat.repl.connection import Connection
 from cfcat.report.facts import describe_chain, describe_tls
 from cfcat.report.render import escape, quote

@@ -16,55 +16,14 @@ from cfcat.errors import CommandError
 from cfcat.repl.arguments import (
     EOLS,
     SETTINGS,
-    TLS_MODES,
     VIEWS,
-    Change,
-    Expectation,
-    Reopening,
     clip,
     missing,
-    parse_eol,
-    parse_expect,
-    parse_hex,
-    parse_log,
-    parse_open,
-    parse_path,
-    parse_protocol,
-    parse_set,
-    parse_view,
-    parse_wait,
-    unescape,
 )
 from cfcat.report.render import escape
 from cfcat.starttls import PROTOCOLS
 
-# With the arguments: who carries out a command needs nothing else.
-__all__ = [
-    "COMMANDS",
-    "EOLS",
-    "SETTINGS",
-    "TLS_MODES",
-    "VIEWS",
-    "Call",
-    "Change",
-    "Command",
-    "Expectation",
-    "Line",
-    "Reopening",
-    "help_lines",
-    "parse",
-    "parse_eol",
-    "parse_expect",
-    "parse_hex",
-    "parse_log",
-    "parse_open",
-    "parse_path",
-    "parse_protocol",
-    "parse_set",
-    "parse_view",
-    "parse_wait",
-    "unescape",
-]
+__all__ = ["COMMANDS", "Call", "Command", "Line", "help_lines", "parse"]
 
 
 class Command(NamedTuple):

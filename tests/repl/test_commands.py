@@ -11,16 +11,11 @@ from hypothesis import strategies as st
 
 from cfcat.errors import CommandError
 from cfcat.repl.actions import DEFAULT_EXPECT_S, DEFAULT_QUIET_S
-from cfcat.repl.commands import (
-    COMMANDS,
+from cfcat.repl.arguments import (
     EOLS,
     SETTINGS,
     TLS_MODES,
     VIEWS,
-    Call,
-    Line,
-    help_lines,
-    parse,
     parse_eol,
     parse_expect,
     parse_hex,
@@ -33,6 +28,7 @@ from cfcat.repl.commands import (
     parse_wait,
     unescape,
 )
+from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
 from cfcat.repl.verbs import PROFILES
 from cfcat.report.messages import explain
 from cfcat.report.status import ExitStatus, status_of
