@@ -210,7 +210,7 @@ class Lifecycle:
     @property
     def reading(self) -> Reading:
         """What a read meets now."""
-        if self.phase in READING:
+        if self.phase is not Phase.OPEN and self.phase in READING:
             return READING[self.phase]
         if self.read is not ReadHalf.OPEN:
             return Reading.DONE
@@ -219,7 +219,7 @@ class Lifecycle:
     @property
     def writing(self) -> Writing:
         """What a write meets now."""
-        if self.phase in WRITING:
+        if self.phase is not Phase.OPEN and self.phase in WRITING:
             return WRITING[self.phase]
         return Writing.FLOWING if self.write is WriteHalf.OPEN else Writing.ENDED
 

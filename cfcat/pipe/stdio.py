@@ -112,6 +112,13 @@ def _open_again(fd: int, access: int) -> int | None:
     return own
 
 
+def _has_room(fd: int) -> bool:
+    """Would this pipe or socket take something now, or fail?"""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 def _text(error: OSError | MemoryError) -> str:
     return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "out of memory"
 
@@ -235,8 +242,8 @@ async def _called(edge: Input | Output) -> None:
 class _WaitingInput(Input):
     """Try, and wait where there is nothing.
 
-    Not `eager`: wait before each try. A program in the background is stopped when it tries to read its terminal
-    (SIGTTIN), and should not be before somebody types.
+    Not `eager`: wait before each try by reading. A program in the background is stopped when it tries to read its
+    terminal (SIGTTIN), and should not be before somebody types.
     """
 
     def __init__(self, fd: int, *, eager: bool) -> None:
@@ -287,7 +294,15 @@ class _PolledInput(_WaitingInput):
             self.joined = self._splice
 
     def _splice(self, fd: int) -> int:
-        return os.splice(self._own, fd, PIPE_BYTES[os.O_RDONLY], flags=os.SPLICE_F_NONBLOCK)
+        try:
+            size = os.splice(self._own, fd, PIPE_BYTES[os.O_RDONLY], flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            # Where the socket has room, the pipe is empty: to read from it now would be to spin for the lock of the
+            # writer, who has just been woken. The loop will call when it has written.
+            self._eager = not _has_room(fd)
+            raise
+        self._called = False
+        return size
 
     def _take(self, buffer: memoryview) -> int:
         return os.readv(self._own, [buffer])
@@ -414,9 +429,7 @@ class _PolledOutput(_WaitingOutput):
         return os.splice(fd, self.fd, PIPE_BYTES[os.O_WRONLY], flags=os.SPLICE_F_NONBLOCK)
 
     def is_full(self) -> bool:
-        poll = select.poll()
-        poll.register(self.fd, select.POLLOUT)
-        return not poll.poll(0)
+        return not _has_room(self.fd)
 
     async def reader_gone(self) -> None:
         if self._closed or not self._watch_reader:

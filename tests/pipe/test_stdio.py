@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import select
@@ -9,13 +10,14 @@ import socket
 import termios
 import threading
 import tty
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from cfcat.pipe.stdio import Input, open_input
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
 from tests.pipe.tools import DEADLINE_S, Transport, pattern, run_patched, until, until_arrived
@@ -195,6 +197,55 @@ def test_read_that_blocks_holds_up_nothing(way: str, plain: Transport) -> None:
         program.wait(DEADLINE_S)
         assert program.stdin is not None
         assert finish(program) == Result(b"bye", "", 0)
+
+
+def test_pipe_found_empty_is_read_when_its_writer_has_written() -> None:
+    """Not before the loop says so: to read at once would be to spin for the lock that the writer holds."""
+
+    async def check(stdin: Input, writer: int, peer: int) -> None:
+        assert stdin.joined is not None
+        with pytest.raises(BlockingIOError):
+            stdin.joined(peer)
+        os.write(writer, LINE)
+        assert stdin.take() is None
+        assert bytes(await stdin.read()) == LINE
+
+    joining_a_pipe(check)
+
+
+def test_pipe_whose_bytes_find_no_room_at_the_peer_is_read() -> None:
+    """What is read then waits for the room, in the ordinary way: the pipe is not empty, and nobody would call."""
+
+    async def check(stdin: Input, writer: int, peer: int) -> None:
+        assert stdin.joined is not None
+        os.set_blocking(peer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(peer, LINE)
+        os.write(writer, LINE)
+        with pytest.raises(BlockingIOError):
+            stdin.joined(peer)
+        assert bytes(stdin.take() or b"") == LINE
+
+    joining_a_pipe(check)
+
+
+def joining_a_pipe(check: Callable[[Input, int, int], Awaitable[None]]) -> None:
+    """Run a check of a pipe as stdin: its edge, its writer's end, and a connected socket for its bytes."""
+
+    async def run() -> None:
+        stdin = open_input(read)
+        try:
+            await asyncio.wait_for(check(stdin, write, ours.fileno()), DEADLINE_S)
+        finally:
+            stdin.close()
+
+    read, write = os.pipe()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        asyncio.run(run())
+    os.close(read)
+    os.close(write)
 
 
 # --------------------------------------------------------------------------------------------------- stdout
