@@ -21,8 +21,8 @@ __all__ = ["Buffer", "Codec", "PlainCodec", "TlsCodec"]
 Buffer = bytes | bytearray | memoryview
 
 # One call to write() makes this much cipher text at most: what waits for the network stays bounded, and the C library
-# gives the same memory again (from 128 KiB on it asks the kernel each time).
-ENCODE_BYTES = 64 * 1024
+# gives the same memory again (from 128 KiB on it asks the kernel each time). It fits one segment of loopback, too.
+ENCODE_BYTES = 60 * 1024
 RECORD_BYTES = 16 * 1024  # the most that one record holds (RFC 8446 §5.1)
 DER = 2  # _ssl.ENCODING_DER, which has no public name
 QUOTE_BYTES = 40  # of what a peer said instead of TLS

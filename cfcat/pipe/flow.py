@@ -23,7 +23,7 @@ from cfcat.pipe.stdio import NOTHING, READ_BYTES, Callback
 
 __all__ = ["Flow", "PeerSink", "PeerSource"]
 
-# What is moved in one turn before other callbacks of the loop get theirs: some 4 MiB, or a millisecond.
+# What is moved in one turn before other callbacks of the loop get theirs: some 4 MiB, or 1 MiB joined; a millisecond.
 TURN_CHUNKS = 16
 # So little is all there was, nearly always: to ask again would cost more than to be called again.
 SMALL_BYTES = 16 * 1024

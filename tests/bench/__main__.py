@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", default=",".join(SCENARIOS), help=f"of {','.join((*SCENARIOS, *LONG))}")
     parser.add_argument("--mib", type=int, default=1024, help="size of the bulk scenarios (%(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of each tool; the least counts (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="of each tool; the median counts (%(default)s)")
     parser.add_argument("--gib", type=int, default=10, help="size of soak (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--table", action="store_true", help="print the table of the README at the end")

@@ -1,18 +1,21 @@
 """What is measured. Each scenario runs one tool once, and says whether all bytes were there.
 
 Bulk is measured at two sizes and compared by the cost of a GiB more, so that start-up, a scenario of its own, does not
-blur it. The tools run in turn, and of each tool's runs the least counts: other programs of the machine only ever add.
+blur it. The tools run in turns, each in another order, and of each tool's runs the median counts. The least would not
+be fairer: a run can cost half of another, by where the system happens to put the three programs.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from tests.bench.contenders import CFCAT, commands
 from tests.bench.measure import Cost, Drain, Server, feeder, reap, timed
@@ -186,16 +189,16 @@ def _in_turn(
 ) -> dict[str, Cost | None]:
     seen: dict[str, list[Cost | None]] = {tool: [] for tool in tools}
     for _ in range(runs):
-        for tool, command in tools.items():
-            seen[tool].append(run(command, server, count, folder))
-    return {tool: _least(costs) for tool, costs in seen.items()}
+        for tool in random.sample(list(tools), len(tools)):
+            seen[tool].append(run(tools[tool], server, count, folder))
+    return {tool: _median(costs) for tool, costs in seen.items()}
 
 
-def _least(costs: list[Cost | None]) -> Cost | None:
+def _median(costs: list[Cost | None]) -> Cost | None:
     good = [cost for cost in costs if cost is not None]
     if len(good) < len(costs):
         return None  # wrong once is wrong
-    return Cost(min(c.wall for c in good), min(c.cpu for c in good), max(c.peak for c in good))
+    return Cost(median(c.wall for c in good), median(c.cpu for c in good), max(c.peak for c in good))
 
 
 def _per_gib(large: Cost | None, small: Cost | None, gib: float) -> Cost | None:
