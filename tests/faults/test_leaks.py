@@ -10,7 +10,7 @@ from tests.faults import leaks
 from tests.helpers.certs import CertSet
 
 CONNECTIONS = 2_000
-RUNS = 60
+RUNS = 200
 PROCESSES = 10
 
 
