@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_profile", "check_protocol", "check_target", "is_name"]
 
+LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
+
 
 def check_target(target: str | None, port: str | None) -> Target:
     """`host:port` or, nc's way, `host port`; port 0 is for the library (A11). Raises UsageError."""
@@ -40,8 +42,10 @@ def _has_port(text: str) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Could it be a host name in a certificate?"""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+    """Could it be a host name in a certificate? A dot may end it."""
+    labels = text.removesuffix(".").split(".")
+    printable = text.isascii() and text.isprintable() and " " not in text
+    return printable and all(0 < len(label) <= LABEL_BYTES for label in labels)
 
 
 def check_protocol(name: str) -> Protocol:
