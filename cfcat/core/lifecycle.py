@@ -210,6 +210,7 @@ class Lifecycle:
     @property
     def reading(self) -> Reading:
         """What a read meets now."""
+        # Asked for every chunk, mostly in this phase: to look an Enum up costs two calls in Python.
         if self.phase is not Phase.OPEN and self.phase in READING:
             return READING[self.phase]
         if self.read is not ReadHalf.OPEN:
