@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,28 +119,33 @@ def upgrading(target: str) -> str:
     return worker_module([Conversation(Connecting(target, "starttls"), steps)])
 
 
-def test_clear_text_behind_the_go_ahead(certs: CertSet) -> None:
-    """R1: no TLS, and no secret; 502 says why."""
+def answering(line: bytes) -> Callable[[Peer], None]:
+    """A server that answers the first line with this one, and waits for the end."""
 
     def script(conn: Peer) -> None:
         conn.recv_until(b"\n")
-        conn.send(b"220 go\r\ninjected\r\n")
+        conn.send(line)
         conn.recv_until_eof()
 
-    with serve(script) as server, serving(upgrading(server.address), certs, {"SECRET_1": "hunter2"}) as worker:
+    return script
+
+
+def test_clear_text_behind_the_go_ahead(certs: CertSet) -> None:
+    """R1: no TLS, and no secret; 502 says why."""
+    with (
+        serve(answering(b"220 go\r\ninjected\r\n")) as server,
+        serving(upgrading(server.address), certs, {"SECRET_1": "hunter2"}) as worker,
+    ):
         assert worker.fetch() == (502, b"Error: 10 bytes of clear text behind the go-ahead\n")
     assert server.received == b"STARTTLS\r\n"
 
 
 def test_server_that_refuses(certs: CertSet) -> None:
     """Its answer is not the go-ahead that was recorded: neither TLS nor the secret goes out."""
-
-    def script(conn: Peer) -> None:
-        conn.recv_until(b"\n")
-        conn.send(b"454 no\r\n")
-        conn.recv_until_eof()
-
-    with serve(script) as server, serving(upgrading(server.address), certs, {"SECRET_1": "hunter2"}) as worker:
+    with (
+        serve(answering(b"454 no\r\n")) as server,
+        serving(upgrading(server.address), certs, {"SECRET_1": "hunter2"}) as worker,
+    ):
         assert worker.fetch() == (502, b'Error: the server says "454 no\\r\\n", not "220"\n')
     assert server.received == b"STARTTLS\r\n"
 

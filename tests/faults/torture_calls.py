@@ -54,7 +54,7 @@ def _error(what: str) -> Exception:
 
 def _named(error: ssl.SSLError, reason: str | None) -> ssl.SSLError:
     """As the module makes it."""
-    error.library, error.reason = "SSL", reason  # type: ignore[assignment]
+    vars(error).update(library="SSL", reason=reason)
     return error
 
 

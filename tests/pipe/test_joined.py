@@ -11,13 +11,14 @@ import os
 import re
 import signal
 import threading
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.peers import Peer
-from tests.helpers.program import Result, cfcat, finish, start
+from tests.helpers.program import Program, Result, cfcat, finish, start
 from tests.pipe.fast import MIB
 from tests.pipe.tools import DEADLINE_S, Transport, fill, halted, pattern, run_patched, until_arrived
 
@@ -359,8 +360,9 @@ def test_quit_after_while_stdout_is_stuck(plain: Transport) -> None:
         server.release()
 
 
-def test_idle_while_both_directions_are_stuck(plain: Transport) -> None:
-    """-w counts what moves, in the kernel too: 28 when nothing does, and not before."""
+@contextmanager
+def stuck(plain: Transport, *options: str) -> Iterator[Program]:
+    """A run in which neither side takes any more of what the other one sends."""
     flowing, full = threading.Event(), threading.Event()
 
     def script(conn: Peer) -> None:
@@ -370,11 +372,17 @@ def test_idle_while_both_directions_are_stuck(plain: Transport) -> None:
         full.set()
         conn.hang()
 
-    with plain.serve(script, timeout_s=20) as server, start("-w", "1", server.address) as program:
+    with plain.serve(script, timeout_s=20) as server, start(*options, server.address) as program:
         fill(program.stdin, flowing)
         assert full.wait(DEADLINE_S)
-        assert program.wait(DEADLINE_S) == 28
+        yield program
         server.release()
+
+
+def test_idle_while_both_directions_are_stuck(plain: Transport) -> None:
+    """-w counts what moves, in the kernel too: 28 when nothing does, and not before."""
+    with stuck(plain, "-w", "1") as program:
+        assert program.wait(DEADLINE_S) == 28
 
 
 def test_idle_time_begins_again_with_every_byte(plain: Transport) -> None:
@@ -392,21 +400,9 @@ def test_idle_time_begins_again_with_every_byte(plain: Transport) -> None:
 
 def test_killed_while_both_directions_are_stuck(plain: Transport) -> None:
     """SIGTERM ends it at once, by the signal."""
-    flowing, full = threading.Event(), threading.Event()
-
-    def script(conn: Peer) -> None:
-        conn.recv_exactly(1)
-        flowing.set()
-        conn.fill()
-        full.set()
-        conn.hang()
-
-    with plain.serve(script, timeout_s=20) as server, start(server.address) as program:
-        fill(program.stdin, flowing)
-        assert full.wait(DEADLINE_S)
+    with stuck(plain) as program:
         program.terminate()
         assert program.wait(DEADLINE_S) == -signal.SIGTERM
-        server.release()
 
 
 # -------------------------------------------------------------------------------------------------- manners
