@@ -19,7 +19,7 @@ import typer
 from cfcat import __version__
 from cfcat.checks import check_profile, check_protocol, check_target, is_name
 from cfcat.console import put, say
-from cfcat.errors import CommandError, SocketError, StdoutError, UsageError
+from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
 from cfcat.help import GroupedHelp
 from cfcat.modes import Mode, Stdin, check_options, choose_mode
 from cfcat.output import OutputOptions, make_recorder, make_reporter, save_export
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import ssl
 
     from cfcat.core.address import Target
-    from cfcat.core.workers import WorkersPolicy
     from cfcat.export.recording import Recorder
     from cfcat.report.reporter import Reporter
     from cfcat.starttls import Protocol
@@ -326,7 +325,9 @@ def cfcat(
         if mode is Mode.PIPE and protocol is None and tls is Tls.starttls:
             note(CLEAR_TEXT_NOTE)
         if workers and mode is Mode.PIPE:  # a session has its own
-            options["policy"] = _workers_policy(note)
+            from cfcat.report.verdict import workers_policy  # lazy: most runs may connect to anything
+
+            options["policy"] = workers_policy(note)
         status = _run(
             mode, address.text, options, ends, settings, output, reporter, recorder, protocol=protocol, raw=raw
         )
@@ -377,8 +378,7 @@ def _run(
 
 def _export_transcript(context: typer.Context, transcript: str, export: str | None) -> None:
     """Raises UsageError: there is anything else to do, or the transcript is of no use; StdoutError."""
-    sources = ((name, context.get_parameter_source(name)) for name in context.params)
-    given = {name for name, source in sources if source is not None and source.name == "COMMANDLINE"}
+    given = {param.name for param in _given(context)}
     _refuse(
         (export is None, "--from needs --export FILE"),
         (given != {"transcript", "export"}, "--from goes with --export FILE and nothing else"),
@@ -407,7 +407,7 @@ def run(arguments: list[str] | None = None) -> int:
             os.close(os.dup(1))  # some file systems know only in closing that there was no room
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
-        unwritable = StdoutError("cannot write standard output", (error.strerror or str(error)).lower())
+        unwritable = StdoutError("cannot write standard output", reason_of(error))
         return _fail(unwritable, "", json=json)
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
         _die_of_sigpipe()
@@ -471,18 +471,16 @@ def _tls_context(note: Callable[[str], None], *, insecure: bool, **settings: Any
     return context
 
 
-def _workers_policy(note: Callable[[str], None]) -> WorkersPolicy:
-    from cfcat.core.workers import WorkersPolicy
-    from cfcat.report.verdict import workers_note  # lazy: most runs may connect to anything
-
-    return WorkersPolicy(tell=lambda judgement: note(workers_note(judgement)))
+def _given(context: typer.Context) -> list[Any]:
+    """The parameters that stand on the command line."""
+    sources = ((param, context.get_parameter_source(param.name or "")) for param in context.command.params)
+    return [param for param, source in sources if source is not None and source.name == "COMMANDLINE"]
 
 
 def _refuse_other_options(context: typer.Context) -> None:
     """A check connects to nothing: what is about a connection has no meaning there."""
-    for param in context.command.params:
-        source = context.get_parameter_source(param.name or "")
-        if source is not None and source.name == "COMMANDLINE" and param.name not in WITH_CHECK:
+    for param in _given(context):
+        if param.name not in WITH_CHECK:
             raise UsageError(f"--check-workers does not connect: {param.opts[-1]} has no meaning there")
 
 

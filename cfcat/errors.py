@@ -41,6 +41,7 @@ __all__ = [
     "UsageError",
     "WrongTypeError",
     "out_of_files",
+    "reason_of",
 ]
 
 # Of the process, of the system.
@@ -245,3 +246,10 @@ class CommandError(SocketError):
 def out_of_files(error: BaseException) -> bool:
     """Was there no descriptor left? It can happen anywhere, for there is no end to what opens a file."""
     return isinstance(error, OSError) and error.errno in OUT_OF_FILES
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in the system's words where it has any: "no such file or directory"."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cfcat.console import put
-from cfcat.errors import CommandError, StdoutError
+from cfcat.errors import CommandError, StdoutError, reason_of
 from cfcat.report.color import ColorChoice, use_color
 from cfcat.report.render import escape
 
@@ -116,8 +116,7 @@ def _transcript(output: OutputOptions, target: str) -> Transcript | None:
         # The protocol may be any: what is a secret in one of them is masked.
         return Transcript.open(output.log, target=target, protocol=None, secrets=output.log_secrets)
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise StdoutError(f"cannot write {escape(output.log)}", escape(reason.lower())) from error
+        raise StdoutError(f"cannot write {escape(output.log)}", escape(reason_of(error))) from error
 
 
 def _progress(output: OutputOptions) -> Progress | None:

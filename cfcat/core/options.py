@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cfcat.core.trace import Trace
 from cfcat.core.workers import WorkersPolicy
-from cfcat.errors import CaFileError, ClientCertificateError, OptionsError
+from cfcat.errors import CaFileError, ClientCertificateError, OptionsError, reason_of
 
 __all__ = [
     "AddressFamily",
@@ -188,7 +188,7 @@ def log_keys(context: ssl.SSLContext) -> str:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))  # OpenSSL: 0644
         context.keylog_filename = path
     except OSError as error:
-        return f"SSLKEYLOGFILE={path}: {(error.strerror or str(error)).lower()}"
+        return f"SSLKEYLOGFILE={path}: {reason_of(error)}"
     return ""
 
 
@@ -223,7 +223,7 @@ def _load_client_certificate(
                 with open(path, "rb"):
                     pass
             except OSError as error:
-                raise ClientCertificateError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+                raise ClientCertificateError(f"{path}: {reason_of(error)}") from error
     try:
         # Always with a callback: without one OpenSSL itself would ask, on a terminal of its own choice.
         context.load_cert_chain(cert, key, ask)
@@ -246,5 +246,4 @@ def _load(context: ssl.SSLContext, path: str, name: str) -> None:
     except ssl.SSLError as error:
         raise CaFileError(f"{name}: no certificates in PEM form in it") from error
     except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CaFileError(f"{name}: {text.lower()}") from error
+        raise CaFileError(f"{name}: {reason_of(error)}") from error

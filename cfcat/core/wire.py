@@ -20,7 +20,7 @@ from cfcat.core.codec import Buffer, Codec, PlainCodec, TlsCodec
 from cfcat.core.lifecycle import Event
 from cfcat.core.readable import ReadableStream
 from cfcat.core.writable import WritableStream
-from cfcat.errors import LOST, LostError, SocketError, TlsError
+from cfcat.errors import LOST, LostError, SocketError, TlsError, reason_of
 
 __all__ = ["HandshakeWrapper", "Wire"]
 
@@ -156,7 +156,7 @@ class Wire:
                 await self._send_handshake(codec, wrapper)  # the alert tells the peer why
             raise
         except OSError as error:
-            text = f"{_os_text(error)} during the TLS handshake"
+            text = f"{reason_of(error)} during the TLS handshake"
             raise TlsError(text, reason="RESET") from error
 
     async def _send_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
@@ -599,11 +599,7 @@ class Wire:
             self._loop.call_soon(self._watcher)  # it will find out why
 
 
-def _os_text(error: BaseException) -> str:
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "out of memory"
-
-
 def _lost(error: BaseException, *, sending: bool) -> LostError:
-    lost = LostError(LOST, _os_text(error), sending=sending)
+    lost = LostError(LOST, reason_of(error), sending=sending)
     lost.__cause__ = error
     return lost

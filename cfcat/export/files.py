@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from cfcat.errors import CommandError
+from cfcat.errors import CommandError, reason_of
 from cfcat.export.recording import Conversation, read_transcript
 from cfcat.export.worker import worker_module
 from cfcat.report.render import escape
@@ -37,8 +37,7 @@ def open_transcript(source: str) -> list[Conversation]:
         with open(source, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             return read_transcript(lines)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise CommandError(f"cannot read {escape(source)}: {escape((reason or str(error)).lower())}") from error
+        raise CommandError(f"cannot read {escape(source)}: {escape(reason_of(error))}") from error
     except CommandError as error:
         raise CommandError(f"{escape(source)}: {error.message}", error.hint) from error
 
@@ -48,8 +47,7 @@ def _write_file(path: str, text: str) -> None:
     try:
         _write(os.path.realpath(path), text.encode())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise CommandError(f"cannot write {escape(path)}: {escape((reason or str(error)).lower())}") from error
+        raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
 
 
 def _write(path: str, data: bytes) -> None:

@@ -30,7 +30,7 @@ from collections.abc import Callable
 
 from cfcat.core.codec import Buffer
 from cfcat.core.operation import in_daemon_thread, resolve
-from cfcat.errors import StdinError, StdoutError
+from cfcat.errors import StdinError, StdoutError, reason_of
 
 __all__ = ["Input", "Output", "open_input", "open_output"]
 
@@ -121,10 +121,6 @@ def _has_room(fd: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _text(error: OSError | MemoryError) -> str:
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "out of memory"
-
-
 Callback = Callable[[], object]
 Join = Callable[[int], int]
 NOTHING = memoryview(b"")
@@ -171,7 +167,7 @@ class Input(ABC):
         # EIO is what a terminal gives that has hung up, or to a process that was left behind by its shell.
         if isinstance(error, OSError) and error.errno == errno.EIO and os.isatty(fd):
             return NOTHING
-        raise StdinError("cannot read standard input", _text(error)) from error
+        raise StdinError("cannot read standard input", reason_of(error)) from error
 
     def close(self) -> None:
         """Give back what was opened; the descriptor itself is the process's."""
@@ -514,5 +510,5 @@ class _ThreadOutput(Output):
 
 def _output_error(error: OSError | MemoryError) -> Exception:
     if isinstance(error, OSError) and error.errno in GONE:
-        return BrokenPipeError(error.errno, _text(error))
-    return StdoutError("cannot write standard output", _text(error))
+        return BrokenPipeError(error.errno, reason_of(error))
+    return StdoutError("cannot write standard output", reason_of(error))

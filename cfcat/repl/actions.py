@@ -17,7 +17,7 @@ from cfcat.core.certificate import TlsInfo
 from cfcat.core.dial import assess
 from cfcat.core.options import SecureTransport
 from cfcat.core.workers import WorkersPolicy
-from cfcat.errors import CommandError, StdinError
+from cfcat.errors import CommandError, StdinError, reason_of
 from cfcat.pipe.stdio import open_input
 from cfcat.repl.arguments import (
     parse_eol,
@@ -102,8 +102,7 @@ async def _file(session: Session, argument: str) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise _unreadable(path, (reason or str(error)).lower()) from error
+        raise _unreadable(path, reason_of(error)) from error
     source = None
     try:
         source = open_input(fd)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cfcat.errors import reason_of
 from cfcat.report.render import escape
 
 __all__ = ["Entry", "History"]
@@ -112,8 +113,7 @@ class History:
         try:
             yield
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            self._warning = f"history is not kept: {escape(str(self._file.path))}: {reason}"
+            self._warning = f"history is not kept: {escape(str(self._file.path))}: {reason_of(error)}"
             self._file = None
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_tls_context
-from cfcat.core.workers import WorkersPolicy
-from cfcat.errors import CommandError, SocketError, StdoutError
+from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.events import Connecting, connecting_text, expected_text
 from cfcat.export.files import write_export
 from cfcat.export.recording import Recorder
@@ -29,7 +28,7 @@ from cfcat.report.messages import Message, plural
 from cfcat.report.render import escape
 from cfcat.report.secrets import SecretGuard
 from cfcat.report.transcript import Journal, Transcript
-from cfcat.report.verdict import workers_note
+from cfcat.report.verdict import workers_policy
 from cfcat.starttls import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -297,8 +296,7 @@ class Session:
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
             return self.options
-        policy = WorkersPolicy(tell=lambda judgement: self.face.show_notice(workers_note(judgement)))
-        return dataclasses.replace(self.options, policy=policy)
+        return dataclasses.replace(self.options, policy=workers_policy(self.face.show_notice))
 
     def watch_for_secrets(self) -> None:
         """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
@@ -322,8 +320,7 @@ class Session:
                     typed=self.settings.typed,
                 )
             except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else None
-                raise CommandError(f"cannot write {escape(path)}: {escape((reason or str(error)).lower())}") from error
+                raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
         before, self._transcript = self._transcript, opened
         if before is not None:
             before.close()

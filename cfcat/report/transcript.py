@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from cfcat.errors import reason_of
 from cfcat.report.secrets import MASK, SecretGuard
 
 __all__ = ["Entry", "Journal", "Piece", "Transcript", "escape_bytes", "parse_entry"]
@@ -167,7 +168,7 @@ class Transcript(Journal):
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:
-            self.problem = (error.strerror or str(error)).lower()
+            self.problem = reason_of(error)
             os.close(self._fd)
             self._fd = None
 

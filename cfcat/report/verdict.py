@@ -8,13 +8,14 @@ db.example:5432: allowed in a Worker, as of 2026-11-17
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
-from cfcat.core.workers import AS_OF, Judgement, Verdict
+from cfcat.core.workers import AS_OF, Judgement, Verdict, WorkersPolicy
 from cfcat.errors import SocketError
 from cfcat.report.render import escape
 from cfcat.report.status import ExitStatus
 
-__all__ = ["describe_judgement", "judgement_as_json", "no_judgement_as_json", "workers_note"]
+__all__ = ["describe_judgement", "judgement_as_json", "no_judgement_as_json", "workers_note", "workers_policy"]
 
 
 def describe_judgement(target: str, judgement: Judgement, refusal: SocketError | None) -> list[str]:
@@ -33,6 +34,11 @@ def workers_note(judgement: Judgement) -> str:
     """What is to be said of a target that is allowed with a note."""
     but = ", without some addresses" if judgement.left_out else ""
     return f"note: allowed in a Worker{but}: {escape('; '.join(judgement.reasons))}"
+
+
+def workers_policy(note: Callable[[str], None]) -> WorkersPolicy:
+    """A new policy, whose notes are given to `note`."""
+    return WorkersPolicy(tell=lambda judgement: note(workers_note(judgement)))
 
 
 def judgement_as_json(target: str, judgement: Judgement, refusal: SocketError | None) -> str:
