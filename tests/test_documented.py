@@ -17,13 +17,13 @@ import pytest
 import typer
 
 import cfcat
-from cfcat.cli import DEFAULT_CONNECT_TIMEOUT_S, app
 from cfcat.core.options import SocketOptions
-from cfcat.help import GROUPS, MORE
+from cfcat.program.cli import DEFAULT_CONNECT_TIMEOUT_S, app
+from cfcat.program.help import GROUPS, MORE
+from cfcat.protocols import PROTOCOLS
 from cfcat.repl.commands import COMMANDS, help_lines
 from cfcat.repl.verbs import PROFILES
 from cfcat.report.status import ExitStatus
-from cfcat.starttls import PROTOCOLS
 from tests.helpers import program
 from tests.helpers.installed import demand
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from cfcat.core.address import parse_address
 from cfcat.errors import AddressError, CommandError
+from cfcat.protocols import PROTOCOLS, Protocol
 from cfcat.repl.verbs import PROFILES
 from cfcat.report.messages import explain_address
 from cfcat.report.render import escape
-from cfcat.starttls import PROTOCOLS, Protocol
 
 __all__ = [
     "EOLS",

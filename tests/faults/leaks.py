@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cfcat.cli
+import cfcat.program.cli
 from cfcat import SocketError, connect, make_tls_context
 from tests.core.links import open_descriptors
 from tests.helpers.certs import CertSet, make_certs
@@ -235,7 +235,7 @@ def runs_in_this_process(servers: Servers, certs: CertSet) -> Callable[[int], No
                 kind = number % 10
                 port = servers.refused if kind == 9 else servers.tls if kind == 8 else servers.plain
                 options = secure if kind == 8 else ["--repl"] if kind == 7 else ["--pipe"]
-                status = cfcat.cli.run([*options, f"127.0.0.1:{port}"])
+                status = cfcat.program.cli.run([*options, f"127.0.0.1:{port}"])
                 assert status == (7 if kind == 9 else 0), (number, status)
 
     return use

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cfcat.edges.stdin import Input, open_input
+from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import StdinError, StdoutError
 from cfcat.pipe.flow import Flow
-from cfcat.pipe.stdio import Input, Output, open_input, open_output
 from tests.core.links import turns, until
 from tests.helpers.aio import run
 from tests.pipe.fast import MIB

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cfcat.errors import CertificateError, CommandError, ConnectTimeout, DialogError, InjectionError, TlsError
+from cfcat.protocols import PROTOCOLS
 from cfcat.repl.advice import dialog_lines
 from cfcat.repl.connection import _at_most
 from cfcat.repl.session import PromptState
-from cfcat.starttls import PROTOCOLS
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet, Kind
 from tests.helpers.peers import Peer, Script, serve

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cfcat.protocols import PROTOCOLS
 from cfcat.repl.verbs import PROFILES, completions, profile_for
-from cfcat.starttls import PROTOCOLS
 
 unhurried = settings(deadline=None)
 NAMES = "smtp lmtp imap pop3 ftp nntp sieve irc redis http gopher memcached ldap postgres mysql xmpp none".split()
