@@ -10,7 +10,6 @@ import pytest
 
 from cfcat import ClientCertificateError, OptionsError, connect, make_tls_context
 from cfcat.core import options
-from tests.helpers.aio import run
 from tests.helpers.certs import KEY_PASSWORD, CertSet
 from tests.helpers.peers import Peer, Script, serve
 from tests.helpers.program import Argument, Result, cfcat
@@ -163,7 +162,7 @@ def test_tls_option_that_makes_no_sense(options: list[str]) -> None:
     assert (result.stdout, result.status) == (b"", 2)
 
 
-def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS, Windows: truststore's context, with our own strictness on top, and it really shakes hands."""
     monkeypatch.setattr(options, "PLATFORM_STORE", True)
     context = make_tls_context()
@@ -173,11 +172,8 @@ def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, monkeypa
     assert context.options & ssl.OP_NO_RENEGOTIATION
     context.load_verify_locations(certs.ca)
 
-    async def main() -> None:
+    with serve(asking(certs, ssl.TLSVersion.TLSv1_3, ssl.CERT_NONE)) as server:
         async with connect(server.address, secure_transport="on", tls=context) as socket:
             await socket.opened
             chunks = [chunk async for chunk in socket.readable]
             assert b"".join(chunks) == b"()"
-
-    with serve(asking(certs, ssl.TLSVersion.TLSv1_3, ssl.CERT_NONE)) as server:
-        run(main())
