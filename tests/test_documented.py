@@ -20,9 +20,8 @@ import cfcat
 from cfcat.core.options import SocketOptions
 from cfcat.program.cli import DEFAULT_CONNECT_TIMEOUT_S, app
 from cfcat.program.help import GROUPS, MORE
-from cfcat.protocols import PROTOCOLS
+from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.commands import COMMANDS, help_lines
-from cfcat.repl.verbs import PROFILES
 from cfcat.report.status import ExitStatus
 from tests.helpers import program
 from tests.helpers.installed import demand
@@ -363,7 +362,7 @@ def test_ports_that_are_completed() -> None:
         assert words is not None
         lists.append(words[0].replace("\\", "").split())
     assert lists[0] == lists[1] == lists[2] == sorted(lists[0], key=int)
-    assert {str(protocol.default_port) for protocol in PROTOCOLS.values()} <= set(lists[0])
+    assert {str(protocol.port) for protocol in PROTOCOLS.values()} <= set(lists[0])
 
 
 # ---------------------------------------------------------------------------------- manual and changelog

@@ -94,7 +94,7 @@ PURE = (
 )
 
 MOVES_BYTES = "cfcat.protocols.upgrade"  # the one of its room that is not pure
-PURE_ONCE_WRITTEN = ("cfcat.protocols", "cfcat.repl.commands", "cfcat.repl.arguments", "cfcat.repl.verbs")
+PURE_ONCE_WRITTEN = ("cfcat.protocols", "cfcat.repl.commands", "cfcat.repl.arguments")
 # These two know TLS, and `import ssl` brings sockets with it.
 PURE_BUT_SSL = ("cfcat.core.options", "cfcat.core.codec")
 IMPURE = frozenset(

@@ -60,7 +60,7 @@ def check_protocol(name: str) -> Protocol:
 def check_profile(name: str) -> str:
     """The name of `--proto`. Raises UsageError."""
     if name != "auto":
-        from cfcat.repl.verbs import PROFILES  # lazy: a session only
+        from cfcat.protocols import PROFILES  # lazy: a session only
 
         if name not in PROFILES:
             raise UsageError(f"--proto: '{escape(name)}' is not known", f"one of auto, {', '.join(PROFILES)}")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from cfcat.errors import DialogError
-from cfcat.protocols import chat, mail
+from cfcat.protocols import imap, irc, pop3, sieve, xmpp
 from cfcat.protocols.dialog import SAID_BYTES, TLS_FIRST_BYTES, Exactly, Nonsense, Send, Step, injected, speaks_tls
 from cfcat.protocols.text import read_go_ahead
 
@@ -21,8 +21,8 @@ Answer = Callable[[], Step[None]]
 _STARTTLS: tuple[Answer, ...] = (
     lambda: read_go_ahead("STARTTLS", 220),
     lambda: read_go_ahead("STARTTLS", 382),
-    mail.sieve_answer,
-    chat.irc_answer,
+    sieve.starttls_answer,
+    irc.starttls_answer,
 )
 _TAGGED = re.compile(rb"(\S+) +STARTTLS", re.IGNORECASE)
 _AUTH_TLS = re.compile(rb"AUTH +(TLS|TLS-C|SSL)", re.IGNORECASE)  # RFC 4217 §2, and an older name
@@ -75,14 +75,14 @@ def _expected(line: bytes) -> tuple[str, Sequence[Answer]]:
     if line.upper() == b"STARTTLS":
         return "STARTTLS", _STARTTLS
     if line.upper() == b"STLS":
-        return "STLS", (mail.pop3_answer,)
+        return "STLS", (pop3.stls_answer,)
     if _AUTH_TLS.fullmatch(line):
         return "AUTH TLS", (lambda: read_go_ahead("AUTH TLS", 234),)
     if tagged := _TAGGED.fullmatch(line):
         tag = tagged[1]
-        return "STARTTLS", (lambda: mail.imap_answer(tag),)
+        return "STARTTLS", (lambda: imap.starttls_answer(tag),)
     if _XMPP.match(line):
-        return "<starttls/>", (chat.xmpp_answer,)
+        return "<starttls/>", (xmpp.starttls_answer,)
     return "", ()
 
 

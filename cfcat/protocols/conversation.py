@@ -13,12 +13,12 @@ from cfcat.protocols.dialog import (
     Exactly,
     Names,
     Nonsense,
-    Protocol,
     Send,
     Until,
     injected,
     speaks_tls,
 )
+from cfcat.protocols.row import Protocol
 from cfcat.protocols.wrapper import HandshakeWrapper
 
 __all__ = ["Conversation"]
@@ -34,11 +34,13 @@ class Conversation:
     """
 
     def __init__(self, protocol: Protocol, names: Names) -> None:
+        if protocol.client is None:
+            raise ValueError(f"{protocol.title} has no upgrade to TLS")
         self.done = False
         self.wrapper: HandshakeWrapper | None = None
         self.surplus = 0  # bytes after the go-ahead
         self._title = protocol.title
-        self._dialog = protocol.dialog(names)
+        self._dialog = protocol.client(names)
         self._need: Until | Exactly | None = None
         self._outgoing = bytearray()
         self._buffer = bytearray()

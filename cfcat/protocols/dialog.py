@@ -7,7 +7,7 @@ limits of R7. Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -22,7 +22,6 @@ __all__ = [
     "Exactly",
     "Names",
     "Nonsense",
-    "Protocol",
     "Request",
     "Send",
     "Step",
@@ -108,21 +107,3 @@ class Names:
                 raise ValueError(f"not usable as a name: {name!a}")
         if not self.client_name.isascii():
             raise ValueError(f"not an ASCII name: {self.client_name!a}")
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """A row of the table. `title`: the protocol's name in messages. `reference`: where its dialog is specified.
-
-    `alpn`: its registered ALPN ID. It is never sent unasked: a strict server may refuse it (R8).
-    `max_tls`: the highest TLS version that can be reached this way, or None for any.
-    """
-
-    name: str
-    title: str
-    dialog: Callable[[Names], Dialog]
-    default_port: int
-    summary: str
-    reference: str
-    alpn: str | None = None
-    max_tls: str | None = None

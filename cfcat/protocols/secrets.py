@@ -2,14 +2,15 @@
 
 Pure. It knows the verbs of the protocols that are spoken by hand, and the exchanges in which the secret is a line of
 its own: what follows `AUTH LOGIN`, or answers a challenge. When in doubt a line is a secret: a masked line is a small
-loss. Source: RFC 4954 (SMTP AUTH), 9051 (IMAP), 1939 and 5034 (POP3), 5804 (ManageSieve), 959 (FTP), 4643 (NNTP),
-2812 and IRCv3 sasl (IRC), 6120 (XMPP), 9110 (HTTP); redis' AUTH, HELLO and RESP arrays.
+loss. The patterns are in the table's rows.
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
+
+from cfcat.protocols.table import TABLE
 
 __all__ = ["MASK", "SecretGuard"]
 
@@ -21,48 +22,23 @@ MAX_LINE_BYTES = 1024
 class _Verb(NamedTuple):
     """Lines that carry a secret: group 1 of `pattern` may be shown, what follows it not."""
 
-    protocols: frozenset[str]
+    protocol: str
     pattern: re.Pattern[bytes]
 
 
-def _verb(protocols: str, pattern: bytes) -> _Verb:
-    return _Verb(frozenset(protocols.split()), re.compile(pattern, re.IGNORECASE | re.DOTALL))
-
-
-MECHANISM = rb"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|ANONYMOUS|SCRAM-[\w-]+)"
-VERBS = (
-    _verb("smtp lmtp pop3", rb"(AUTH\s+[\w-]+\s+)\S"),
-    _verb("redis", rb"(AUTH\s+)(?!" + MECHANISM + rb"\s*$)\S"),
-    _verb("redis", rb"(HELLO\s+\d+\s+AUTH\s+)\S"),
-    _verb("redis", rb"(CONFIG\s+SET\s+(?:requirepass|masterauth)\s+)\S"),
-    _verb("redis", rb"(ACL\s+SETUSER\s+\S+\s+)\S"),
-    _verb("imap", rb"(\S+\s+LOGIN\s+)\S"),
-    _verb("imap", rb"(\S+\s+AUTHENTICATE\s+[\w-]+\s+)\S"),
-    _verb("sieve", rb'(AUTHENTICATE\s+"[\w-]+"\s+)\S'),
-    _verb("irc", rb"(AUTHENTICATE\s+)(?!(?:" + MECHANISM + rb"|[+*])\s*$)\S"),
-    _verb("pop3 ftp irc", rb"(PASS\s+)\S"),
-    _verb("pop3", rb"(APOP\s+\S+\s+)\S"),
-    _verb("ftp", rb"((?:ACCT|ADAT)\s+)\S"),
-    _verb("nntp", rb"(AUTHINFO\s+(?:PASS|SASL\s+[\w-]+)\s+)\S"),
-    _verb("irc", rb"(OPER\s+\S+\s+)\S"),
-    _verb("irc", rb"((?:(?:PRIVMSG\s+)?NICKSERV|NS)\s+:?(?:IDENTIFY|GHOST|REGISTER)\s+)\S"),
-    _verb("http", rb"((?:Proxy-)?Authorization:\s*(?:[\w-]+\s+)?)\S"),
-    _verb("http", rb"(Cookie:\s*)\S"),
-    _verb("xmpp", rb"(.*?<(?:auth|response|password)\b[^>]*>)[^<]"),
+# A pattern that may match in the middle of a line comes last: what is shown of a line should be little.
+VERBS = sorted(
+    (_Verb(row.name, re.compile(secret, re.IGNORECASE | re.DOTALL)) for row in TABLE for secret in row.secrets),
+    key=lambda verb: verb.pattern.pattern.startswith(b"(.*"),
 )
 # An exchange begins: lines without a verb follow. A user name and a password, or one response.
 EXCHANGE = re.compile(
     rb"(?:AUTH|\S+\s+AUTHENTICATE|AUTHENTICATE|AUTHINFO\s+SASL)\s+\"?([\w-]+)\"?(?:\s+(\S+))?\s*$", re.IGNORECASE
 )
-WITH_EXCHANGES = frozenset("smtp lmtp pop3 imap sieve nntp".split())
+WITH_EXCHANGES = frozenset(row.name for row in TABLE if row.has_exchanges)
 # A literal goes on in the next line (IMAP, ManageSieve).
 LITERAL = re.compile(rb"\{\d+\+?\}$")
-CHALLENGE = {
-    **dict.fromkeys(("smtp", "lmtp"), rb"334(?: |$)"),
-    **dict.fromkeys(("imap", "pop3"), rb"\+(?: |$)"),
-    "nntp": rb"383(?: |$)",
-    "sieve": rb'"[A-Za-z0-9+/=]*"$|\{\d+\+?\}$',
-}
+CHALLENGE = {row.name: row.challenge for row in TABLE if row.challenge}
 # The exchange is over, well or not.
 VERDICT = re.compile(rb"235[ -]|2[08][1-9][ -]|[45]\d\d[ -]|\+OK|-ERR|(?!\* )\S+ (?:OK|NO|BAD)\b|(?:OK|NO|BYE)\b")
 NO_ANSWER = frozenset({b"*", b"DONE"})  # the challenge is refused; IDLE ends
@@ -80,7 +56,8 @@ class SecretGuard:
     def __init__(self, protocol: str | None, *, typed: bool = False) -> None:
         self._protocol = protocol
         self._typed = typed
-        self._verbs = [verb.pattern for verb in VERBS if protocol is None or protocol in verb.protocols]
+        verbs = (verb.pattern for verb in VERBS if protocol in (None, verb.protocol))
+        self._verbs = list(dict.fromkeys(verbs))  # some protocols share one
         self._exchanges = protocol is None or protocol in WITH_EXCHANGES
         patterns = CHALLENGE.values() if protocol is None else filter(None, [CHALLENGE.get(protocol)])
         self._challenge = re.compile(b"|".join(patterns) or rb"(?!)")

@@ -12,9 +12,22 @@ from typing import NamedTuple
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Nonsense, Step, Until
 
-__all__ = ["DIGITS", "Reply", "first_word", "read_go_ahead", "read_line", "read_replies", "read_reply", "refusal"]
+__all__ = [
+    "DIGITS",
+    "SASL_MECHANISM",
+    "Reply",
+    "first_word",
+    "read_go_ahead",
+    "read_line",
+    "read_replies",
+    "read_reply",
+    "refusal",
+    "words",
+]
 
 DIGITS = b"0123456789"
+# For the patterns of secrets: the name of a mechanism is not one.
+SASL_MECHANISM = rb"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|ANONYMOUS|SCRAM-[\w-]+)"
 REPLY = re.compile(rb"(\d{3})(?:([ -]).*)?")
 
 
@@ -24,6 +37,11 @@ class Reply(NamedTuple):
     code: int
     more: bool
     line: bytes
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The verbs in `text`, which has blanks between them."""
+    return tuple(text.split())
 
 
 def read_line(what: str, first: bytes = b"") -> Step[bytes]:

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from cfcat.core.address import parse_address
 from cfcat.errors import AddressError, CommandError
-from cfcat.protocols import PROTOCOLS, Protocol
-from cfcat.repl.verbs import PROFILES
+from cfcat.protocols import PROFILES, PROTOCOLS, Protocol
 from cfcat.report.messages import explain_address
 from cfcat.report.render import escape
 

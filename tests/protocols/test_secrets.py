@@ -39,6 +39,7 @@ SECRET = [
     ("http", b"authorization: secret", b"authorization: ****"),
     ("http", b"Proxy-Authorization: Bearer abc", b"Proxy-Authorization: Bearer ****"),
     ("http", b"Cookie: session=secret", b"Cookie: ****"),
+    ("http", b"Cookie: <auth>secret", b"Cookie: ****"),
     (
         "xmpp",
         b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGpv</auth>",

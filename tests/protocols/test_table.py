@@ -8,11 +8,13 @@ import sys
 
 import pytest
 
-from cfcat.protocols import PROTOCOLS, Names, Protocol
+from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, Conversation, Names, Protocol, profile_for
+from cfcat.protocols.table import guess
 
 NAMES = (
     "smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc".split()
 )
+SPOKEN = "smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql redis http gopher memcached none".split()
 
 
 def test_protocols_and_their_order() -> None:
@@ -24,7 +26,7 @@ def test_protocols_and_their_order() -> None:
 def test_default_ports() -> None:
     """IANA's, for the clear text port."""
     ports = [25, 24, 110, 143, 21, 119, 4190, 5222, 5269, 6667, 389, 5432, 3306, 23, 3389, 1433, 5672, 10809, 5900]
-    assert [protocol.default_port for protocol in PROTOCOLS.values()] == ports
+    assert [protocol.port for protocol in PROTOCOLS.values()] == ports
 
 
 def test_alpn_ids_are_the_registered_ones() -> None:
@@ -42,22 +44,36 @@ def test_alpn_ids_are_the_registered_ones() -> None:
     }
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+def test_names_are_different() -> None:
+    """A name is a protocol's own, whether it has a dialog, verbs or both; every row can be reached by one of them."""
+    names = [row.name for row in TABLE]
+    assert len(set(names)) == len(names)
+    assert {*PROTOCOLS, *PROFILES} == {*names, "none"}
+
+
+@pytest.mark.parametrize("protocol", TABLE, ids=lambda protocol: protocol.name)
 def test_rows_are_complete(protocol: Protocol) -> None:
-    """A title, a summary on one line, and a specification that the dialog's docstring cites."""
+    """A title, and a specification, which the dialog's docstring cites."""
     assert protocol.title
-    assert protocol.summary.isprintable()
-    assert not protocol.summary.endswith(".")
-    assert len(protocol.summary) <= 40
-    assert protocol.reference.split(",")[0] in (protocol.dialog.__doc__ or "").replace(
-        "MySQL,", "MySQL protocol,"
-    ).replace("PostgreSQL,", "PostgreSQL protocol,").replace("`tls`", "tls")
+    assert protocol.reference
+    if protocol.client is not None:
+        assert protocol.reference.split(",")[0] in (protocol.client.__doc__ or "").replace(
+            "MySQL,", "MySQL protocol,"
+        ).replace("PostgreSQL,", "PostgreSQL protocol,").replace("`tls`", "tls")
+
+
+def test_a_protocol_without_a_dialog_is_not_asked_for_one() -> None:
+    """Neither option nor command takes its name; the library says so of a row that is handed over."""
+    (redis,) = (row for row in TABLE if row.name == "redis")
+    assert redis.name not in PROTOCOLS
+    with pytest.raises(ValueError, match="Redis has no upgrade to TLS"):
+        Conversation(redis, Names("a", "b"))
 
 
 def test_rows_cannot_be_changed() -> None:
     """Values are frozen: neither the table nor a name that has been checked."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        PROTOCOLS["smtp"].default_port = 26  # type: ignore[misc]
+        PROTOCOLS["smtp"].port = 26  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):
         Names("a", "b").client_name = "c\r\n"  # type: ignore[misc]
 
@@ -72,3 +88,66 @@ def test_dialogs_are_pure() -> None:
     )
     run = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_profiles_are_the_names_of_proto() -> None:
+    """In this order, and those without verbs are the protocols of bytes."""
+    assert list(PROFILES) == SPOKEN
+    assert {name for name, verbs in PROFILES.items() if not verbs} == {"gopher", "ldap", "postgres", "mysql", "none"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ports"),
+    [
+        ("smtp", (25, 465, 587)),
+        ("lmtp", (24,)),
+        ("imap", (143, 993)),
+        ("pop3", (110, 995)),
+        ("ftp", (21, 990)),
+        ("nntp", (119, 563)),
+        ("sieve", (4190,)),
+        ("irc", (6667, 6697)),
+        ("redis", (6379,)),
+        ("http", (80, 443, 8080)),
+        ("gopher", (70,)),
+        ("memcached", (11211,)),
+        ("ldap", (389, 636)),
+        ("postgres", (5432,)),
+        ("mysql", (3306,)),
+        ("xmpp", (5222, 5223, 5269)),
+        (None, (0, 1, 22, 65535)),
+    ],
+)
+def test_ports(name: str | None, ports: tuple[int, ...]) -> None:
+    """IANA's, for clear text and for TLS, and what is usual besides."""
+    assert {profile_for(port) for port in ports} == {name}
+
+
+def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
+    """A protocol that has both a dialog and verbs has one port."""
+    for name, protocol in PROTOCOLS.items():
+        if name in PROFILES:
+            assert profile_for(protocol.port) == name
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        (b"220 mail.example ESMTP", "smtp"),
+        (b"220-mail.example\r\n220 no ftp", "smtp"),
+        (b"220 (vsFTPd 3.0.3)", "ftp"),
+        (b"220-Welcome to Pure-FTPd", "ftp"),
+        (b"+OK ready", "pop3"),
+        (b"* OK ready", "imap"),
+        (b"200 news.example", "nntp"),
+        (b"201 news.example", "nntp"),
+        (b"+ok ready", None),
+        (b"2200 x", None),
+        (b"202 x", None),
+        (b"SSH-2.0-x", None),
+        (b"", None),
+    ],
+)
+def test_greeting(said: bytes, name: str | None) -> None:
+    """What a server says first in clear text tells which dialog it would take, or does not."""
+    assert guess(said) == name

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cfcat.errors import CommandError
-from cfcat.protocols import PROTOCOLS
+from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.actions import DEFAULT_EXPECT_S, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
     EOLS,
@@ -30,7 +30,6 @@ from cfcat.repl.arguments import (
     unescape,
 )
 from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
-from cfcat.repl.verbs import PROFILES
 from cfcat.report.messages import explain
 from cfcat.report.status import ExitStatus, status_of
 from tests.report.form import check_form

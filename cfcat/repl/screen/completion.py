@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from cfcat.protocols import PROTOCOLS
+from cfcat.protocols.verbs import completions
 from cfcat.repl.arguments import EOLS, SETTINGS, TLS_MODES, VIEWS
 from cfcat.repl.commands import COMMANDS, Command
-from cfcat.repl.verbs import completions
 
 __all__ = ["candidates"]
 

@@ -1,4 +1,4 @@
-"""XMPP, between client and server and between servers, and IRC."""
+"""XMPP, from a client to a server (c2s) and between servers (s2s)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from typing import NamedTuple
 
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step, Until
-from cfcat.protocols.text import read_line
 
-__all__ = ["irc", "irc_answer", "xmpp", "xmpp_answer", "xmpp_server"]
+__all__ = ["SECRETS", "VERBS", "c2s_client", "s2s_client", "starttls_answer"]
+
+VERBS = (  # RFC 6120
+    "<?xml version='1.0'?>",
+    "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client' version='1.0' to='",
+    "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='",
+    *("<iq type='", "<message to='", "<presence/>", "</stream:stream>"),
+)
+SECRETS = (rb"(.*?<(?:auth|response|password)\b[^>]*>)[^<]",)
 
 XMPP_TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
@@ -22,14 +30,14 @@ TAG = re.compile(
 ATTRIBUTE = re.compile(rb"([\w.:-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
 
 
-def xmpp(names: Names) -> Dialog:
+def c2s_client(names: Names) -> Dialog:
     """RFC 6120 §5.4. Under TLS a new stream begins; nothing of this one counts."""
-    return _xmpp("jabber:client", names)
+    return _client("jabber:client", names)
 
 
-def xmpp_server(names: Names) -> Dialog:
+def s2s_client(names: Names) -> Dialog:
     """RFC 6120 §5.4, between servers."""
-    return _xmpp("jabber:server", names)
+    return _client("jabber:server", names)
 
 
 class Tag(NamedTuple):
@@ -41,7 +49,7 @@ class Tag(NamedTuple):
     empty: bool = False
 
 
-def _xmpp(namespace: str, names: Names) -> Dialog:
+def _client(namespace: str, names: Names) -> Dialog:
     domain = names.server_name.translate(XML_ESCAPES)
     header = (
         f"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='{namespace}'"
@@ -55,11 +63,11 @@ def _xmpp(namespace: str, names: Names) -> Dialog:
     if not features.empty:
         yield from _skip_to_end(features.name)
     yield Send(b"<starttls xmlns='" + XMPP_TLS + b"'/>")
-    yield from xmpp_answer()
+    yield from starttls_answer()
     return None
 
 
-def xmpp_answer() -> Step[None]:
+def starttls_answer() -> Step[None]:
     """The answer to <starttls/>."""
     tag = yield from _read_tag("answer to <starttls/>")
     if _is(tag, b"failure"):
@@ -108,40 +116,3 @@ def _skip_to_end(name: bytes) -> Step[None]:
 
 def _is(tag: Tag, name: bytes) -> bool:
     return tag.name.rpartition(b":")[2] == name
-
-
-# RFC 1459 §2.3.1, and the tags of IRCv3 before it.
-IRC_MESSAGE = re.compile(rb"(?:@[^ ]+ +)?(?P<source>:[^ ]+ +)?(?P<command>[A-Za-z]+|\d{3})(?: .*)?")
-IRC_FIRST = bytes(range(33, 127)) + b"\r\n"
-IRC_GO_AHEAD = b"670"
-IRC_REFUSALS = frozenset({b"691", b"451", b"421"})
-
-
-def irc(names: Names) -> Dialog:
-    """IRCv3 `tls` (deprecated there): numerics 670 and 691. 451 and 421 are from servers that do not know it.
-
-    Servers send notices before it (their look-ups); they and whatever else comes are dropped. Many never answer.
-    """
-    yield Send(b"STARTTLS\r\n")
-    yield from irc_answer()
-    return None
-
-
-def irc_answer() -> Step[None]:
-    """The answer to STARTTLS."""
-    while True:
-        line = yield from read_line("answer to STARTTLS", IRC_FIRST)
-        if not line:
-            continue
-        match = IRC_MESSAGE.fullmatch(line)
-        if match is None:
-            raise Nonsense(line)
-        command = match["command"].upper()
-        if command == IRC_GO_AHEAD:
-            return
-        if command in IRC_REFUSALS:
-            raise DialogError(f"the server refused STARTTLS (numeric {command.decode()})", said=line)
-        if command == b"ERROR":
-            raise DialogError("the server ended the IRC session (ERROR)", said=line)
-        if command.isdigit() and not match["source"]:
-            raise Nonsense(line)  # a reply of SMTP or FTP: numerics of IRC name the server first (RFC 2812 §2.4)

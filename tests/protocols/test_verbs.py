@@ -1,4 +1,4 @@
-"""What Tab makes of text for the peer, and which protocol a port is known for."""
+"""What Tab makes of text for the peer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cfcat.protocols import PROTOCOLS
-from cfcat.repl.verbs import PROFILES, completions, profile_for
+from cfcat.protocols import PROFILES
+from cfcat.protocols.verbs import completions
 
 unhurried = settings(deadline=None)
-NAMES = "smtp lmtp imap pop3 ftp nntp sieve irc redis http gopher memcached ldap postgres mysql xmpp none".split()
-
-
-def test_profiles_are_the_names_of_proto() -> None:
-    """In this order, and those without verbs are the protocols of bytes."""
-    assert list(PROFILES) == NAMES
-    assert {name for name, verbs in PROFILES.items() if not verbs} == {"gopher", "ldap", "postgres", "mysql", "none"}
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -98,7 +91,7 @@ def test_tab_on_an_empty_line_lists_the_verbs(name: str) -> None:
 
 
 @unhurried
-@given(st.sampled_from(NAMES), st.data())
+@given(st.sampled_from(list(PROFILES)), st.data())
 def test_every_beginning_leads_to_its_verb(name: str, data: st.DataObject) -> None:
     """In capitals or not, what is found begins with what was typed, and one of it is the verb."""
     verb = data.draw(st.sampled_from(PROFILES[name] or ("",)))
@@ -111,43 +104,9 @@ def test_every_beginning_leads_to_its_verb(name: str, data: st.DataObject) -> No
 
 
 @unhurried
-@given(st.sampled_from(NAMES), st.text())
+@given(st.sampled_from(list(PROFILES)), st.text())
 def test_any_text_may_be_completed(name: str, text: str) -> None:
     """Nothing is raised, nothing that was typed is changed, and something is added."""
     for candidate in completions(name, text):
         assert candidate.startswith(text)
         assert len(candidate) > len(text)
-
-
-@pytest.mark.parametrize(
-    ("name", "ports"),
-    [
-        ("smtp", (25, 465, 587)),
-        ("lmtp", (24,)),
-        ("imap", (143, 993)),
-        ("pop3", (110, 995)),
-        ("ftp", (21, 990)),
-        ("nntp", (119, 563)),
-        ("sieve", (4190,)),
-        ("irc", (6667, 6697)),
-        ("redis", (6379,)),
-        ("http", (80, 443, 8080)),
-        ("gopher", (70,)),
-        ("memcached", (11211,)),
-        ("ldap", (389, 636)),
-        ("postgres", (5432,)),
-        ("mysql", (3306,)),
-        ("xmpp", (5222, 5223, 5269)),
-        (None, (0, 1, 22, 65535)),
-    ],
-)
-def test_ports(name: str | None, ports: tuple[int, ...]) -> None:
-    """IANA's, for clear text and for TLS, and what is usual besides."""
-    assert {profile_for(port) for port in ports} == {name}
-
-
-def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
-    """A protocol that has both a dialog and verbs has one port."""
-    for name, protocol in PROTOCOLS.items():
-        if name in PROFILES:
-            assert profile_for(protocol.default_port) == name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
 
-__all__ = ["ldap"]
+__all__ = ["client"]
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 # LDAPMessage, messageID 1, ExtendedRequest, requestName
@@ -25,7 +25,7 @@ RESULTS = {
 }
 
 
-def ldap(names: Names) -> Dialog:
+def client(names: Names) -> Dialog:
     """RFC 4511 §4.14; encoding: §5.1, where lengths may be long ones (Active Directory's are), not indefinite."""
     yield Send(REQUEST)
     head = yield Exactly(2, ANSWER, bytes((SEQUENCE,)))

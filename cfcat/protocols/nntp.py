@@ -1,31 +1,23 @@
-"""FTP and NNTP."""
+"""NNTP."""
 
 from __future__ import annotations
 
 from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
-from cfcat.protocols.text import Reply, read_go_ahead, read_line, read_reply, refusal
+from cfcat.protocols.text import Reply, read_go_ahead, read_line, read_reply, refusal, words
 
-__all__ = ["ftp", "nntp"]
+__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client"]
 
-
-def ftp(names: Names) -> Dialog:
-    """RFC 4217 §4; replies of more than one line: RFC 959 §4.2.
-
-    It protects the control connection. For those of the data it takes `PBSZ 0` and `PROT P` under TLS.
-    """
-    reply = yield from read_reply("greeting")
-    if reply.code != 220:
-        raise refusal(reply, "greeting", 220, "the connection")
-    more = reply.more
-    while more:  # the lines between the first and the last may have no code
-        line = yield from read_line("greeting")
-        more = line != b"220" and not line.startswith(b"220 ")
-    yield Send(b"AUTH TLS\r\n")
-    yield from read_go_ahead("AUTH TLS", 234)
-    return None
+VERBS = (  # RFC 3977, 4642, 4643
+    *words("CAPABILITIES STARTTLS GROUP LISTGROUP ARTICLE HEAD BODY STAT OVER XOVER HDR XHDR NEXT LAST POST IHAVE"),
+    *("MODE READER", "AUTHINFO USER", "AUTHINFO PASS", "AUTHINFO SASL", "LIST ACTIVE", "LIST NEWSGROUPS"),
+    *words("NEWGROUPS NEWNEWS DATE HELP QUIT"),
+)
+SECRETS = (rb"(AUTHINFO\s+(?:PASS|SASL\s+[\w-]+)\s+)\S",)  # RFC 4643
+CHALLENGE = rb"383(?: |$)"
+GREETING = rb"20[01] "  # RFC 3977 §5.1
 
 
-def nntp(names: Names) -> Dialog:
+def client(names: Names) -> Dialog:
     """RFC 4642 §2.2; greeting and CAPABILITIES: RFC 3977 §5.1, §5.2.
 
     A server that does not know CAPABILITIES is asked all the same (R3).
