@@ -148,8 +148,7 @@ def cfcat(
         str | None,
         typer.Option(
             metavar="PROTO",
-            help="Run the dialog of PROTO, upgrade to TLS, then begin: smtp lmtp pop3 imap ftp nntp sieve xmpp "
-            "xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc",
+            help="Run the dialog of PROTO, upgrade to TLS, then begin: {protocols}",
         ),
     ] = None,
     sni: Annotated[str | None, typer.Option(metavar="NAME", help="Server name to send and to verify.")] = None,
@@ -182,8 +181,8 @@ def cfcat(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Session: whose verbs Tab completes, and which lines are secrets: auto (by port), none, or smtp lmtp "
-            "imap pop3 ftp nntp sieve irc redis http gopher memcached ldap postgres mysql xmpp.  [default: auto]",
+            help="Session: whose verbs Tab completes, and which lines are secrets: auto (by port), none, or "
+            "{profiles}.  [default: auto]",
         ),
     ] = None,
     no_history: Annotated[bool, typer.Option("--no-history", help="Session: keep no history of its lines.")] = False,

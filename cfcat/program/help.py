@@ -1,7 +1,8 @@
 """What --help shows: the options in their groups, and what is asked next: examples, statuses, environment.
 
-Typer itself has groups only with rich, which draws boxes and takes 60 ms to load. The texts are kept in step with
-code, manual and README by tests/test_documented.py.
+Typer itself has groups only with rich, which draws boxes and takes 60 ms to load. A help text may have `{protocols}`
+and `{profiles}` in it, which are the names of --starttls and --proto from the table of protocols. The other texts here
+are kept in step with code, manual and README by tests/test_documented.py.
 """
 
 from __future__ import annotations
@@ -61,11 +62,17 @@ class GroupedHelp(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, then the options by group, in the order of their declaration."""
+        from cfcat.protocols import PROFILES, PROTOCOLS  # lazy: --help only
+
+        lists = {"{protocols}": PROTOCOLS, "{profiles}": [name for name in PROFILES if name != "none"]}
         group, groups = "Arguments", dict[str, list[tuple[str, str]]]()
         for param in self.get_params(ctx):
             group = GROUPS.get(param.name or "", group)
             if (row := param.get_help_record(ctx)) is not None:
-                groups.setdefault(group, []).append(row)
+                flag, text = row
+                for placeholder, names in lists.items():
+                    text = text.replace(placeholder, " ".join(names))
+                groups.setdefault(group, []).append((flag, text))
         for title, rows in groups.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
