@@ -18,7 +18,7 @@ __cfcat_ports()
     local port
     # made by python -m tests.documents: ports
     local ports='21 23 24 25 70 80 110 119 143 389 443 465 563 587 636 853 990 993 995 1433 1883 3306
-        3389 4190 5222 5269 5432 5672 5900 6379 6380 6667 6697 8080 8443 8883 10809 11211'
+        3389 4190 4222 5222 5269 5432 5672 5900 6379 6380 6667 6697 8080 8443 8883 10809 11211'
     # end of ports
     for port in $ports; do
         echo "$1$port"
@@ -38,7 +38,7 @@ _cfcat()
             ;;
         --starttls)
             COMPREPLY=($(compgen -W 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql
-                telnet rdp mssql amqp nbd vnc' -- "$cur"))
+                telnet rdp mssql amqp nbd vnc nats' -- "$cur"))
             return
             ;;
         --tls-min)
@@ -55,7 +55,7 @@ _cfcat()
             ;;
         --proto)
             COMPREPLY=($(compgen -W 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql
-                redis http gopher memcached' -- "$cur"))
+                nats redis http gopher memcached' -- "$cur"))
             return
             ;;
         --color)

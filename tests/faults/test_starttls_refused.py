@@ -75,6 +75,8 @@ REFUSALS = [
     Refusal("vnc", 1, b"\x02\x01\x02", quoted=False),
     Refusal("vnc", 4, b"\x01\x00\x00\x01\x01", quoted=False),
     Refusal("vnc", 5, b"\x00", quoted=False),
+    Refusal("nats", 0, b'INFO {"version":"2.9.10"} \r\n', quoted=False),
+    Refusal("nats", 0, b"-ERR 'maximum connections exceeded'\r\n"),
 ]
 
 

@@ -129,6 +129,7 @@ ENDLESS = {
     "amqp": b"AMQP",
     "nbd": NBD_GREETING + NBD_REFUSED + b"\x40\0\0\0",
     "vnc": RFB + b"\0" + b"\x40\0\0\0",
+    "nats": b'INFO {"tls_required":true,"server_name":"',
 }
 
 

@@ -143,6 +143,10 @@ AMQP_TLS = b"AMQP\x02\x01\x00\x00"
 NBD_GREETING = b"NBDMAGICIHAVEOPT\x00\x03"
 NBD_REQUEST = b"\0\0\0\x01IHAVEOPT\0\0\0\x05\0\0\0\0"
 NBD_ACK = bytes.fromhex("0003e889045565a9 00000005 00000001 00000000")
+NATS_INFO = (
+    b'INFO {"server_id":"NBWDMVW7W3PWLNKDHVR3A6S5FBKVZJFB7CAIJIZF4PW56VTRLXTKEORH","version":"2.9.10","proto":1,'
+    b'"go":"go1.19.8","host":"127.0.0.1","port":4222,"headers":true,%s,"max_payload":1048576,"client_id":4} \r\n'
+)
 RFB = b"RFB 003.008\n"
 
 SCRIPTS = (
@@ -393,4 +397,6 @@ SCRIPTS = (
             (b"\x01", b""),
         ),
     ),
+    Script("nats", "nats-server 2.9", b"", ((NATS_INFO % b'"auth_required":true,"tls_required":true', b""),)),
+    Script("nats", "nats-server 2.9, clear text too", b"", ((NATS_INFO % b'"tls_available":true', b""),)),
 )

@@ -40,6 +40,11 @@ SECRET = [
     ("http", b"Proxy-Authorization: Bearer abc", b"Proxy-Authorization: Bearer ****"),
     ("http", b"Cookie: session=secret", b"Cookie: ****"),
     ("http", b"Cookie: <auth>secret", b"Cookie: ****"),
+    ("nats", b'CONNECT {"user":"joe","pass":"secret"}', b"CONNECT ****"),
+    ("nats", b'connect{ "auth_token" : "secret" }', b"connect****"),
+    ("nats", b'CONNECT {"jwt":"eyJ0eXAi","nkey":"UABC","sig":"c2ln"}', b"CONNECT ****"),
+    ("nats", b'CONNECT {"Pass":"secret"}', b"CONNECT ****"),
+    ("nats", b'CONNECT {"\\u0070ass":"secret"}', b"CONNECT ****"),
     (
         "xmpp",
         b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGpv</auth>",
@@ -56,6 +61,7 @@ HARMLESS = [
     ],
     *[("redis", line) for line in (b"GET AUTH", b"PING", b"*1", b"$4")],
     *[("http", line) for line in (b"GET / HTTP/1.1", b"Host: example.com", b"PASS secret")],
+    *[("nats", line) for line in (b'CONNECT {"verbose":false}', b"PUB pass 5", b"PING", b'PUB "pass" 2')],
     *[("ftp", line) for line in (b"USER joe", b"PASV")],
     *[("gopher", line) for line in (b"PASS secret", b"AUTH PLAIN abc")],
 ]

@@ -12,9 +12,9 @@ from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, Conversation, Names, Pro
 from cfcat.protocols.table import guess
 
 NAMES = (
-    "smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc".split()
-)
-SPOKEN = "smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql redis http gopher memcached none".split()
+    "smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats"
+).split()
+SPOKEN = "smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats redis http gopher memcached none".split()
 
 
 def test_protocols_and_their_order() -> None:
@@ -25,8 +25,8 @@ def test_protocols_and_their_order() -> None:
 
 def test_default_ports() -> None:
     """IANA's, for the clear text port."""
-    ports = [25, 24, 110, 143, 21, 119, 4190, 5222, 5269, 6667, 389, 5432, 3306, 23, 3389, 1433, 5672, 10809, 5900]
-    assert [protocol.port for protocol in PROTOCOLS.values()] == ports
+    ports = "25 24 110 143 21 119 4190 5222 5269 6667 389 5432 3306 23 3389 1433 5672 10809 5900 4222"
+    assert [protocol.port for protocol in PROTOCOLS.values()] == [int(port) for port in ports.split()]
 
 
 def test_alpn_ids_are_the_registered_ones() -> None:
@@ -82,7 +82,7 @@ def test_dialogs_are_pure() -> None:
     """Neither loop nor socket nor clock nor TLS is loaded for them."""
     code = (
         "import sys; import cfcat.protocols as s\n"
-        "assert len(s.PROTOCOLS) == 19\n"
+        "assert len(s.PROTOCOLS) == 20\n"
         "names = {'asyncio', 'socket', 'ssl', 'threading', 'select', 'typer', 'cfcat.core', 'cfcat.report'}\n"
         "assert not names & set(sys.modules), names & set(sys.modules)"
     )
@@ -114,6 +114,7 @@ def test_profiles_are_the_names_of_proto() -> None:
         ("ldap", (389, 636)),
         ("postgres", (5432,)),
         ("mysql", (3306,)),
+        ("nats", (4222,)),
         ("xmpp", (5222, 5223, 5269)),
         (None, (0, 1, 22, 65535)),
     ],
@@ -141,6 +142,8 @@ def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
         (b"* OK ready", "imap"),
         (b"200 news.example", "nntp"),
         (b"201 news.example", "nntp"),
+        (b'INFO {"tls_required":true}', "nats"),
+        (b"INFO something", None),
         (b"+ok ready", None),
         (b"2200 x", None),
         (b"202 x", None),

@@ -51,6 +51,7 @@ def test_verbs_are_written_once_each(name: str) -> None:
         ("memcached", "ge", ["get", "gets"]),
         ("memcached", "GE", ["GET", "GETS"]),
         ("xmpp", "<start", ["<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"]),
+        ("nats", "P", ["PING", "PONG", "PUB"]),
         ("gopher", "", []),
         ("none", "EH", []),
         (None, "EH", []),
