@@ -89,8 +89,8 @@ def help_options() -> set[str]:
 def help_values() -> Values:
     text = " ".join(" ".join(help_groups().values()).split())
     found = {option: set(values.split("|")) for option, values in re.findall(OPTION + r" <([^>]*)>", text)}
-    for option, before, after in (("--starttls", "then begin: ", " --sni"), ("--proto", "are secrets: ", ".  ")):
-        words = text.partition(f"{option} ")[2].partition(before)[2].partition(after.strip())[0]
+    for option, before in (("--starttls", "then begin: "), ("--proto", "are secrets: ")):
+        words = re.split(r" --|\.", text.partition(f" {option} ")[2].partition(before)[2])[0]  # up to the next option
         found[option] = set(re.findall(r"[a-z][a-z0-9-]+", words)) - {"by", "port", "or"}
     return found
 
