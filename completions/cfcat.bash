@@ -32,6 +32,10 @@ _cfcat()
             COMPREPLY=($(compgen -W 'off on starttls' -- "$cur"))
             return
             ;;
+        --shutdown)
+            COMPREPLY=($(compgen -W 'auto now never' -- "$cur"))
+            return
+            ;;
         --starttls)
             COMPREPLY=($(compgen -W 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql
                 telnet rdp mssql amqp nbd vnc' -- "$cur"))
@@ -70,8 +74,8 @@ _cfcat()
 
     if [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers --connect-timeout
-            -w --idle-timeout --no-shutdown -q --quit-after --tls --starttls --sni --cacert --cert --key --alpn --tls-min --tls-max
-            --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose
+            -w --idle-timeout --shutdown --no-shutdown -q --quit-after --tls --starttls --sni --cacert --cert --key
+            --alpn --tls-min --tls-max --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose
             -x --hexdump --log --log-secrets --export --from --json --progress --color --raw -V
             --version -h --help' -- "$cur"))
         return
@@ -81,7 +85,7 @@ _cfcat()
     local number target=
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
-            --tls | --starttls | --tls-min | --tls-max | --eol | --proto | --color | --cacert | --cert | --key | \
+            --shutdown | --tls | --starttls | --tls-min | --tls-max | --eol | --proto | --color | --cacert | --cert | --key | \
                 --log | --export | --from | --sni | --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
                 ((number++))
                 ;;

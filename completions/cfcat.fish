@@ -3,7 +3,7 @@
 
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
-    set -l valued --connect-timeout -w --idle-timeout -q --quit-after --tls --starttls --sni --cacert --cert --key \
+    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --tls --starttls --sni --cacert --cert --key \
         --alpn --tls-min --tls-max --eol --proto --log --export --from --color
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -53,6 +53,7 @@ complete -c cfcat -l workers -d 'Connect only where a Worker could'
 complete -c cfcat -l check-workers -d 'Say whether a Worker could connect'
 complete -c cfcat -l connect-timeout -x -d 'Deadline for connecting and TLS'
 complete -c cfcat -s w -l idle-timeout -x -d 'End when nothing moves for so long'
+complete -c cfcat -l shutdown -x -a 'auto now never' -d 'When the end of standard input is passed on'
 complete -c cfcat -l no-shutdown -d 'Do not pass on the end of standard input'
 complete -c cfcat -s q -l quit-after -x -d 'Wait so long after the end of standard input'
 

@@ -52,7 +52,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.export",),  # what happened, as a program
     ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
     ("cfcat.console",),
-    ("cfcat.pipe.stdio",),
+    ("cfcat.pipe.ending",),
+    ("cfcat.pipe.hold", "cfcat.pipe.stdio"),
     ("cfcat.pipe.flow",),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
@@ -81,6 +82,7 @@ PURE = (
     "cfcat.report.secrets",
     "cfcat.report.color",
     "cfcat.modes",
+    "cfcat.pipe.ending",
     "cfcat.export.events",
     "cfcat.export.javascript",
     "cfcat.export.conversation",
@@ -254,7 +256,7 @@ TO_PIPE = frozenset(
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
         *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "trace", "wire", "workers", "writable")),
         "cfcat.pipe",
-        *(f"cfcat.pipe.{name}" for name in ("flow", "newlines", "pump", "run", "stdio")),
+        *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run", "stdio")),
     }
 )
 # Of the standard library, what takes more than a few milliseconds and is not Typer's own need.
