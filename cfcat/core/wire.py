@@ -132,7 +132,7 @@ class Wire:
         self._open = False
 
     def unread_bytes(self) -> int:
-        """How many bytes the kernel holds that nobody has read (V13); more than 64 KiB counts as that."""
+        """How much clear text the kernel holds that nobody has read (V13); more than 64 KiB counts as that."""
         if self._sock is None:
             return 0
         try:
@@ -143,7 +143,13 @@ class Wire:
     @property
     def quiet_s(self) -> float:
         """Seconds since anything came from the network, after the handshake; 0 while the kernel has it unread."""
-        return 0.0 if self.unread_bytes() else self._loop.time() - self._received_s
+        return 0.0 if self._has_unread() else self._loop.time() - self._received_s
+
+    def _has_unread(self) -> bool:
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, socket.MSG_PEEK))
+        except (OSError, MemoryError):
+            return False  # whatever is wrong, reading finds it out
 
     async def handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None = None) -> None:
         """Put TLS on the wire: the ClientHello goes out, and this returns when the peer is known to be itself.

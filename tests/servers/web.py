@@ -156,7 +156,7 @@ def node_net_half_open(launch: Launch) -> Daemon:
 def _node(launch: Launch, kind: str, answer: bytes) -> Daemon:
     port, tls_port = launch.ports()
     launch.start(_thinking(launch, kind, answer, port, tls_port))
-    return launch.ready(port, tls_port, GET, answer[-20:])
+    return launch.ready(port, tls_port, GET, b"HTTP/1.1 200 OK" if kind == "http" else answer)
 
 
 def _upstream(launch: Launch, port: int) -> list[str]:
