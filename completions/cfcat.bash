@@ -16,8 +16,11 @@ __cfcat_earlier()
 __cfcat_ports()
 {
     local port
-    for port in 21 23 24 25 70 80 110 119 143 389 443 465 563 587 636 853 990 993 995 1433 1883 3306 3389 \
-        4190 5222 5269 5432 5672 5900 6379 6380 6667 6697 8080 8443 8883 10809 11211; do
+    # made by python -m tests.documents: ports
+    local ports='21 23 24 25 70 80 110 119 143 389 443 465 563 587 636 853 990 993 995 1433 1883 3306
+        3389 4190 4222 5222 5269 5432 5672 5900 6379 6380 6667 6697 8080 8443 8883 10809 11211'
+    # end of ports
+    for port in $ports; do
         echo "$1$port"
     done
 }
@@ -28,20 +31,25 @@ _cfcat()
     _init_completion -s -n : || return
 
     case $prev in
-        --tls)
-            COMPREPLY=($(compgen -W 'off on starttls' -- "$cur"))
-            return
-            ;;
+        # made by python -m tests.documents: values
         --shutdown)
             COMPREPLY=($(compgen -W 'auto now never' -- "$cur"))
             return
             ;;
-        --starttls)
-            COMPREPLY=($(compgen -W 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql
-                telnet rdp mssql amqp nbd vnc' -- "$cur"))
+        --tls)
+            COMPREPLY=($(compgen -W 'off on starttls' -- "$cur"))
             return
             ;;
-        --tls-min | --tls-max)
+        --starttls)
+            COMPREPLY=($(compgen -W 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql
+                telnet rdp mssql amqp nbd vnc nats' -- "$cur"))
+            return
+            ;;
+        --tls-min)
+            COMPREPLY=($(compgen -W '1.2 1.3' -- "$cur"))
+            return
+            ;;
+        --tls-max)
             COMPREPLY=($(compgen -W '1.2 1.3' -- "$cur"))
             return
             ;;
@@ -50,8 +58,8 @@ _cfcat()
             return
             ;;
         --proto)
-            COMPREPLY=($(compgen -W 'auto none smtp lmtp imap pop3 ftp nntp sieve irc redis http gopher memcached
-                ldap postgres mysql xmpp' -- "$cur"))
+            COMPREPLY=($(compgen -W 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql
+                nats redis http gopher memcached' -- "$cur"))
             return
             ;;
         --color)
@@ -69,15 +77,18 @@ _cfcat()
         --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
             return
             ;;
+        # end of values
     esac
     $split && return
 
     if [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers --connect-timeout
-            -w --idle-timeout --shutdown --no-shutdown -q --quit-after --tls --starttls --sni --cacert --cert --key
-            --alpn --tls-min --tls-max --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose
-            -x --hexdump --log --log-secrets --export --from --json --progress --color --raw -V
-            --version -h --help' -- "$cur"))
+        # made by python -m tests.documents: options
+        COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
+            --connect-timeout -w --idle-timeout --shutdown --no-shutdown -q --quit-after --tls --starttls
+            --sni --cacert --cert --key --alpn --tls-min --tls-max --ignore-unexpected-eof -k --insecure
+            --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets
+            --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
+        # end of options
         return
     fi
 
@@ -85,10 +96,13 @@ _cfcat()
     local number target=
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
-            --shutdown | --tls | --starttls | --tls-min | --tls-max | --eol | --proto | --color | --cacert | --cert | --key | \
-                --log | --export | --from | --sni | --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
+            # made by python -m tests.documents: options with a value
+            --connect-timeout | -w | --idle-timeout | --shutdown | -q | --quit-after | --tls | --starttls | \
+                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --eol | --proto | --log | \
+                --export | --from | --color)
                 ((number++))
                 ;;
+            # end of options with a value
             -*) ;;
             *)
                 [[ -n $target ]] && return

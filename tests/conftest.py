@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+from tests.helpers.aio import run
 from tests.helpers.certs import CertSet, make_certs
 from tests.servers.fleet import Fleet
 from tests.servers.launcher import Daemon
@@ -21,6 +23,20 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # still without effect here; a handler is not inherited
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an `async def test_…` in a fresh event loop that forgives nothing.
+
+    It may take 20 s, or what `@pytest.mark.deadline(SECONDS)` says.
+    """
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    deadline = pyfuncitem.get_closest_marker("deadline")
+    run(pyfuncitem.obj(**arguments), *(() if deadline is None else deadline.args))
+    return True
 
 
 @pytest.fixture(scope="session")

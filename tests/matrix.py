@@ -1,6 +1,6 @@
 """The tests against the built wheel, on several Pythons, with the oldest and the newest allowed dependencies.
 
-    python -m tests.matrix python3.11 python3.12 python3.13 [-- tests/core tests/cli]
+    python -m tests.matrix python3.11 python3.12 python3.13 [-- tests/core tests/program]
 
 Part of the release checklist, not of every test run: it fetches each dependency twice for each Python. The tests run in
 an unpacked source archive from which the package itself has been taken out, so that the wheel is what they import.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 # What a part of the tests needs is in all of them; servers, shells and gates are left to the ordinary run.
-CHOSEN = ("tests/core", "tests/starttls", "tests/report", "tests/cli")
+CHOSEN = ("tests/core", "tests/protocols", "tests/report", "tests/program")
 
 
 def requirements() -> tuple[list[str], list[str]]:

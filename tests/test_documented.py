@@ -1,6 +1,7 @@
 """What is written in more than one place: options, values, commands, statuses, environment; in both directions.
 
-The code is asked by way of Typer's own command; help, manual, README and completions are read as they are.
+The code is asked by way of Typer's own command; help, manual, README and completions are read as they are. What of them
+`python -m tests.documents` makes is compared with what it would make now.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import typer
 
 import cfcat
-from cfcat.cli import DEFAULT_CONNECT_TIMEOUT_S, app
 from cfcat.core.options import SocketOptions
-from cfcat.help import GROUPS, MORE
+from cfcat.program.cli import DEFAULT_CONNECT_TIMEOUT_S
+from cfcat.program.help import GROUPS, MORE
+from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.commands import COMMANDS, help_lines
-from cfcat.repl.verbs import PROFILES
 from cfcat.report.status import ExitStatus
-from cfcat.starttls import PROTOCOLS
+from tests.documents.files import FILES, made
+from tests.documents.flags import params
 from tests.helpers import program
 from tests.helpers.installed import demand
 
@@ -46,12 +47,6 @@ OPTION = r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z0-9])(?![\w-])"
 Values = dict[str, set[str]]  # by option; without those that take a file, a number or nothing
 
 # ------------------------------------------------------------------------------------------- the program
-
-
-@cache
-def params() -> list[object]:
-    command = typer.main.get_command(app)
-    return list(command.get_params(command.make_context("cfcat", ["host:1"], resilient_parsing=True)))
 
 
 def coded_options() -> set[str]:
@@ -216,7 +211,7 @@ def zsh_values() -> Values:
 
 
 def zsh_taking_values() -> set[str]:
-    return set(re.findall(r"(--?[A-Za-z-]+)[=+]", ZSH.partition("_arguments")[2]))
+    return set(re.findall(r"(--?[A-Za-z-]+)[=+]", ZSH.partition("options=(")[2]))
 
 
 def fish_rows() -> Iterator[tuple[set[str], str]]:
@@ -246,6 +241,12 @@ def fish_taking_values() -> set[str]:
 
 
 # ------------------------------------------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize("name", [*FILES, "README.md"])
+def test_document_is_what_the_command_makes(name: str) -> None:
+    """Flags and rows have not changed since `python -m tests.documents`, nor has anybody written between its marks."""
+    assert made()[PROJECT / name] == (PROJECT / name).read_text(), "python -m tests.documents makes it anew"
 
 
 @pytest.mark.parametrize(
@@ -358,12 +359,12 @@ def test_every_public_name_is_a_word_of_the_readme() -> None:
 def test_ports_that_are_completed() -> None:
     """The same in the three shells, those of the protocols of --starttls among them."""
     lists = []
-    for source, begin in ((BASH, "for port in "), (ZSH, "ports=("), (FISH, "(string split ' ' '")):
+    for source, begin in ((BASH, "local ports='"), (ZSH, ": ports\n"), (FISH, "set -l ports ")):
         words = re.match(r"[\d\s\\]+", source.partition(begin)[2])
         assert words is not None
         lists.append(words[0].replace("\\", "").split())
     assert lists[0] == lists[1] == lists[2] == sorted(lists[0], key=int)
-    assert {str(protocol.default_port) for protocol in PROTOCOLS.values()} <= set(lists[0])
+    assert {str(protocol.port) for protocol in PROTOCOLS.values()} <= set(lists[0])
 
 
 # ---------------------------------------------------------------------------------- manual and changelog

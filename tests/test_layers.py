@@ -39,34 +39,38 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.sockets",),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
-    ("cfcat.starttls",),
-    ("cfcat.upgrade",),
-    ("cfcat.password",),
-    ("cfcat.report.render", "cfcat.report.hexdump", "cfcat.report.secrets"),
-    ("cfcat.report.color", "cfcat.report.stderr", "cfcat.report.progress"),
-    ("cfcat.report.status", "cfcat.report.messages", "cfcat.report.transcript"),
+    ("cfcat.protocols",),
+    ("cfcat.edges.password", "cfcat.edges.descriptors"),
+    ("cfcat.edges.stderr",),
+    ("cfcat.report.render", "cfcat.report.hexdump"),
+    ("cfcat.report.color", "cfcat.report.progress"),
+    ("cfcat.report.status", "cfcat.report.messages"),
+    ("cfcat.edges.console", "cfcat.edges.stdin", "cfcat.edges.stdout"),
+    ("cfcat.edges.terminal",),
+    ("cfcat.edges",),
+    ("cfcat.record",),
     ("cfcat.report.facts", "cfcat.report.verdict"),
     ("cfcat.report.lines", "cfcat.report.run_report"),
     ("cfcat.report.reporter",),
     ("cfcat.report",),
     ("cfcat.export",),  # what happened, as a program
     ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
-    ("cfcat.console",),
     ("cfcat.pipe.ending",),
-    ("cfcat.pipe.hold", "cfcat.pipe.stdio"),
+    ("cfcat.pipe.hold",),
     ("cfcat.pipe.flow",),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
     ("cfcat.pipe",),
     ("cfcat.repl",),
-    ("cfcat.modes", "cfcat.checks"),
-    ("cfcat.help",),
-    ("cfcat.output",),
-    ("cfcat.run", "cfcat.assess"),
-    ("cfcat.cli",),
+    ("cfcat.program.modes", "cfcat.program.values"),
+    ("cfcat.program.help",),
+    ("cfcat.program.output",),
+    ("cfcat.program.run", "cfcat.program.check"),
+    ("cfcat.program.cli",),
+    ("cfcat.program",),
     ("cfcat.__main__",),
 )
-FOLDERS = frozenset({"cfcat.starttls", "cfcat.repl", "cfcat.export"})
+FOLDERS = frozenset({"cfcat.protocols", "cfcat.repl", "cfcat.record", "cfcat.export"})
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
 # Modules that only compute: no loop, no socket, no thread, no clock, no terminal.
@@ -79,19 +83,21 @@ PURE = (
     "cfcat.core.workers",
     "cfcat.report.render",
     "cfcat.report.hexdump",
-    "cfcat.report.secrets",
+    "cfcat.protocols.secrets",
     "cfcat.report.color",
-    "cfcat.modes",
     "cfcat.pipe.ending",
-    "cfcat.export.events",
+    "cfcat.program.modes",
+    "cfcat.record.events",
     "cfcat.export.javascript",
     "cfcat.export.conversation",
     "cfcat.export.waits",
     "cfcat.repl.settings",
     "cfcat.repl.advice",
-    "cfcat.repl.display",
+    "cfcat.repl.screen.display",
 )
-PURE_ONCE_WRITTEN = ("cfcat.starttls", "cfcat.repl.commands", "cfcat.repl.arguments", "cfcat.repl.verbs")
+
+MOVES_BYTES = "cfcat.protocols.upgrade"  # the one of its room that is not pure
+PURE_ONCE_WRITTEN = ("cfcat.protocols", "cfcat.repl.commands", "cfcat.repl.arguments")
 # These two know TLS, and `import ssl` brings sockets with it.
 PURE_BUT_SSL = ("cfcat.core.options", "cfcat.core.codec")
 IMPURE = frozenset(
@@ -111,7 +117,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 ALL = dict(modules())
-ALL_PURE = [*PURE, *(name for name in ALL if name.startswith(PURE_ONCE_WRITTEN))]
+ALL_PURE = [*PURE, *(name for name in ALL if name.startswith(PURE_ONCE_WRITTEN) and name != MOVES_BYTES)]
 
 
 def place(module: str) -> str:
@@ -245,18 +251,19 @@ REPORTING = (
 # What every start pays for, and what a plain run does beside: a new module here must be worth its milliseconds.
 TO_PARSE = frozenset(
     {
-        *("cfcat", "cfcat.__main__", "cfcat.checks", "cfcat.cli", "cfcat.console", "cfcat.errors", "cfcat.help"),
-        *("cfcat.modes", "cfcat.output", "cfcat.core", "cfcat.core.address", "cfcat.report"),
-        *(f"cfcat.report.{name}" for name in ("color", "messages", "render", "status", "stderr")),
+        *("cfcat", "cfcat.__main__", "cfcat.errors", "cfcat.core", "cfcat.core.address"),
+        *("cfcat.edges", "cfcat.edges.console", "cfcat.edges.descriptors", "cfcat.edges.stderr"),
+        *("cfcat.report", *(f"cfcat.report.{name}" for name in ("color", "messages", "render", "status"))),
+        *("cfcat.program", *(f"cfcat.program.{name}" for name in ("cli", "help", "modes", "output", "values"))),
     }
 )
 TO_PIPE = frozenset(
     {
-        "cfcat.run",
+        "cfcat.program.run",
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
         *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "trace", "wire", "workers", "writable")),
-        "cfcat.pipe",
-        *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run", "stdio")),
+        *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
+        *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
     }
 )
 # Of the standard library, what takes more than a few milliseconds and is not Typer's own need.
@@ -275,7 +282,7 @@ def of_cfcat(names: frozenset[str]) -> set[str]:
 
 def test_only_the_line_editor_loads_prompt_toolkit() -> None:
     """130 ms that neither a script nor a terminal without cursor movement needs."""
-    loaded = loaded_by("import cfcat.repl.screen, cfcat.repl.plain, cfcat.repl.script")
+    loaded = loaded_by("import cfcat.repl.screen.start, cfcat.repl.screen.plain, cfcat.repl.script")
     assert tops(loaded) & INTERACTIVE == set()
 
 

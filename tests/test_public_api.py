@@ -216,7 +216,7 @@ def test_properties_are_read_only(kind: type, names: list[str]) -> None:
 # --------------------------------------------------------------------------------------------- the example
 
 
-def test_the_example_of_the_documentation_runs(certs: CertSet) -> None:
+async def test_the_example_of_the_documentation_runs(certs: CertSet) -> None:
     """Connect, look at both ends, say something, read the go-ahead, upgrade, close."""
 
     def script(conn: Peer) -> None:
@@ -226,29 +226,26 @@ def test_the_example_of_the_documentation_runs(certs: CertSet) -> None:
         assert conn.recv_until_eof() == b""
         assert conn.ended == "close_notify"
 
-    async def main() -> None:
-        with serve(script) as server:
-            socket = connect(
-                f"localhost:{server.port}",
-                secure_transport="starttls",
-                allow_half_open=False,
-                address_family="ipv4",
-                tls=make_tls_context(cacert=certs.ca),
-            )
-            info = await socket.opened
-            assert info == SocketInfo(server.address, info.local_address)
-            writer = socket.writable.get_writer()
-            await writer.write(b"EHLO me\r\n")
-            writer.release_lock()
-            async for chunk in socket.readable:
-                assert chunk == b"220 go\r\n"
-                break
-            secure = socket.start_tls()
-            await secure.opened
-            await secure.close()
-            await secure.closed
-
-    run(main())
+    with serve(script) as server:
+        socket = connect(
+            f"localhost:{server.port}",
+            secure_transport="starttls",
+            allow_half_open=False,
+            address_family="ipv4",
+            tls=make_tls_context(cacert=certs.ca),
+        )
+        info = await socket.opened
+        assert info == SocketInfo(server.address, info.local_address)
+        writer = socket.writable.get_writer()
+        await writer.write(b"EHLO me\r\n")
+        writer.release_lock()
+        async for chunk in socket.readable:
+            assert chunk == b"220 go\r\n"
+            break
+        secure = socket.start_tls()
+        await secure.opened
+        await secure.close()
+        await secure.closed
 
 
 def test_the_example_of_the_module_runs() -> None:
@@ -269,21 +266,17 @@ def test_the_example_of_the_module_runs() -> None:
     assert run(main()) == b"iWelcome\r\n.\r\n"
 
 
-def test_connect_takes_an_address_and_options_in_each_of_their_forms() -> None:
+async def test_connect_takes_an_address_and_options_in_each_of_their_forms() -> None:
     """A string or a record; a dataclass, a mapping, keywords, or two of these."""
-
-    async def main() -> None:
-        with serve(Peer.recv_until_eof) as server:
-            sockets = [
-                connect(server.address),
-                connect(SocketAddress("127.0.0.1", server.port)),
-                connect(server.address, SocketOptions(allow_half_open=True)),
-                connect(server.address, {"allow_half_open": True, "no_such_option": 1}),
-                connect(server.address, {"allow_half_open": True}, high_water_mark=5),
-                connect(server.address, allow_half_open=True),
-            ]
-            await asyncio.gather(*(socket.opened for socket in sockets))
-            await asyncio.gather(*(socket.close() for socket in sockets))
-        assert server.connections == len(sockets)
-
-    run(main())
+    with serve(Peer.recv_until_eof) as server:
+        sockets = [
+            connect(server.address),
+            connect(SocketAddress("127.0.0.1", server.port)),
+            connect(server.address, SocketOptions(allow_half_open=True)),
+            connect(server.address, {"allow_half_open": True, "no_such_option": 1}),
+            connect(server.address, {"allow_half_open": True}, high_water_mark=5),
+            connect(server.address, allow_half_open=True),
+        ]
+        await asyncio.gather(*(socket.opened for socket in sockets))
+        await asyncio.gather(*(socket.close() for socket in sockets))
+    assert server.connections == len(sockets)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Operation", "fail", "handled", "in_daemon_thread", "resolve"]
+__all__ = ["Operation", "called_back", "fail", "handled", "in_daemon_thread", "resolve"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,16 @@ def fail(future: asyncio.Future[T], error: BaseException) -> None:
     """Settle a future with an error, unless it is settled."""
     if not future.done():
         future.set_exception(error)
+
+
+async def called_back(watch: Callable[[Callable[[], object]], object], unwatch: Callable[[], object]) -> None:
+    """Wait until what is watched calls back; it is not watched afterwards, nor after a cancellation."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    watch(lambda: resolve(future, None))
+    try:
+        await future
+    finally:
+        unwatch()
 
 
 def in_daemon_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:

@@ -8,8 +8,8 @@ import stat
 from collections.abc import Sequence
 
 from cfcat.errors import CommandError, reason_of
-from cfcat.export.recording import Conversation, read_transcript
 from cfcat.export.worker import worker_module
+from cfcat.record.recording import Conversation, read_transcript
 from cfcat.report.render import escape
 
 __all__ = ["check_folder", "open_transcript", "write_export"]

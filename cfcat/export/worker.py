@@ -15,8 +15,8 @@ from cfcat.core.address import is_ipv6, parse_address
 from cfcat.errors import AddressError, CommandError
 from cfcat.export.conversation import LIBRARY
 from cfcat.export.javascript import bytes_literals, string_literal
-from cfcat.export.recording import Conversation, End, Expect, PeerEnd, Receive, Send, StartTls
 from cfcat.export.waits import Bytes, Lines, Wait, Waits
+from cfcat.record.recording import Conversation, End, Expect, PeerEnd, Receive, Send, StartTls
 from cfcat.report.render import escape
 
 __all__ = ["worker_module"]

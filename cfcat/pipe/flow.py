@@ -19,7 +19,8 @@ from cfcat.core.codec import Buffer
 from cfcat.core.operation import fail, resolve
 from cfcat.core.readable import ReadableStream
 from cfcat.core.writable import WritableStream
-from cfcat.pipe.stdio import NOTHING, READ_BYTES, Callback
+from cfcat.edges.descriptors import NOTHING, Callback
+from cfcat.edges.stdin import READ_BYTES
 
 __all__ = ["Flow", "PeerSink", "PeerSource"]
 
@@ -30,7 +31,7 @@ SMALL_BYTES = 16 * 1024
 
 
 class Source(Protocol):
-    """Where bytes come from, as `stdio.Input` has it."""
+    """Where bytes come from, as `stdin.Input` has it."""
 
     def take(self, limit: int = READ_BYTES) -> memoryview | None: ...
     def watch(self, callback: Callback) -> None: ...
@@ -38,7 +39,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where bytes go to, as `stdio.Output` has it."""
+    """Where bytes go to, as `stdout.Output` has it."""
 
     def give(self, chunk: Buffer = NOTHING) -> bool: ...
     def watch(self, callback: Callback) -> None: ...

@@ -26,18 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 from cfcat.core.codec import Buffer
 from cfcat.core.sockets import Socket
-from cfcat.errors import (
-    ClosedError,
-    CrossedWiresError,
-    IdleTimeout,
-    LostError,
-    SocketError,
-)
+from cfcat.edges.stdin import Input
+from cfcat.edges.stdout import Output
+from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
 from cfcat.pipe.ending import Shutdown
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
-from cfcat.pipe.stdio import Input, Output
 
 if TYPE_CHECKING:
     from cfcat.pipe.observer import Observer

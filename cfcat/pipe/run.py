@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from cfcat.core.codec import Buffer
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, connect
+from cfcat.edges.descriptors import NOTHING, Callback
+from cfcat.edges.stdin import open_input
+from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ConnectTimeout
 from cfcat.pipe.pump import Pump, PumpOptions
-from cfcat.pipe.stdio import NOTHING, Callback, Output, open_input, open_output
 from cfcat.report.render import TerminalFilter
 
 if TYPE_CHECKING:
+    from cfcat.protocols import Protocol
     from cfcat.report.reporter import Reporter
-    from cfcat.starttls import Protocol
 
 __all__ = ["run_pipe"]
 
@@ -44,7 +46,7 @@ async def run_pipe(
     stdin = open_input(0)
     filtered = None if shown is None else _Filtered(stdout, shown)
     if reporter is not None:
-        from cfcat.export.events import Connecting, connecting_text  # lazy: most runs are not reported
+        from cfcat.record.events import Connecting, connecting_text  # lazy: most runs are not reported
 
         name = None if protocol is None else protocol.name
         reporter.connecting(connecting_text(Connecting.by(target, options, name, no_shutdown=ends.shutdown == "never")))
@@ -74,7 +76,7 @@ async def _open(
     if protocol is None:
         await socket.opened
         return socket
-    from cfcat.upgrade import converse, names_for  # lazy: most runs have no dialog
+    from cfcat.protocols.upgrade import converse, names_for  # lazy: most runs have no dialog
 
     limit_s = options.connect_timeout
     doing = f"the {protocol.title} dialog"

@@ -17,8 +17,8 @@ from cfcat.core.certificate import TlsInfo
 from cfcat.core.dial import assess
 from cfcat.core.options import SecureTransport
 from cfcat.core.workers import WorkersPolicy
+from cfcat.edges.stdin import open_input
 from cfcat.errors import CommandError, StdinError, reason_of
-from cfcat.pipe.stdio import open_input
 from cfcat.repl.arguments import (
     parse_eol,
     parse_expect,

@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from cfcat.core.address import parse_address
 from cfcat.errors import AddressError, CommandError
-from cfcat.repl.verbs import PROFILES
+from cfcat.protocols import PROFILES, PROTOCOLS, Protocol
 from cfcat.report.messages import explain_address
 from cfcat.report.render import escape
-from cfcat.starttls import PROTOCOLS, Protocol
 
 __all__ = [
     "EOLS",

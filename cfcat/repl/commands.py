@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cfcat.errors import CommandError
+from cfcat.protocols import PROTOCOLS
 from cfcat.repl.arguments import (
     EOLS,
     SETTINGS,
@@ -21,7 +22,6 @@ from cfcat.repl.arguments import (
     missing,
 )
 from cfcat.report.render import escape
-from cfcat.starttls import PROTOCOLS
 
 __all__ = ["COMMANDS", "Call", "Command", "Line", "help_lines", "parse"]
 

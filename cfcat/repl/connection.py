@@ -20,11 +20,11 @@ from cfcat.core.sockets import connect
 from cfcat.errors import CommandError, ConnectTimeout, CrossedWiresError, InjectionError, LostError, SocketError
 from cfcat.pipe.ending import Shutdown
 from cfcat.pipe.hold import HeldEnd
+from cfcat.protocols import Protocol
+from cfcat.protocols.by_hand import check_go_ahead
+from cfcat.protocols.upgrade import converse, names_for
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
-from cfcat.starttls import Protocol
-from cfcat.starttls.by_hand import check_go_ahead
-from cfcat.upgrade import converse, names_for
 
 __all__ = ["STALL_S", "Connection", "Direction", "Watcher"]
 

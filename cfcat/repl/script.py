@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from cfcat.edges.stdin import Input, open_input
+from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
 from cfcat.pipe.pump import PumpOptions
-from cfcat.pipe.stdio import Input, Output, open_input, open_output
 from cfcat.repl.connection import Connection
 from cfcat.repl.session import Face, Session
 from cfcat.report.messages import Message

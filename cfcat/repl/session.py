@@ -15,21 +15,20 @@ from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_tls_context
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
-from cfcat.export.events import Connecting, connecting_text, expected_text
 from cfcat.export.files import write_export
-from cfcat.export.recording import Recorder
+from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
+from cfcat.protocols.secrets import SecretGuard
+from cfcat.record.events import Connecting, connecting_text, expected_text
+from cfcat.record.recording import Recorder
+from cfcat.record.transcript import Journal, Transcript
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback
 from cfcat.repl.commands import Line, parse
 from cfcat.repl.connection import Connection, Direction
 from cfcat.repl.settings import EOLS, Settings
-from cfcat.repl.verbs import PROFILES, profile_for
 from cfcat.report.messages import Message, plural
 from cfcat.report.render import escape
-from cfcat.report.secrets import SecretGuard
-from cfcat.report.transcript import Journal, Transcript
 from cfcat.report.verdict import workers_policy
-from cfcat.starttls import PROTOCOLS
 
 if TYPE_CHECKING:
     import ssl

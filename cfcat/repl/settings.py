@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cfcat.repl.verbs import PROFILES
+from cfcat.protocols import PROFILES
 
 __all__ = ["EOLS", "SETTINGS", "VIEWS", "Setting", "Settings"]
 

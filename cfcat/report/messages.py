@@ -86,14 +86,6 @@ TLS_HINTS = {
 }
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 TLS_SCHEMES = frozenset({"https", "wss"})
-# What a server says first that may be asked for TLS in its own way (RFC 959, 5321, 1939, 9051, 3977).
-GREETINGS = (
-    ("ftp", re.compile(rb"220[ -].*ftp", re.IGNORECASE)),
-    ("smtp", re.compile(rb"220[ -]")),
-    ("pop3", re.compile(rb"\+OK")),
-    ("imap", re.compile(rb"\* OK")),
-    ("nntp", re.compile(rb"20[01] ")),
-)
 
 
 class Message(NamedTuple):
@@ -251,7 +243,9 @@ def _explain_tls(error: TlsError, target: str) -> Message:
     if error.said and error.upgrading:
         return Message(f"{target}: the server went on in clear text in place of TLS; it said {quote(error.said)}")
     if error.said:
-        protocol = next((name for name, greeting in GREETINGS if greeting.match(error.said)), None)
+        from cfcat.protocols.table import guess  # lazy: few errors need the protocols
+
+        protocol = guess(error.said)
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
     return Message(f"{target}: {escape(error.detail or error.message)}", TLS_HINTS.get(error.reason, ""))

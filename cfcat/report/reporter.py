@@ -30,8 +30,8 @@ from cfcat.report.messages import Message, log_note, plural
 from cfcat.report.run_report import Phase, RunReport
 
 if TYPE_CHECKING:
+    from cfcat.record.transcript import Journal, Transcript
     from cfcat.report.progress import Progress
-    from cfcat.report.transcript import Journal, Transcript
 
 __all__ = ["Counters", "Reporter"]
 

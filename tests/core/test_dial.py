@@ -143,14 +143,10 @@ def test_the_family_filters(family: str, names: Resolve) -> None:
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "ipv6"), ("[::1]", "ipv4")])
-def test_an_address_of_the_other_family_does_not_exist(host: str, family: str) -> None:
+async def test_an_address_of_the_other_family_does_not_exist(host: str, family: str) -> None:
     """`-6 127.0.0.1` is an error of resolving, not of connecting."""
-
-    async def main() -> None:
-        with pytest.raises(ResolveError):
-            await dial(parse_address(f"{host}:1"), family=family)
-
-    run(main())
+    with pytest.raises(ResolveError):
+        await dial(parse_address(f"{host}:1"), family=family)
 
 
 def test_families_alternate_beginning_with_the_resolvers_first() -> None:
@@ -334,14 +330,10 @@ def test_a_resolver_without_an_answer_is_a_resolve_error(names: Resolve) -> None
     run(failure("empty.test:25", ResolveError))
 
 
-def test_a6_a_target_that_names_nothing_is_a_resolve_error() -> None:
+async def test_a6_a_target_that_names_nothing_is_a_resolve_error() -> None:
     """A6: it got past the syntax, and ends here."""
-
-    async def main() -> None:
-        with pytest.raises(ResolveError, match="not a host name"):
-            await dial(parse_address("[::1]:25")._replace(host=""))
-
-    run(main())
+    with pytest.raises(ResolveError, match="not a host name"):
+        await dial(parse_address("[::1]:25")._replace(host=""))
 
 
 def test_p2_addresses_that_are_not_allowed_do_not_exist(names: Resolve) -> None:
@@ -370,19 +362,16 @@ def test_row_10_an_address_that_cannot_be_assigned_is_told_in_the_systems_words(
     assert isinstance(error.attempts[0].error, OSError)
 
 
-def test_row_50_no_descriptors_left_is_a_connect_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_row_50_no_descriptors_left_is_a_connect_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 50: the socket cannot even be made."""
 
     def no_socket(*_: object) -> socket.socket:
         raise OSError(24, "Too many open files")
 
-    async def main() -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(socket, "socket", no_socket)
-            error = await failure("127.0.0.1:9")
-        assert error.detail == "127.0.0.1:9: too many open files"
-
-    run(main())
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", no_socket)
+        error = await failure("127.0.0.1:9")
+    assert error.detail == "127.0.0.1:9: too many open files"
 
 
 # -------------------------------------------------------------------------------------- a resolver that hangs
@@ -420,7 +409,7 @@ def test_row_3_a_hanging_resolver_holds_up_neither_deadline_nor_loop(names: Reso
     assert open_descriptors() == before
 
 
-def test_resolving_does_not_block_the_loop(names: Resolve) -> None:
+async def test_resolving_does_not_block_the_loop(names: Resolve) -> None:
     """Other tasks go on while a name is looked up."""
     go = threading.Event()
 
@@ -428,13 +417,10 @@ def test_resolving_does_not_block_the_loop(names: Resolve) -> None:
         assert go.wait(5)
         return [found("127.0.0.1", server.port)]
 
-    async def main() -> None:
+    names("slow.test", slow)
+    with serve(hold) as server:
         task = asyncio.create_task(peer_of("slow.test:1"))
         await turns(10)
         assert not task.done()
         go.set()
         assert (await task)[1] == server.port
-
-    names("slow.test", slow)
-    with serve(hold) as server:
-        run(main())

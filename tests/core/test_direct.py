@@ -18,7 +18,6 @@ from cfcat import ClosedError, LostError, Socket, SocketError, TruncatedError, c
 from cfcat.core.operation import resolve
 from cfcat.core.readable import ReadableStream
 from tests.core.links import BIG, Link, fact, turns, until
-from tests.helpers.aio import run
 from tests.helpers.peers import Peer, serve
 
 SIZE = 64 * 1024
@@ -52,71 +51,59 @@ async def take_all(readable: ReadableStream) -> bytes:
 # ------------------------------------------------------------------------------------------------- receiving
 
 
-def test_everything_can_be_taken_to_eof(link: Link) -> None:
+async def test_everything_can_be_taken_to_eof(link: Link) -> None:
     """The bytes of the peer, then 0, again and again; the streams and the socket have ended as by reading."""
-
-    async def main() -> None:
-        with link.serve(lambda conn: conn.send(BIG)) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            reader = socket.readable.get_reader()
-            assert await take_all(socket.readable) == BIG
-            assert await take(socket.readable) == b""
-            assert await reader.read() == b""
-            await reader.closed
-            await socket.closed  # EOF counts: it has ended our side too (H1)
-        assert server.ended == link.eof
-
-    run(main())
+    with link.serve(lambda conn: conn.send(BIG)) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        reader = socket.readable.get_reader()
+        assert await take_all(socket.readable) == BIG
+        assert await take(socket.readable) == b""
+        assert await reader.read() == b""
+        await reader.closed
+        await socket.closed  # EOF counts: it has ended our side too (H1)
+    assert server.ended == link.eof
 
 
-def test_taking_and_reading_may_take_turns(link: Link) -> None:
+async def test_taking_and_reading_may_take_turns(link: Link) -> None:
     """Nothing is kept back by either; also what a cancelled read gives back is taken first."""
+    said = threading.Event()
 
-    async def main() -> None:
-        said = threading.Event()
+    def script(conn: Peer) -> None:
+        conn.send(b"first")
+        conn.wait(said)
+        conn.send(b"second")
 
-        def script(conn: Peer) -> None:
-            conn.send(b"first")
-            conn.wait(said)
-            conn.send(b"second")
-
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader = socket.readable.get_reader()
-            await socket.opened
-            reading = asyncio.ensure_future(reader.read())
-            await until(lambda: socket.readable.wanted == 0 and socket.moved_bytes)
-            reading.cancel()
-            await turns(2)
-            assert await take(socket.readable, 2) == b"fi"
-            assert await take(socket.readable) == b"rst"
-            said.set()
-            assert await reader.read() == b"second"
-            assert await take(socket.readable) == b""
-            await socket.closed
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader = socket.readable.get_reader()
+        await socket.opened
+        reading = asyncio.ensure_future(reader.read())
+        await until(lambda: socket.readable.wanted == 0 and socket.moved_bytes)
+        reading.cancel()
+        await turns(2)
+        assert await take(socket.readable, 2) == b"fi"
+        assert await take(socket.readable) == b"rst"
+        said.set()
+        assert await reader.read() == b"second"
+        assert await take(socket.readable) == b""
+        await socket.closed
 
 
-def test_watching_reads_nothing(plain: Link) -> None:
+async def test_watching_reads_nothing(plain: Link) -> None:
     """R3: what has come stays with the kernel until it is taken, no more of it than fits."""
-
-    async def main() -> None:
-        with plain.serve(lambda conn: conn.send(b"0123456789")) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            await called(socket.readable)
-            await called(socket.readable)
-            assert socket.moved_bytes == 0
-            assert await take(socket.readable, 4) == b"0123"
-            assert socket.moved_bytes == 4
-            socket.abort()
-
-    run(main())
+    with plain.serve(lambda conn: conn.send(b"0123456789")) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        await called(socket.readable)
+        await called(socket.readable)
+        assert socket.moved_bytes == 0
+        assert await take(socket.readable, 4) == b"0123"
+        assert socket.moved_bytes == 4
+        socket.abort()
 
 
-def test_a_reset_is_found_after_the_data(link: Link) -> None:
+async def test_a_reset_is_found_after_the_data(link: Link) -> None:
     """LostError from the call that would be next, and from every one after it, as from a read."""
     arrived, gone = threading.Event(), threading.Event()
 
@@ -126,96 +113,83 @@ def test_a_reset_is_found_after_the_data(link: Link) -> None:
         conn.reset()
         gone.set()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader = socket.readable.get_reader()
-            await socket.opened
-            assert await take(socket.readable) == b"data"
-            arrived.set()
-            await fact(gone)
-            for _ in range(2):
-                with pytest.raises(LostError):
-                    await take(socket.readable)
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader = socket.readable.get_reader()
+        await socket.opened
+        assert await take(socket.readable) == b"data"
+        arrived.set()
+        await fact(gone)
+        for _ in range(2):
             with pytest.raises(LostError):
-                await reader.read()
-            with pytest.raises(LostError):
-                await socket.closed
+                await take(socket.readable)
+        with pytest.raises(LostError):
+            await reader.read()
+        with pytest.raises(LostError):
+            await socket.closed
 
-    run(main())
 
-
-def test_truncation_is_an_error_after_the_data(link: Link) -> None:
+async def test_truncation_is_an_error_after_the_data(link: Link) -> None:
     """T7: a FIN without close_notify. In clear text it is the end."""
 
     def script(conn: Peer) -> None:
         conn.send(BIG)
         conn.end()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            data = bytearray()
-            try:
-                while chunk := await take(socket.readable):
-                    data += chunk
-                assert not link.tls
-            except TruncatedError:
-                assert link.tls
-            assert data == BIG
-            await socket.close()
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        data = bytearray()
+        try:
+            while chunk := await take(socket.readable):
+                data += chunk
+            assert not link.tls
+        except TruncatedError:
+            assert link.tls
+        assert data == BIG
+        await socket.close()
 
 
 @pytest.mark.parametrize("end", [Socket.abort, Socket.close], ids=["abort", "close"])
-def test_who_watches_is_told_of_the_end(link: Link, end: Callable[[Socket], object]) -> None:
+async def test_who_watches_is_told_of_the_end(link: Link, end: Callable[[Socket], object]) -> None:
     """Nothing more comes: the callback comes once more, and taking says why."""
 
     def script(conn: Peer) -> None:
         conn.send(b"hello")
         conn.hang()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            assert await take(socket.readable) == b"hello"  # the peer's handshake is over too
-            taking = asyncio.ensure_future(take(socket.readable))
-            await turns(3)
-            end(socket)
-            with pytest.raises(ClosedError):
-                await taking
-            await socket.close()
-            server.release()
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        assert await take(socket.readable) == b"hello"  # the peer's handshake is over too
+        taking = asyncio.ensure_future(take(socket.readable))
+        await turns(3)
+        end(socket)
+        with pytest.raises(ClosedError):
+            await taking
+        await socket.close()
+        server.release()
 
 
 # --------------------------------------------------------------------------------------------------- sending
 
 
-def test_what_the_kernel_takes_at_once_needs_no_waiting(link: Link) -> None:
+async def test_what_the_kernel_takes_at_once_needs_no_waiting(link: Link) -> None:
     """None: it is sent; the queue is empty and the next one may follow."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            for number in range(100):
-                assert socket.writable.offer(memoryview(b"%02d" % number)) is None
-            assert socket.writable.queued_bytes == 0
-            await writer.write(b"and a write")
-            await writer.close()
-            await socket.close()
-        assert link.received(server) == b"".join(b"%02d" % number for number in range(100)) + b"and a write"
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        for number in range(100):
+            assert socket.writable.offer(memoryview(b"%02d" % number)) is None
+        assert socket.writable.queued_bytes == 0
+        await writer.write(b"and a write")
+        await writer.close()
+        await socket.close()
+    assert link.received(server) == b"".join(b"%02d" % number for number in range(100)) + b"and a write"
 
 
-def test_what_has_no_room_is_queued_as_a_write(link: Link) -> None:
+async def test_what_has_no_room_is_queued_as_a_write(link: Link) -> None:
     """A future, which settles when the kernel has all of it; writes that came before go first."""
     go = threading.Event()
 
@@ -223,22 +197,19 @@ def test_what_has_no_room_is_queued_as_a_write(link: Link) -> None:
         conn.wait(go)
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            written = writer.write(BIG * 8)
-            offered = socket.writable.offer(memoryview(b"behind"))
-            assert offered is not None
-            assert not offered.done()
-            go.set()
-            await offered
-            await written
-            await socket.close()
-        assert link.received(server) == BIG * 8 + b"behind"
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        written = writer.write(BIG * 8)
+        offered = socket.writable.offer(memoryview(b"behind"))
+        assert offered is not None
+        assert not offered.done()
+        go.set()
+        await offered
+        await written
+        await socket.close()
+    assert link.received(server) == BIG * 8 + b"behind"
 
 
 async def offer_until_refused(socket: Socket) -> None:
@@ -247,7 +218,7 @@ async def offer_until_refused(socket: Socket) -> None:
             await pending
 
 
-def test_a_broken_connection_refuses_an_offer(link: Link) -> None:
+async def test_a_broken_connection_refuses_an_offer(link: Link) -> None:
     """At once where that is known, or by its future; from then on as a write would be."""
     opened, gone = threading.Event(), threading.Event()
 
@@ -256,60 +227,49 @@ def test_a_broken_connection_refuses_an_offer(link: Link) -> None:
         conn.reset()
         gone.set()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            opened.set()
-            await fact(gone)
-            with pytest.raises(SocketError):
-                await offer_until_refused(socket)
-            with pytest.raises(SocketError):
-                socket.writable.offer(memoryview(b"more"))
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        opened.set()
+        await fact(gone)
+        with pytest.raises(SocketError):
+            await offer_until_refused(socket)
+        with pytest.raises(SocketError):
+            socket.writable.offer(memoryview(b"more"))
 
 
-def test_an_offer_that_finds_the_connection_broken_says_so(plain: Link) -> None:
+async def test_an_offer_that_finds_the_connection_broken_says_so(plain: Link) -> None:
     """Not None: that would be success."""
+    opened = threading.Event()
 
-    async def main() -> None:
-        opened = threading.Event()
+    def script(conn: Peer) -> None:
+        conn.wait(opened)
+        conn.reset()
 
-        def script(conn: Peer) -> None:
-            conn.wait(opened)
-            conn.reset()
-
-        with plain.serve(script) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            opened.set()
-            await called(socket.readable)  # the reset is here
-            with pytest.raises(LostError):
-                socket.writable.offer(memoryview(b"x"))
-
-    run(main())
+    with plain.serve(script) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        opened.set()
+        await called(socket.readable)  # the reset is here
+        with pytest.raises(LostError):
+            socket.writable.offer(memoryview(b"x"))
 
 
-def test_an_offer_after_the_end_is_refused(link: Link) -> None:
+async def test_an_offer_after_the_end_is_refused(link: Link) -> None:
     """W7, C7: as a write."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            await writer.close()
-            with pytest.raises(ClosedError):
-                socket.writable.offer(memoryview(b"late"))
-            with pytest.raises(ClosedError):
-                socket.writable.send_by(lambda fd: os.write(fd, b"late"))
-            await socket.close()
-            with pytest.raises(ClosedError):
-                socket.writable.offer(memoryview(b"later"))
-        assert link.received(server) == b""
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        await writer.close()
+        with pytest.raises(ClosedError):
+            socket.writable.offer(memoryview(b"late"))
+        with pytest.raises(ClosedError):
+            socket.writable.send_by(lambda fd: os.write(fd, b"late"))
+        await socket.close()
+        with pytest.raises(ClosedError):
+            socket.writable.offer(memoryview(b"later"))
+    assert link.received(server) == b""
 
 
 # ------------------------------------------------------------------------------------------ within the kernel
@@ -319,20 +279,16 @@ def never(fd: int) -> int:
     raise AssertionError("called")
 
 
-def test_tls_bytes_are_never_moved_by_the_kernel(certs_link: Link) -> None:
+async def test_tls_bytes_are_never_moved_by_the_kernel(certs_link: Link) -> None:
     """What is on the wire is not what is to be read: the call is not even made."""
-
-    async def main() -> None:
-        with certs_link.serve(lambda conn: conn.send(b"data")) as server:
-            socket = await certs_link.connect(server)
-            await socket.opened
-            await called(socket.readable)
-            assert socket.readable.receive_by(never) is None
-            assert socket.writable.send_by(never) is None
-            assert await take_all(socket.readable) == b"data"
-            await socket.closed
-
-    run(main())
+    with certs_link.serve(lambda conn: conn.send(b"data")) as server:
+        socket = await certs_link.connect(server)
+        await socket.opened
+        await called(socket.readable)
+        assert socket.readable.receive_by(never) is None
+        assert socket.writable.send_by(never) is None
+        assert await take_all(socket.readable) == b"data"
+        await socket.closed
 
 
 @pytest.fixture(params=["tls13", "upgraded12"])
@@ -341,37 +297,33 @@ def certs_link(request: pytest.FixtureRequest, certs: object) -> Link:
     return Link(request.param, certs)  # type: ignore[arg-type]
 
 
-def test_the_kernel_moves_what_is_on_the_wire(plain: Link) -> None:
+async def test_the_kernel_moves_what_is_on_the_wire(plain: Link) -> None:
     """Both ways, counted; the end is read as any other."""
+    with plain.serve(lambda conn: conn.send(conn.recv_exactly(4))) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        there, back = socket.writable, socket.readable
+        assert there.send_by(lambda fd: os.write(fd, b"ping")) == 4
+        read = bytearray()
 
-    async def main() -> None:
-        with plain.serve(lambda conn: conn.send(conn.recv_exactly(4))) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            there, back = socket.writable, socket.readable
-            assert there.send_by(lambda fd: os.write(fd, b"ping")) == 4
-            read = bytearray()
+        def move(fd: int) -> int:
+            data = os.read(fd, 3)
+            read.extend(data)
+            return len(data)
 
-            def move(fd: int) -> int:
-                data = os.read(fd, 3)
-                read.extend(data)
-                return len(data)
-
-            while len(read) < 4:
-                await called(back)
-                back.receive_by(move)
-            assert read == b"ping"
-            assert socket.moved_bytes == 8
+        while len(read) < 4:
             await called(back)
-            with pytest.raises(BlockingIOError):  # 0 may be EOF, or not: who takes finds out
-                back.receive_by(move)
-            assert await take(back) == b""
-            await socket.closed
+            back.receive_by(move)
+        assert read == b"ping"
+        assert socket.moved_bytes == 8
+        await called(back)
+        with pytest.raises(BlockingIOError):  # 0 may be EOF, or not: who takes finds out
+            back.receive_by(move)
+        assert await take(back) == b""
+        await socket.closed
 
-    run(main())
 
-
-def test_queued_writes_go_before_what_the_kernel_sends(plain: Link) -> None:
+async def test_queued_writes_go_before_what_the_kernel_sends(plain: Link) -> None:
     """W4: while something waits, only the queue helps."""
     go = threading.Event()
 
@@ -379,23 +331,20 @@ def test_queued_writes_go_before_what_the_kernel_sends(plain: Link) -> None:
         conn.wait(go)
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with plain.serve(script) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            written = socket.writable.get_writer().write(BIG * 8)
-            with pytest.raises(BlockingIOError):
-                socket.writable.send_by(never)
-            go.set()
-            await written
-            assert socket.writable.send_by(lambda fd: os.write(fd, b"behind")) == 6
-            await socket.close()
-        assert server.received == BIG * 8 + b"behind"
-
-    run(main())
+    with plain.serve(script) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        written = socket.writable.get_writer().write(BIG * 8)
+        with pytest.raises(BlockingIOError):
+            socket.writable.send_by(never)
+        go.set()
+        await written
+        assert socket.writable.send_by(lambda fd: os.write(fd, b"behind")) == 6
+        await socket.close()
+    assert server.received == BIG * 8 + b"behind"
 
 
-def test_what_has_been_salvaged_is_not_behind_what_the_kernel_has(plain: Link) -> None:
+async def test_what_has_been_salvaged_is_not_behind_what_the_kernel_has(plain: Link) -> None:
     """Row 17: a failed send has moved the answer here; it is taken before anything else, then comes the error."""
     sent, gone = threading.Event(), threading.Event()
 
@@ -405,25 +354,22 @@ def test_what_has_been_salvaged_is_not_behind_what_the_kernel_has(plain: Link) -
         conn.reset()
         gone.set()
 
-    async def main() -> None:
-        with plain.serve(script) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            await called(socket.readable)
-            sent.set()
-            await fact(gone)
-            with pytest.raises(LostError):
-                socket.writable.send_by(lambda fd: os.write(fd, b"x"))
-            assert socket.readable.receive_by(lambda fd: 0) is None
-            assert await take(socket.readable) == b"answer"
-            with pytest.raises(LostError):
-                await take(socket.readable)
-
-    run(main())
+    with plain.serve(script) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        await called(socket.readable)
+        sent.set()
+        await fact(gone)
+        with pytest.raises(LostError):
+            socket.writable.send_by(lambda fd: os.write(fd, b"x"))
+        assert socket.readable.receive_by(lambda fd: 0) is None
+        assert await take(socket.readable) == b"answer"
+        with pytest.raises(LostError):
+            await take(socket.readable)
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EIO, errno.ENOBUFS])
-def test_what_the_kernel_refuses_is_no_error(plain: Link, code: int) -> None:
+async def test_what_the_kernel_refuses_is_no_error(plain: Link, code: int) -> None:
     """The ordinary way goes on, and the short one is not tried again."""
     tried = 0
 
@@ -432,49 +378,39 @@ def test_what_the_kernel_refuses_is_no_error(plain: Link, code: int) -> None:
         tried += 1
         raise OSError(code, os.strerror(code))
 
-    async def main() -> None:
-        with plain.serve(lambda conn: conn.send(conn.recv_exactly(4))) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            for _ in range(3):
-                assert socket.writable.send_by(refuse) is None
-                assert socket.readable.receive_by(refuse) is None
-            assert socket.writable.offer(memoryview(b"ping")) is None
-            assert await take_all(socket.readable) == b"ping"
-            await socket.closed
-        assert tried == 1
-
-    run(main())
+    with plain.serve(lambda conn: conn.send(conn.recv_exactly(4))) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        for _ in range(3):
+            assert socket.writable.send_by(refuse) is None
+            assert socket.readable.receive_by(refuse) is None
+        assert socket.writable.offer(memoryview(b"ping")) is None
+        assert await take_all(socket.readable) == b"ping"
+        await socket.closed
+    assert tried == 1
 
 
-def test_the_other_descriptors_failure_is_not_the_connections(plain: Link) -> None:
+async def test_the_other_descriptors_failure_is_not_the_connections(plain: Link) -> None:
     """EPIPE in receiving is that of the pipe: it passes, and the socket is as it was."""
 
     def broken(fd: int) -> int:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    async def main() -> None:
-        with plain.serve(lambda conn: conn.send(b"data")) as server:
-            socket = await plain.connect(server)
-            await socket.opened
-            with pytest.raises(BrokenPipeError):
-                socket.readable.receive_by(broken)
-            assert await take_all(socket.readable) == b"data"
-            await socket.closed
-
-    run(main())
+    with plain.serve(lambda conn: conn.send(b"data")) as server:
+        socket = await plain.connect(server)
+        await socket.opened
+        with pytest.raises(BrokenPipeError):
+            socket.readable.receive_by(broken)
+        assert await take_all(socket.readable) == b"data"
+        await socket.closed
 
 
-def test_before_opened_there_is_nothing_to_move() -> None:
+async def test_before_opened_there_is_nothing_to_move() -> None:
     """Neither way, and no error."""
-
-    async def main() -> None:
-        with serve(lambda conn: conn.send(b"data")) as server:
-            socket = connect(server.address)
-            assert socket.readable.take_into(memoryview(bytearray(1))) is None
-            assert socket.readable.receive_by(lambda fd: 0) is None
-            assert socket.writable.send_by(lambda fd: 0) is None
-            assert await take_all(socket.readable) == b"data"
-            await socket.closed
-
-    run(main())
+    with serve(lambda conn: conn.send(b"data")) as server:
+        socket = connect(server.address)
+        assert socket.readable.take_into(memoryview(bytearray(1))) is None
+        assert socket.readable.receive_by(lambda fd: 0) is None
+        assert socket.writable.send_by(lambda fd: 0) is None
+        assert await take_all(socket.readable) == b"data"
+        await socket.closed

@@ -15,7 +15,6 @@ import pytest
 from cfcat import connect
 from cfcat.core.options import SocketOptions, make_options, make_tls_context
 from cfcat.errors import AddressError, CaFileError, OptionsError
-from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import refusing
 
@@ -136,32 +135,24 @@ def test_options_are_frozen() -> None:
         SocketOptions().allow_half_open = True  # type: ignore[misc]
 
 
-def test_o6_the_flags_are_there_before_opened() -> None:
+async def test_o6_the_flags_are_there_before_opened() -> None:
     """O6: `secure_transport` is the option as resolved, `upgraded` is False; neither can be set."""
-
-    async def main() -> None:
-        with refusing() as port:
-            for value in ("off", "on", "starttls"):
-                socket = connect(f"127.0.0.1:{port}", secure_transport=value)
-                assert (socket.secure_transport, socket.upgraded) == (value, False)
-                for name in ("secure_transport", "upgraded"):
-                    with pytest.raises(AttributeError):
-                        setattr(socket, name, "on")
-                socket.abort()
-
-    run(main())
+    with refusing() as port:
+        for value in ("off", "on", "starttls"):
+            socket = connect(f"127.0.0.1:{port}", secure_transport=value)
+            assert (socket.secure_transport, socket.upgraded) == (value, False)
+            for name in ("secure_transport", "upgraded"):
+                with pytest.raises(AttributeError):
+                    setattr(socket, name, "on")
+            socket.abort()
 
 
-def test_a13_the_address_is_looked_at_before_the_options() -> None:
+async def test_a13_the_address_is_looked_at_before_the_options() -> None:
     """A13: of two mistakes the address's is told."""
-
-    async def main() -> None:
-        with pytest.raises(AddressError):
-            connect("127.0.0.1:25/x", secure_transport="nope")
-        with pytest.raises(OptionsError):
-            connect("127.0.0.1:25", secure_transport="nope")
-
-    run(main())
+    with pytest.raises(AddressError):
+        connect("127.0.0.1:25/x", secure_transport="nope")
+    with pytest.raises(OptionsError):
+        connect("127.0.0.1:25", secure_transport="nope")
 
 
 def test_a15_there_must_be_a_running_loop() -> None:

@@ -54,42 +54,34 @@ def drain(conn: Peer) -> None:
 # ------------------------------------------------------------------------------- the contract of all kinds
 
 
-def test_what_is_written_arrives_whole_and_in_order(link: Link) -> None:
+async def test_what_is_written_arrives_whole_and_in_order(link: Link) -> None:
     """W4: writes queue, awaited or not, and the peer gets their bytes one after the other."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            writer = socket.writable.get_writer()
-            writes = [writer.write(BIG), writer.write(b"short"), writer.write(b"")]
-            await asyncio.gather(*writes)
-            await writer.write(b"last")
-            await socket.close()
-        assert link.received(server) == BIG + b"short" + b"last"
-        assert server.ended == link.eof
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        writer = socket.writable.get_writer()
+        writes = [writer.write(BIG), writer.write(b"short"), writer.write(b"")]
+        await asyncio.gather(*writes)
+        await writer.write(b"last")
+        await socket.close()
+    assert link.received(server) == BIG + b"short" + b"last"
+    assert server.ended == link.eof
 
 
-def test_what_the_peer_sends_is_read_to_eof(link: Link) -> None:
+async def test_what_the_peer_sends_is_read_to_eof(link: Link) -> None:
     """R1, R6: chunks of at least a byte, joined what was sent; then b"", again and again; `closed` resolves."""
-
-    async def main() -> None:
-        with link.serve(lambda conn: conn.send(BIG)) as server:
-            socket = await link.connect(server)
-            reader = socket.readable.get_reader()
-            data = b""
-            while chunk := await reader.read():
-                data += chunk
-            assert data == BIG
-            assert [await reader.read(), await reader.read()] == [b"", b""]
-            await reader.closed
-            await socket.closed
-
-    run(main())
+    with link.serve(lambda conn: conn.send(BIG)) as server:
+        socket = await link.connect(server)
+        reader = socket.readable.get_reader()
+        data = b""
+        while chunk := await reader.read():
+            data += chunk
+        assert data == BIG
+        assert [await reader.read(), await reader.read()] == [b"", b""]
+        await reader.closed
+        await socket.closed
 
 
-def test_the_end_of_writing_is_seen_and_reading_goes_on(link: Link) -> None:
+async def test_the_end_of_writing_is_seen_and_reading_goes_on(link: Link) -> None:
     """W6, T4: a half close; the whole answer comes after it."""
 
     def script(conn: Peer) -> None:
@@ -99,20 +91,17 @@ def test_the_end_of_writing_is_seen_and_reading_goes_on(link: Link) -> None:
             assert conn.quiet(0.05), "servers drop their answer when a FIN follows close_notify"
         conn.send(request + BIG)
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            writer = socket.writable.get_writer()
-            writer.write(b"request")
-            await writer.close()
-            await writer.closed
-            assert await read_all(socket) == b"request" + BIG
-            await socket.closed
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        writer = socket.writable.get_writer()
+        writer.write(b"request")
+        await writer.close()
+        await writer.closed
+        assert await read_all(socket) == b"request" + BIG
+        await socket.closed
 
 
-def test_eof_ends_our_side_unless_half_open(link: Link) -> None:
+async def test_eof_ends_our_side_unless_half_open(link: Link) -> None:
     """H1, H3: queued writes go out whole, then our EOF; later writes are refused."""
 
     def script(conn: Peer) -> None:
@@ -121,22 +110,19 @@ def test_eof_ends_our_side_unless_half_open(link: Link) -> None:
         assert conn.recv_until_eof() == BIG
         assert conn.ended == link.eof
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            queued = writer.write(BIG)
-            assert await read_all(socket) == b"bye"
-            assert await rejection(writer.write(b"late"), ClosedError) == WRITABLE_CLOSED
-            await queued
-            await writer.closed
-            await socket.closed
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        queued = writer.write(BIG)
+        assert await read_all(socket) == b"bye"
+        assert await rejection(writer.write(b"late"), ClosedError) == WRITABLE_CLOSED
+        await queued
+        await writer.closed
+        await socket.closed
 
 
-def test_half_open_writing_goes_on_after_eof(link: Link) -> None:
+async def test_half_open_writing_goes_on_after_eof(link: Link) -> None:
     """H4, H5: until we end it too; `closed` is for `close()` to settle."""
 
     def script(conn: Peer) -> None:
@@ -144,24 +130,21 @@ def test_half_open_writing_goes_on_after_eof(link: Link) -> None:
         assert conn.recv_until_eof() == b"after EOF" + BIG
         assert conn.ended == link.eof
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server, allow_half_open=True)
-            assert await read_all(socket) == b""
-            writer = socket.writable.get_writer()
-            await writer.write(b"after EOF")
-            await writer.write(BIG)
-            await writer.close()
-            closed = socket.closed
-            await fact(server.saw_eof)
-            assert not closed.done()
-            await socket.close()
-            await closed
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server, allow_half_open=True)
+        assert await read_all(socket) == b""
+        writer = socket.writable.get_writer()
+        await writer.write(b"after EOF")
+        await writer.write(BIG)
+        await writer.close()
+        closed = socket.closed
+        await fact(server.saw_eof)
+        assert not closed.done()
+        await socket.close()
+        await closed
 
 
-def test_both_directions_at_once(link: Link) -> None:
+async def test_both_directions_at_once(link: Link) -> None:
     """Row 24: an echo of more than all buffers hold, without a deadlock."""
     size = 8 * len(BIG)
 
@@ -169,23 +152,20 @@ def test_both_directions_at_once(link: Link) -> None:
         while chunk := conn.recv():
             conn.send(chunk)
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            writer = socket.writable.get_writer()
-            for _ in range(8):
-                writer.write(BIG)
-            writer.close()
-            reader = socket.readable.get_reader()
-            count = 0
-            while chunk := await reader.read():
-                count += len(chunk)
-            assert count == size
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        writer = socket.writable.get_writer()
+        for _ in range(8):
+            writer.write(BIG)
+        writer.close()
+        reader = socket.readable.get_reader()
+        count = 0
+        while chunk := await reader.read():
+            count += len(chunk)
+        assert count == size
 
 
-def test_cancelled_reading_leaves_writing_alone(link: Link) -> None:
+async def test_cancelled_reading_leaves_writing_alone(link: Link) -> None:
     """R7: reads say EOF, the peer may go on sending, what we write arrives, nothing closes by itself."""
 
     def script(conn: Peer) -> None:
@@ -194,105 +174,87 @@ def test_cancelled_reading_leaves_writing_alone(link: Link) -> None:
         conn.send(b"not wanted")
         assert conn.recv_exactly(4) == b"more"
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            assert await reader.read() == b"first"
-            await reader.cancel("enough")
-            assert await reader.read() == b""
-            await reader.closed
-            await writer.write(b"write")
-            await writer.write(b"more")
-            assert not socket.closed.done()
-            await socket.close()
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        assert await reader.read() == b"first"
+        await reader.cancel("enough")
+        assert await reader.read() == b""
+        await reader.closed
+        await writer.write(b"write")
+        await writer.write(b"more")
+        assert not socket.closed.done()
+        await socket.close()
 
 
-def test_writing_after_the_end_is_refused(link: Link) -> None:
+async def test_writing_after_the_end_is_refused(link: Link) -> None:
     """W7: and the peer sees nothing of it."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            writer = socket.writable.get_writer()
-            writer.write(b"all")
-            ended = writer.close()
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
-            await writer.close()  # asked for twice while under way
-            await ended
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
-            assert await rejection(writer.close(), ClosedError) == WRITABLE_CLOSED
-            assert writer.desired_size == 0
-            await socket.close()
-        assert link.received(server) == b"all"
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        writer = socket.writable.get_writer()
+        writer.write(b"all")
+        ended = writer.close()
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
+        await writer.close()  # asked for twice while under way
+        await ended
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
+        assert await rejection(writer.close(), ClosedError) == WRITABLE_CLOSED
+        assert writer.desired_size == 0
+        await socket.close()
+    assert link.received(server) == b"all"
 
 
-def test_close_sends_what_is_queued_and_ends_both_directions(link: Link) -> None:
+async def test_close_sends_what_is_queued_and_ends_both_directions(link: Link) -> None:
     """C1, C2, C5, V11: the peer sees our EOF behind all the data."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            write = writer.write(BIG)
-            await socket.close()
-            await write
-            await socket.closed
-            await reader.closed
-            assert await rejection(writer.closed, ClosedError) == SOCKET_CLOSED
-            assert (socket.readable.locked, socket.writable.locked) == (True, True)
-        assert link.received(server) == BIG
-        assert server.ended == link.eof
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        write = writer.write(BIG)
+        await socket.close()
+        await write
+        await socket.closed
+        await reader.closed
+        assert await rejection(writer.closed, ClosedError) == SOCKET_CLOSED
+        assert (socket.readable.locked, socket.writable.locked) == (True, True)
+    assert link.received(server) == BIG
+    assert server.ended == link.eof
 
 
-def test_close_may_be_called_at_once_and_again(link: Link) -> None:
+async def test_close_may_be_called_at_once_and_again(link: Link) -> None:
     """C2, C3, T3: before anything has happened, with a write behind it in the queue."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            socket.writable.get_writer().write(b"early")
-            await asyncio.gather(socket.close(), socket.close())
-            await socket.close()
-            await socket.opened
-        assert link.received(server) == b"early"
-        assert server.ended == link.eof
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        socket.writable.get_writer().write(b"early")
+        await asyncio.gather(socket.close(), socket.close())
+        await socket.close()
+        await socket.opened
+    assert link.received(server) == b"early"
+    assert server.ended == link.eof
 
 
-def test_abort_resets_the_connection(link: Link) -> None:
+async def test_abort_resets_the_connection(link: Link) -> None:
     """The peer must not take a part for the whole; waiting calls end, `closed` resolves."""
 
     def script(conn: Peer) -> None:
         conn.send(b"ready")  # also: the server's part of the handshake is over
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            assert await reader.read() == b"ready"
-            read, write = reader.read(), writer.write(bytes(64 << 20))
-            assert not write.done()
-            socket.abort()
-            assert await rejection(read, ClosedError) == SOCKET_CLOSED
-            assert await rejection(write, ClosedError) == SOCKET_CLOSED
-            await socket.closed
-            await socket.close()
-            await fact(server.saw_end)
-        assert server.ended == "reset"
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        assert await reader.read() == b"ready"
+        read, write = reader.read(), writer.write(bytes(64 << 20))
+        assert not write.done()
+        socket.abort()
+        assert await rejection(read, ClosedError) == SOCKET_CLOSED
+        assert await rejection(write, ClosedError) == SOCKET_CLOSED
+        await socket.closed
+        await socket.close()
+        await fact(server.saw_end)
+    assert server.ended == "reset"
 
 
-def test_a_write_stays_pending_while_the_peer_does_not_read(link: Link) -> None:
+async def test_a_write_stays_pending_while_the_peer_does_not_read(link: Link) -> None:
     """W4, row 21: and what waits is not copied; once the peer reads, all of it arrives."""
     data = bytes(48 << 20)  # more than all buffers of the kernel
 
@@ -303,28 +265,25 @@ def test_a_write_stays_pending_while_the_peer_does_not_read(link: Link) -> None:
             size += len(chunk)
         assert size == len(data)
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            tracemalloc.start()
-            write = writer.write(data)
-            await turns(100)
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            assert peak < 4 << 20
-            assert writer.desired_size == 1 - len(data)
-            assert not write.done()
-            server.release()
-            await write
-            assert writer.desired_size == 1
-            await socket.close()
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        tracemalloc.start()
+        write = writer.write(data)
+        await turns(100)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 4 << 20
+        assert writer.desired_size == 1 - len(data)
+        assert not write.done()
+        server.release()
+        await write
+        assert writer.desired_size == 1
+        await socket.close()
 
 
-def test_nothing_is_read_that_nobody_asked_for(link: Link) -> None:
+async def test_nothing_is_read_that_nobody_asked_for(link: Link) -> None:
     """R3, row 23: the kernel's buffers fill, and the peer has to wait."""
     stalled = threading.Event()
 
@@ -333,19 +292,16 @@ def test_nothing_is_read_that_nobody_asked_for(link: Link) -> None:
         stalled.set()
         conn.send(b"the end")
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            before = socket.moved_bytes
-            await fact(stalled)
-            assert socket.moved_bytes == before
-            assert (await read_all(socket)).lstrip(b"\0") == b"the end"
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        before = socket.moved_bytes
+        await fact(stalled)
+        assert socket.moved_bytes == before
+        assert (await read_all(socket)).lstrip(b"\0") == b"the end"
 
 
-def test_a_cancelled_read_loses_nothing(link: Link) -> None:
+async def test_a_cancelled_read_loses_nothing(link: Link) -> None:
     """Cancelled before the chunk comes, or with the chunk in hand: the next read has it."""
     asked = [threading.Event() for _ in range(2)]
 
@@ -354,48 +310,41 @@ def test_a_cancelled_read_loses_nothing(link: Link) -> None:
             conn.wait(event)
             conn.send(data)
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader = socket.readable.get_reader()
-            task = asyncio.create_task(reader.read())
-            await turns(2)
-            task.cancel()
-            await asyncio.wait({task})
-            asked[0].set()
-            assert await reader.read() == b"first"
-            read = reader.read()
-            task = asyncio.create_task(read)
-            await turns(2)
-            asked[1].set()
-            await until(read.done)  # the chunk is here, and its task has not run yet
-            task.cancel()
-            await asyncio.wait({task})
-            assert task.cancelled()
-            assert await reader.read() == b"second"
-            assert await reader.read() == b""
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader = socket.readable.get_reader()
+        task = asyncio.create_task(reader.read())
+        await turns(2)
+        task.cancel()
+        await asyncio.wait({task})
+        asked[0].set()
+        assert await reader.read() == b"first"
+        read = reader.read()
+        task = asyncio.create_task(read)
+        await turns(2)
+        asked[1].set()
+        await until(read.done)  # the chunk is here, and its task has not run yet
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert await reader.read() == b"second"
+        assert await reader.read() == b""
 
 
-def test_a_cancelled_write_is_still_sent(link: Link) -> None:
+async def test_a_cancelled_write_is_still_sent(link: Link) -> None:
     """Cancelling the wait does not take it back."""
-
-    async def main() -> None:
-        with link.serve(Peer.recv_until_eof) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            task = asyncio.create_task(writer.write(BIG))
-            await turns(1)
-            task.cancel()
-            await socket.close()
-        assert link.received(server) == BIG
-
-    run(main())
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        task = asyncio.create_task(writer.write(BIG))
+        await turns(1)
+        task.cancel()
+        await socket.close()
+    assert link.received(server) == BIG
 
 
-def test_a_reset_is_told_after_the_data(link: Link) -> None:
+async def test_a_reset_is_told_after_the_data(link: Link) -> None:
     """R9, T9, rows 16, 68: what came before is complete; then every read says so, and `closed` rejects (V5)."""
 
     def script(conn: Peer) -> None:
@@ -405,24 +354,21 @@ def test_a_reset_is_told_after_the_data(link: Link) -> None:
 
     taken = threading.Event()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            assert await reader.read() == b"genuine"
-            taken.set()
-            for _ in range(2):
-                assert await rejection(reader.read(), LostError) == LOST
-            assert await rejection(reader.closed, LostError) == LOST
-            assert await rejection(socket.closed, LostError) == LOST
-            assert await rejection(writer.write(b"x"), LostError) == LOST
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
-            await socket.close()
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        assert await reader.read() == b"genuine"
+        taken.set()
+        for _ in range(2):
+            assert await rejection(reader.read(), LostError) == LOST
+        assert await rejection(reader.closed, LostError) == LOST
+        assert await rejection(socket.closed, LostError) == LOST
+        assert await rejection(writer.write(b"x"), LostError) == LOST
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
+        await socket.close()
 
 
-def test_a_reset_found_by_a_write_leaves_the_answer_to_be_read(link: Link) -> None:
+async def test_a_reset_found_by_a_write_leaves_the_answer_to_be_read(link: Link) -> None:
     """Row 17: the peer answers without reading all, and resets: its answer still counts."""
     answered = threading.Event()
 
@@ -433,23 +379,20 @@ def test_a_reset_found_by_a_write_leaves_the_answer_to_be_read(link: Link) -> No
         conn.reset()
         answered.set()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            assert await reader.read() == b"ready"
-            await writer.write(b"x")
-            await fact(answered)
-            assert await rejection(writer.write(BIG), LostError) == LOST
-            assert await rejection(writer.closed, LostError) == LOST
-            assert await reader.read() == b"413 too large"
-            assert await rejection(reader.read(), LostError) == LOST
-            assert await rejection(socket.closed, LostError) == LOST
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        assert await reader.read() == b"ready"
+        await writer.write(b"x")
+        await fact(answered)
+        assert await rejection(writer.write(BIG), LostError) == LOST
+        assert await rejection(writer.closed, LostError) == LOST
+        assert await reader.read() == b"413 too large"
+        assert await rejection(reader.read(), LostError) == LOST
+        assert await rejection(socket.closed, LostError) == LOST
 
 
-def test_a_reset_after_eof_is_no_error_for_readers(link: Link) -> None:
+async def test_a_reset_after_eof_is_no_error_for_readers(link: Link) -> None:
     """Row 19: the data was complete; only who still writes learns of it."""
     read_to_eof = threading.Event()
     was_reset = threading.Event()
@@ -461,20 +404,17 @@ def test_a_reset_after_eof_is_no_error_for_readers(link: Link) -> None:
         conn.reset()
         was_reset.set()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server, allow_half_open=True)
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            assert [await reader.read(), await reader.read()] == [b"all of it", b""]
-            read_to_eof.set()
-            await fact(was_reset)
-            assert await rejection(writer.write(b"more"), LostError) == LOST
-            assert await reader.read() == b""
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server, allow_half_open=True)
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        assert [await reader.read(), await reader.read()] == [b"all of it", b""]
+        read_to_eof.set()
+        await fact(was_reset)
+        assert await rejection(writer.write(b"more"), LostError) == LOST
+        assert await reader.read() == b""
 
 
-def test_writer_abort_drops_the_queue_and_shows_the_peer_nothing(link: Link) -> None:
+async def test_writer_abort_drops_the_queue_and_shows_the_peer_nothing(link: Link) -> None:
     """W8: no EOF, no reset; the writes reject with the reason, and reading goes on."""
     aborted = threading.Event()
 
@@ -485,31 +425,28 @@ def test_writer_abort_drops_the_queue_and_shows_the_peer_nothing(link: Link) -> 
         conn.send(b"still here")
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            writes = [writer.write(bytes(48 << 20)), writer.write(b"queued")]
-            reason = ValueError("enough")
-            await writer.abort(reason)
-            for operation in (*writes, writer.closed):
-                with pytest.raises(ValueError, match="enough") as caught:
-                    await operation
-                assert caught.value is reason
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
-            aborted.set()
-            assert await socket.readable.get_reader().read() == b"still here"
-            # V7: unlike in the reference, close() closes
-            await socket.close()
-            with pytest.raises(ValueError, match="enough"):
-                await socket.closed
-        assert server.ended != "close_notify", "it looked as if all had been sent"
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        writes = [writer.write(bytes(48 << 20)), writer.write(b"queued")]
+        reason = ValueError("enough")
+        await writer.abort(reason)
+        for operation in (*writes, writer.closed):
+            with pytest.raises(ValueError, match="enough") as caught:
+                await operation
+            assert caught.value is reason
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
+        aborted.set()
+        assert await socket.readable.get_reader().read() == b"still here"
+        # V7: unlike in the reference, close() closes
+        await socket.close()
+        with pytest.raises(ValueError, match="enough"):
+            await socket.closed
+    assert server.ended != "close_notify", "it looked as if all had been sent"
 
 
-def test_writer_abort_takes_back_an_end_that_is_under_way(link: Link) -> None:
+async def test_writer_abort_takes_back_an_end_that_is_under_way(link: Link) -> None:
     """W8: a peer that got a part of the data must not be told that this was all."""
     aborted = threading.Event()
 
@@ -519,22 +456,19 @@ def test_writer_abort_takes_back_an_end_that_is_under_way(link: Link) -> None:
         conn.send(b"go")
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            await socket.opened
-            writer = socket.writable.get_writer()
-            writer.write(bytes(48 << 20))
-            end = writer.close()
-            await writer.abort("enough")
-            with pytest.raises(AbortError, match="enough"):
-                await end
-            aborted.set()
-            assert await socket.readable.get_reader().read() == b"go"
-            socket.abort()
-        assert server.ended == "reset", "it looked as if all had been sent"
-
-    run(main())
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        writer.write(bytes(48 << 20))
+        end = writer.close()
+        await writer.abort("enough")
+        with pytest.raises(AbortError, match="enough"):
+            await end
+        aborted.set()
+        assert await socket.readable.get_reader().read() == b"go"
+        socket.abort()
+    assert server.ended == "reset", "it looked as if all had been sent"
 
 
 # ------------------------------------------------------------------------------------------------- locks
@@ -869,28 +803,25 @@ def test_break_releases_the_lock_at_once() -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["error kept", "error dropped"])
-def test_an_error_ends_the_loop_and_releases_the_lock(keep: bool) -> None:
+async def test_an_error_ends_the_loop_and_releases_the_lock(keep: bool) -> None:
     """Whoever keeps the exception, for a log or a retry, does not keep the lock."""
 
     def script(conn: Peer) -> None:
         conn.recv_exactly(1)
         conn.reset()
 
-    async def main() -> None:
-        with serve(script) as server:
-            socket = connect(server.address)
-            await socket.writable.get_writer().write(b"?")
-            errors = []
-            try:
-                async for _ in socket.readable:
-                    pass
-            except LostError as error:
-                if keep:
-                    errors.append(error)
-            assert len(errors) == keep
-            assert not socket.readable.locked
-
-    run(main())
+    with serve(script) as server:
+        socket = connect(server.address)
+        await socket.writable.get_writer().write(b"?")
+        errors = []
+        try:
+            async for _ in socket.readable:
+                pass
+        except LostError as error:
+            if keep:
+                errors.append(error)
+        assert len(errors) == keep
+        assert not socket.readable.locked
 
 
 def test_cancelling_the_loop_releases_the_lock_and_loses_nothing() -> None:
@@ -959,47 +890,39 @@ def test_w3_v4_anything_else_is_refused_and_the_stream_goes_on(chunk: object) ->
 
 
 @pytest.mark.parametrize(("option", "start"), [(None, 1), (0, 0), (100, 100)])
-def test_o4_desired_size_counts_what_is_queued(option: int | None, start: int) -> None:
+async def test_o4_desired_size_counts_what_is_queued(option: int | None, start: int) -> None:
     """O4: it may be negative, no write is refused, and it is back when the writes are done."""
-
-    async def main() -> None:
-        with serve(Peer.recv_until_eof) as server:
-            socket = connect(server.address, high_water_mark=option)
-            writer = socket.writable.get_writer()
-            assert writer.desired_size == start
-            writes = [writer.write(b"x" * 70), writer.write(b"x" * 70)]
-            assert writer.desired_size == start - 140
-            await asyncio.gather(*writes)
-            assert writer.desired_size == start
-            await socket.close()
-
-    run(main())
+    with serve(Peer.recv_until_eof) as server:
+        socket = connect(server.address, high_water_mark=option)
+        writer = socket.writable.get_writer()
+        assert writer.desired_size == start
+        writes = [writer.write(b"x" * 70), writer.write(b"x" * 70)]
+        assert writer.desired_size == start - 140
+        await asyncio.gather(*writes)
+        assert writer.desired_size == start
+        await socket.close()
 
 
-def test_w11_ready_waits_for_room() -> None:
+async def test_w11_ready_waits_for_room() -> None:
     """W11, O4: it is pending while `desired_size` is not positive; with a mark of 0 that is until the end."""
-
-    async def main() -> None:
-        with serve(Peer.recv_until_eof) as server:
-            socket = connect(server.address)
-            writer = socket.writable.get_writer()
-            await writer.ready
-            write = writer.write(b"x")
-            ready = writer.ready
-            assert not ready.done()
-            await write
-            await ready
-            await socket.close()
-            never = connect(server.address, high_water_mark=0)
-            writer = never.writable.get_writer()
-            await writer.write(b"x")
-            ready = writer.ready
-            assert not ready.done()
-            await writer.close()
-            await ready
-            await never.close()
-
-    run(main())
+    with serve(Peer.recv_until_eof) as server:
+        socket = connect(server.address)
+        writer = socket.writable.get_writer()
+        await writer.ready
+        write = writer.write(b"x")
+        ready = writer.ready
+        assert not ready.done()
+        await write
+        await ready
+        await socket.close()
+        never = connect(server.address, high_water_mark=0)
+        writer = never.writable.get_writer()
+        await writer.write(b"x")
+        ready = writer.ready
+        assert not ready.done()
+        await writer.close()
+        await ready
+        await never.close()
 
 
 def test_w7_the_unlocked_stream_can_be_ended_twice() -> None:
@@ -1013,59 +936,47 @@ def test_w7_the_unlocked_stream_can_be_ended_twice() -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "enough", 7])
-def test_w8_the_reason_of_abort_is_carried(reason: object) -> None:
+async def test_w8_the_reason_of_abort_is_carried(reason: object) -> None:
     """W8: any object, wrapped in an AbortError; V7: `closed` has it too."""
-
-    async def main() -> None:
-        with serve(Peer.recv_until_eof) as server:
-            socket = connect(server.address)
-            writer = socket.writable.get_writer()
-            write = writer.write(b"never sent")
-            await writer.abort(reason)
-            await socket.close()
-            for operation in (write, writer.closed, socket.closed):
-                with pytest.raises(AbortError) as caught:
-                    await operation
-                assert caught.value.reason == reason
-        assert server.received == b""
-
-    run(main())
+    with serve(Peer.recv_until_eof) as server:
+        socket = connect(server.address)
+        writer = socket.writable.get_writer()
+        write = writer.write(b"never sent")
+        await writer.abort(reason)
+        await socket.close()
+        for operation in (write, writer.closed, socket.closed):
+            with pytest.raises(AbortError) as caught:
+                await operation
+            assert caught.value.reason == reason
+    assert server.received == b""
 
 
-def test_w9_eof_after_abort_rejects_closed() -> None:
+async def test_w9_eof_after_abort_rejects_closed() -> None:
     """W9, D2: and leaves the connection to `close()`."""
-
-    async def main() -> None:
-        with serve(lambda conn: None) as server:
-            socket = connect(server.address)
-            await socket.opened
-            await socket.writable.abort("enough")
-            assert await read_all(socket) == b""
-            with pytest.raises(AbortError, match="enough"):
-                await socket.closed
-            assert server.ended is None
-            await socket.close()
-
-    run(main())
+    with serve(lambda conn: None) as server:
+        socket = connect(server.address)
+        await socket.opened
+        await socket.writable.abort("enough")
+        assert await read_all(socket) == b""
+        with pytest.raises(AbortError, match="enough"):
+            await socket.closed
+        assert server.ended is None
+        await socket.close()
 
 
-def test_n7_a_write_meets_the_failed_connection_once() -> None:
+async def test_n7_a_write_meets_the_failed_connection_once() -> None:
     """N7: then the stream says that it is closed; reads fail each time (V2)."""
-
-    async def main() -> None:
-        with refusing() as port:
-            socket = connect(f"127.0.0.1:{port}")
-            writer, reader = socket.writable.get_writer(), socket.readable.get_reader()
-            waiting = writer.write(b"x")
-            text = "proxy request failed, cannot connect to the specified address"
-            assert await rejection(waiting, ConnectionError) == text
-            assert await rejection(writer.closed, ConnectionError) == text
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
-            for _ in range(2):
-                assert await rejection(reader.read(), ConnectionError) == text
-            assert await rejection(reader.closed, ConnectionError) == text
-
-    run(main())
+    with refusing() as port:
+        socket = connect(f"127.0.0.1:{port}")
+        writer, reader = socket.writable.get_writer(), socket.readable.get_reader()
+        waiting = writer.write(b"x")
+        text = "proxy request failed, cannot connect to the specified address"
+        assert await rejection(waiting, ConnectionError) == text
+        assert await rejection(writer.closed, ConnectionError) == text
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
+        for _ in range(2):
+            assert await rejection(reader.read(), ConnectionError) == text
+        assert await rejection(reader.closed, ConnectionError) == text
 
 
 # --------------------------------------------------------------------------------------------------- pipes
@@ -1207,49 +1118,43 @@ def test_cancelling_the_wait_for_a_pipe_does_not_stop_it() -> None:
 # ---------------------------------------------------------------------------------------- while closing
 
 
-def test_c7_reads_and_writes_are_refused_while_closing() -> None:
+@pytest.mark.deadline(30)
+async def test_c7_reads_and_writes_are_refused_while_closing() -> None:
     """C6, C7: a read that waits goes on until the close is done; afterwards the old writer has W7's text."""
 
     def script(conn: Peer) -> None:
         conn.hang()
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with serve(script) as server:
-            socket = connect(server.address)
-            await socket.opened
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            waiting = reader.read()
-            writer.write(bytes(48 << 20))
-            closing = socket.close()
-            await turns(10)
-            assert not closing.done()
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSING
-            assert not waiting.done()
-            server.release()
-            await closing
-            assert await rejection(waiting, ClosedError) == SOCKET_CLOSED
-            assert await rejection(reader.read(), ClosedError) == READABLE_CLOSING
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
-
-    run(main(), timeout_s=30)
+    with serve(script) as server:
+        socket = connect(server.address)
+        await socket.opened
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        waiting = reader.read()
+        writer.write(bytes(48 << 20))
+        closing = socket.close()
+        await turns(10)
+        assert not closing.done()
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSING
+        assert not waiting.done()
+        server.release()
+        await closing
+        assert await rejection(waiting, ClosedError) == SOCKET_CLOSED
+        assert await rejection(reader.read(), ClosedError) == READABLE_CLOSING
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSED
 
 
-def test_c8_c10_streams_can_be_taken_after_close_and_refuse_to_work() -> None:
+async def test_c8_c10_streams_can_be_taken_after_close_and_refuse_to_work() -> None:
     """C8, C10: cancel and abort resolve, the end of writing does not."""
-
-    async def main() -> None:
-        with serve(Peer.recv_until_eof) as server:
-            socket = connect(server.address)
-            await socket.close()
-            await socket.readable.cancel()
-            assert await rejection(socket.writable.close(), ClosedError) == SOCKET_CLOSED
-            await socket.writable.abort()
-            reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
-            assert await rejection(reader.read(), ClosedError) == READABLE_CLOSING
-            assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSING
-
-    run(main())
+    with serve(Peer.recv_until_eof) as server:
+        socket = connect(server.address)
+        await socket.close()
+        await socket.readable.cancel()
+        assert await rejection(socket.writable.close(), ClosedError) == SOCKET_CLOSED
+        await socket.writable.abort()
+        reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+        assert await rejection(reader.read(), ClosedError) == READABLE_CLOSING
+        assert await rejection(writer.write(b"x"), ClosedError) == WRITABLE_CLOSING
 
 
 def test_every_call_returns_an_operation() -> None:

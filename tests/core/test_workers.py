@@ -297,34 +297,31 @@ def test_p1_cloudflare_has_the_message_of_a_failure() -> None:
     assert run(refusal("104.16.0.1:443")).message.startswith(f"{CONNECT_FAILED}. It looks like")
 
 
-def test_p4_a_connection_to_itself_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_p4_a_connection_to_itself_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends are the same address and port: TCP allows it. Without a policy it is a connection like any other."""
     real = stdlib.socket
 
-    async def main() -> None:
-        with real() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
+    with real() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
 
-        def from_there(*arguments: Any) -> stdlib.socket:
-            sock = real(*arguments)
-            sock.bind(("127.0.0.1", port))
-            return sock
+    def from_there(*arguments: Any) -> stdlib.socket:
+        sock = real(*arguments)
+        sock.bind(("127.0.0.1", port))
+        return sock
 
-        before = open_descriptors()
-        with monkeypatch.context() as patch:
-            patch.setattr(stdlib, "socket", from_there)
-            itself = connect(f"127.0.0.1:{port}")
-            info = await itself.opened
-            assert info.remote_address == info.local_address
-            itself.abort()
-            with pytest.raises(BlockedError) as caught:
-                await connect(f"127.0.0.1:{port}", policy=Permitting()).opened
-        assert open_descriptors() == before
-        assert (caught.value.message, caught.value.rule) == ("TCP Loop detected", "P4")
-        assert caught.value.detail == f"both ends of the connection are 127.0.0.1:{port} (rule P4)"
-
-    run(main())
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(stdlib, "socket", from_there)
+        itself = connect(f"127.0.0.1:{port}")
+        info = await itself.opened
+        assert info.remote_address == info.local_address
+        itself.abort()
+        with pytest.raises(BlockedError) as caught:
+            await connect(f"127.0.0.1:{port}", policy=Permitting()).opened
+    assert open_descriptors() == before
+    assert (caught.value.message, caught.value.rule) == ("TCP Loop detected", "P4")
+    assert caught.value.detail == f"both ends of the connection are 127.0.0.1:{port} (rule P4)"
 
 
 def test_p5_there_is_no_global_scope() -> None:
@@ -389,87 +386,67 @@ ENDS: list[Callable[[Program], Awaitable[None]]] = [ended_by_close, ended_by_abo
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_p6_the_seventh_waits_for_one_to_end(end: Callable[[Program], Awaitable[None]]) -> None:
+async def test_p6_the_seventh_waits_for_one_to_end(end: Callable[[Program], Awaitable[None]]) -> None:
     """It is not refused, and not begun: not even its name is asked for. However one of the six ends, it begins."""
-
-    async def main() -> None:
-        async with program() as six:
-            assert six.policy.waiting == 0
-            seventh = six.one_more()
-            await turns(20)
-            assert not seventh.opened.done()
-            assert (six.policy.waiting, six.traced) == (1, [])
-            await end(six)
-            await seventh.opened
-            assert six.policy.waiting == 0
-            assert isinstance(six.traced[0], Resolved)
-            await seventh.close()
-
-    run(main())
+    async with program() as six:
+        assert six.policy.waiting == 0
+        seventh = six.one_more()
+        await turns(20)
+        assert not seventh.opened.done()
+        assert (six.policy.waiting, six.traced) == (1, [])
+        await end(six)
+        await seventh.opened
+        assert six.policy.waiting == 0
+        assert isinstance(six.traced[0], Resolved)
+        await seventh.close()
 
 
-def test_p6_the_queue_is_in_order() -> None:
+async def test_p6_the_queue_is_in_order() -> None:
     """One end lets one begin, the first that came."""
-
-    async def main() -> None:
-        async with program() as six:
-            queue = [six.one_more() for _ in range(3)]
-            for number, socket in enumerate(queue):
-                await turns(20)
-                assert not socket.opened.done()
-                await six.six[number].close()
-                await socket.opened
-            await asyncio.gather(*(socket.close() for socket in queue))
-
-    run(main())
+    async with program() as six:
+        queue = [six.one_more() for _ in range(3)]
+        for number, socket in enumerate(queue):
+            await turns(20)
+            assert not socket.opened.done()
+            await six.six[number].close()
+            await socket.opened
+        await asyncio.gather(*(socket.close() for socket in queue))
 
 
-def test_p6_a_connection_in_the_making_counts_and_a_failed_one_does_not() -> None:
+async def test_p6_a_connection_in_the_making_counts_and_a_failed_one_does_not() -> None:
     """Six that are refused give their places to the next six, and these to the last."""
-
-    async def main() -> None:
-        with refusing() as port:
-            policy = Permitting()
-            sockets = [connect(f"127.0.0.1:{port}", policy=policy) for _ in range(2 * MOST_SOCKETS + 1)]
-            for socket in sockets:
-                with pytest.raises(ConnectError):
-                    await socket.opened
-
-    run(main())
+    with refusing() as port:
+        policy = Permitting()
+        sockets = [connect(f"127.0.0.1:{port}", policy=policy) for _ in range(2 * MOST_SOCKETS + 1)]
+        for socket in sockets:
+            with pytest.raises(ConnectError):
+                await socket.opened
 
 
-def test_p6_one_that_gives_up_waiting_leaves_the_queue() -> None:
+async def test_p6_one_that_gives_up_waiting_leaves_the_queue() -> None:
     """Its turn goes to the next; and it has taken nobody's place."""
-
-    async def main() -> None:
-        async with program() as six:
-            first, second = six.one_more(), six.one_more()
-            await turns(5)
-            first.abort()
-            await turns(5)
-            assert not second.opened.done()
-            await six.six[0].close()
-            await second.opened
-            await second.close()
-            with pytest.raises(SocketError):
-                await first.opened
-
-    run(main())
+    async with program() as six:
+        first, second = six.one_more(), six.one_more()
+        await turns(5)
+        first.abort()
+        await turns(5)
+        assert not second.opened.done()
+        await six.six[0].close()
+        await second.opened
+        await second.close()
+        with pytest.raises(SocketError):
+            await first.opened
 
 
-def test_p6_the_deadline_runs_while_it_waits() -> None:
+async def test_p6_the_deadline_runs_while_it_waits() -> None:
     """Whoever opens seven and waits for all of them is told why that does not end."""
-
-    async def main() -> None:
-        async with program() as six:
-            with pytest.raises(ConnectTimeout) as caught:
-                await six.one_more(connect_timeout=0.05).opened
-            assert caught.value.detail == f"{six.address}: 6 other connections were still open (rule P6) after 0.05 s"
-
-    run(main())
+    async with program() as six:
+        with pytest.raises(ConnectTimeout) as caught:
+            await six.one_more(connect_timeout=0.05).opened
+        assert caught.value.detail == f"{six.address}: 6 other connections were still open (rule P6) after 0.05 s"
 
 
-def test_p6_an_upgraded_connection_keeps_its_place(certs: CertSet) -> None:
+async def test_p6_an_upgraded_connection_keeps_its_place(certs: CertSet) -> None:
     """It is one connection, before and after; it counts until it has ended."""
 
     def script(conn: Peer) -> None:
@@ -478,76 +455,61 @@ def test_p6_an_upgraded_connection_keeps_its_place(certs: CertSet) -> None:
             conn.start_tls(certs.server_context())
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with serve(script) as server:
-            policy = Permitting()
-            options: dict[str, Any] = {
-                "policy": policy,
-                "secure_transport": "starttls",
-                "tls": make_tls_context(cacert=certs.ca),
-            }
-            six = [connect(server.address, **options) for _ in range(MOST_SOCKETS)]
-            plain = six[0]
-            for socket in six:
-                await socket.writable.get_writer().write(b"STARTTLS\n" if socket is plain else b"-\n")
-            assert await plain.readable.get_reader().read() == b"go\n"
-            secure = plain.start_tls()
-            await secure.opened
-            assert plain.upgraded
-            seventh = connect(server.address, **options)
-            await turns(20)
-            assert not seventh.opened.done()
-            await secure.close()
-            await seventh.opened
-            await seventh.writable.get_writer().write(b"-\n")
-            await asyncio.gather(*(socket.close() for socket in (*six[1:], seventh)))
-
-    run(main())
+    with serve(script) as server:
+        policy = Permitting()
+        options: dict[str, Any] = {
+            "policy": policy,
+            "secure_transport": "starttls",
+            "tls": make_tls_context(cacert=certs.ca),
+        }
+        six = [connect(server.address, **options) for _ in range(MOST_SOCKETS)]
+        plain = six[0]
+        for socket in six:
+            await socket.writable.get_writer().write(b"STARTTLS\n" if socket is plain else b"-\n")
+        assert await plain.readable.get_reader().read() == b"go\n"
+        secure = plain.start_tls()
+        await secure.opened
+        assert plain.upgraded
+        seventh = connect(server.address, **options)
+        await turns(20)
+        assert not seventh.opened.done()
+        await secure.close()
+        await seventh.opened
+        await seventh.writable.get_writer().write(b"-\n")
+        await asyncio.gather(*(socket.close() for socket in (*six[1:], seventh)))
 
 
-def test_p6_a_failed_upgrade_of_an_ended_side_keeps_the_place() -> None:
+async def test_p6_a_failed_upgrade_of_an_ended_side_keeps_the_place() -> None:
     """The clear-text connection is still there, and read from (S14)."""
-
-    async def main() -> None:
-        with serve(Peer.hang) as server:
-            policy = Permitting()
-            options: dict[str, Any] = {"policy": policy, "secure_transport": "starttls"}
-            six = [connect(server.address, **options) for _ in range(MOST_SOCKETS)]
-            await six[0].opened
-            await six[0].writable.close()
-            with suppress(SocketError):
-                await six[0].start_tls().opened
-            seventh = connect(server.address, **options)
-            await turns(20)
-            assert not seventh.opened.done()
-            six[0].abort()
-            await seventh.opened
-            for socket in (*six, seventh):
-                socket.abort()
-
-    run(main())
+    with serve(Peer.hang) as server:
+        policy = Permitting()
+        options: dict[str, Any] = {"policy": policy, "secure_transport": "starttls"}
+        six = [connect(server.address, **options) for _ in range(MOST_SOCKETS)]
+        await six[0].opened
+        await six[0].writable.close()
+        with suppress(SocketError):
+            await six[0].start_tls().opened
+        seventh = connect(server.address, **options)
+        await turns(20)
+        assert not seventh.opened.done()
+        six[0].abort()
+        await seventh.opened
+        for socket in (*six, seventh):
+            socket.abort()
 
 
-def test_p6_two_invocations_do_not_wait_for_each_other() -> None:
+async def test_p6_two_invocations_do_not_wait_for_each_other() -> None:
     """A policy is one invocation's."""
-
-    async def main() -> None:
-        async with program() as six, program() as others:
-            assert six.policy is not others.policy
-
-    run(main())
+    async with program() as six, program() as others:
+        assert six.policy is not others.policy
 
 
-def test_p6_without_a_policy_there_is_no_limit() -> None:
+async def test_p6_without_a_policy_there_is_no_limit() -> None:
     """O7: as the runtime alone."""
-
-    async def main() -> None:
-        async with program() as six:
-            socket = connect(six.address)
-            await socket.opened
-            await socket.close()
-
-    run(main())
+    async with program() as six:
+        socket = connect(six.address)
+        await socket.opened
+        await socket.close()
 
 
 def test_p6_a_place_given_up_twice_is_given_up_once() -> None:

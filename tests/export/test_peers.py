@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.export.events import Connecting
-from cfcat.export.recording import Conversation, PeerEnd, Receive, Send, StartTls, Step
 from cfcat.export.worker import worker_module
+from cfcat.record.events import Connecting
+from cfcat.record.recording import Conversation, PeerEnd, Receive, Send, StartTls, Step
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import cfcat

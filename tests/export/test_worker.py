@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfcat.errors import CommandError
-from cfcat.export.events import Connecting, connecting_text
-from cfcat.export.recording import Conversation, PeerEnd, Recorder, Send, StartTls, Step
 from cfcat.export.worker import worker_module
-from cfcat.report.secrets import SecretGuard
-from tests.export.test_recording import MAIL, STEPS
+from cfcat.protocols.secrets import SecretGuard
+from cfcat.record.events import Connecting, connecting_text
+from cfcat.record.recording import Conversation, PeerEnd, Recorder, Send, StartTls, Step
 from tests.helpers.installed import demand
+from tests.record.test_recording import MAIL, STEPS
 
 HEAD = """\
 //   mail.example:587

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cfcat.report.transcript import RECEIVED, parse_entry
+from cfcat.record.transcript import RECEIVED, parse_entry
 from tests.helpers.certs import CertSet
 from tests.helpers.program import cfcat
 from tests.helpers.workerd import serving

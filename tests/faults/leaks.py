@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cfcat.cli
+import cfcat.program.cli
 from cfcat import SocketError, connect, make_tls_context
 from tests.core.links import open_descriptors
 from tests.helpers.certs import CertSet, make_certs
@@ -37,7 +37,7 @@ DATA = bytes(range(256)) * 16
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # What is made once, at the first use of a thing, has been made after so many uses of all of them.
 WARM_UP = 40
-# Of Python's own: its caches fill slowly.
+# What the counting itself holds, and what Python's caches gain that nothing can empty.
 NOISE_BLOCKS = 50
 
 
@@ -120,8 +120,23 @@ class Growth:
         )
 
 
+def _forget_attribute_names() -> None:
+    """Empty the cache in which Python looks up attributes of types: what it holds is no leak of ours.
+
+    Its 4,096 entries each keep the looked-up name alive, and are found by the address of that name, not by its text.
+    So a name that C code makes anew for every lookup fills one entry after the other, until all are taken. From
+    Python 3.12 on `V | None` with a TypeVar does that ("_make_union"), and typer has one in its parser: in 200 runs
+    about 200 blocks, in 10,000 not more than there are entries.
+    """
+    if sys.version_info >= (3, 13):
+        sys._clear_internal_caches()
+    else:
+        sys._clear_type_cache()
+
+
 def _now() -> tuple[frozenset[str], int, int, int, int]:
     gc.collect()
+    _forget_attribute_names()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
     objects = len(gc.get_objects())
     return frozenset(open_descriptors()), threading.active_count(), objects, sys.getallocatedblocks(), resident
@@ -150,7 +165,7 @@ def check(growth: Growth) -> None:
     assert not growth.descriptors, growth
     assert growth.threads <= 0, growth
     assert growth.objects < growth.count / 10, growth
-    assert growth.blocks < growth.count / 2 + NOISE_BLOCKS, growth
+    assert growth.blocks < growth.count / 10 + NOISE_BLOCKS, growth
     assert growth.memory_bytes < 2 * 1024 * 1024 + growth.count * 64, growth
 
 
@@ -237,7 +252,7 @@ def runs_in_this_process(servers: Servers, certs: CertSet) -> Callable[[int], No
                 options = secure if kind == 8 else ["--repl"] if kind == 7 else ["--pipe"]
                 if kind:  # of ten, one waits half a second before its end
                     options = [*options, "--shutdown", "now"]
-                status = cfcat.cli.run([*options, f"127.0.0.1:{port}"])
+                status = cfcat.program.cli.run([*options, f"127.0.0.1:{port}"])
                 assert status == (7 if kind == 9 else 0), (number, status)
 
     return use

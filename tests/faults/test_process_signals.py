@@ -147,7 +147,7 @@ def resolving(_: CertSet) -> Iterator[Program]:
 @contextmanager
 def reading_in_a_thread(_: CertSet) -> Iterator[Program]:
     """A thread waits for stdin; nobody waits for the thread."""
-    by = patched("from cfcat.pipe import stdio\nstdio._open_again = lambda fd, access: None")
+    by = patched("from cfcat.edges import descriptors\ndescriptors.open_again = lambda fd, access, pipe_bytes=0: None")
     with serve(hello) as server, start(server.address, by=by) as program:
         program.read_until(b"hello")
         yield program

@@ -1,6 +1,6 @@
 """Rows 82, 84, 85, 86: the server will not upgrade, or says more than its go-ahead.
 
-The dialogs are those of `tests/starttls/scripts.py`; each test runs them over real sockets, in every protocol.
+The dialogs are those of `tests/protocols/scripts.py`; each test runs them over real sockets, in every protocol.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import pytest
 
-from cfcat.starttls import PROTOCOLS
+from cfcat.protocols import PROTOCOLS
 from tests.faults.upgrades import EACH, check_failed, run
 from tests.faults.ways import at_once
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat
 from tests.pipe.tools import run_patched, until_arrived
-from tests.starttls.live import DIALOGS, NBD_REFUSED, play, said, said_before, start_tls, trusting
-from tests.starttls.scripts import RFB, XMPP_TLS, mysql_greeting, prelogin
+from tests.protocols.live import DIALOGS, NBD_REFUSED, play, said, said_before, start_tls, trusting
+from tests.protocols.scripts import RFB, XMPP_TLS, mysql_greeting, prelogin
 
 
 class Refusal(NamedTuple):
@@ -75,6 +75,8 @@ REFUSALS = [
     Refusal("vnc", 1, b"\x02\x01\x02", quoted=False),
     Refusal("vnc", 4, b"\x01\x00\x00\x01\x01", quoted=False),
     Refusal("vnc", 5, b"\x00", quoted=False),
+    Refusal("nats", 0, b'INFO {"version":"2.9.10"} \r\n', quoted=False),
+    Refusal("nats", 0, b"-ERR 'maximum connections exceeded'\r\n"),
 ]
 
 

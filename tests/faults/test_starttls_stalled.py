@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.starttls import PROTOCOLS
+from cfcat.protocols import PROTOCOLS
 from tests.faults.upgrades import EACH, SHORT_S, check_failed, run
 from tests.faults.ways import at_once
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat
 from tests.pipe.tools import until_arrived
-from tests.starttls.live import DIALOGS, NBD_REFUSED, ours, play, said, said_before, start_tls, trusting
-from tests.starttls.scripts import NBD_GREETING, RFB, Script
+from tests.protocols.live import DIALOGS, NBD_REFUSED, ours, play, said, said_before, start_tls, trusting
+from tests.protocols.scripts import NBD_GREETING, RFB, Script
 
 # A client with bounded memory has left long before; sockets buffer some megabytes.
 ENOUGH_BYTES = 64 << 20
@@ -129,6 +129,7 @@ ENDLESS = {
     "amqp": b"AMQP",
     "nbd": NBD_GREETING + NBD_REFUSED + b"\x40\0\0\0",
     "vnc": RFB + b"\0" + b"\x40\0\0\0",
+    "nats": b'INFO {"tls_required":true,"server_name":"',
 }
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.starttls import PROTOCOLS
+from cfcat.protocols import PROTOCOLS
 from tests.faults.upgrades import check_failed, run
 from tests.faults.ways import check_message
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import cfcat
-from tests.starttls.live import DIALOGS, play
+from tests.protocols.live import DIALOGS, play
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "xmpp", "postgres", "mysql", "mssql"])

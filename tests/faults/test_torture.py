@@ -23,7 +23,6 @@ from tests.faults.torture import judge, play, prepare, torture
 from tests.faults.torture_expected import faults_of
 from tests.faults.torture_scene import SCENES, Scene
 from tests.faults.ways import at_once, injecting, make_way, patched
-from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat
@@ -138,7 +137,7 @@ def test_row_40_51_the_system_itself_says_so(certs: CertSet) -> None:
         assert said.endswith(text)
 
 
-def test_row_51_no_memory_for_what_tls_answers(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_row_51_no_memory_for_what_tls_answers(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer to KeyUpdate, an alert: rarer than any session that is tortured. What came with it is read first."""
     sent = threading.Event()
 
@@ -151,17 +150,14 @@ def test_row_51_no_memory_for_what_tls_answers(certs: CertSet, monkeypatch: pyte
     def answer(codec: TlsCodec) -> bytes:
         raise MemoryError
 
-    async def main() -> None:
-        with serve(script) as server:
-            socket = connect(server.address, secure_transport="on", tls=make_tls_context(cacert=certs.ca))
-            await socket.opened
-            assert await asyncio.to_thread(sent.wait, 10)  # a read that waits asks for answers too
-            monkeypatch.setattr(TlsCodec, "answer", answer)
-            reader = socket.readable.get_reader()
-            assert await reader.read() == b"hello"
-            with pytest.raises(LostError, match="out of memory"):
-                await reader.read()
-            with pytest.raises(LostError, match="out of memory"):
-                await socket.closed
-
-    run(main())
+    with serve(script) as server:
+        socket = connect(server.address, secure_transport="on", tls=make_tls_context(cacert=certs.ca))
+        await socket.opened
+        assert await asyncio.to_thread(sent.wait, 10)  # a read that waits asks for answers too
+        monkeypatch.setattr(TlsCodec, "answer", answer)
+        reader = socket.readable.get_reader()
+        assert await reader.read() == b"hello"
+        with pytest.raises(LostError, match="out of memory"):
+            await reader.read()
+        with pytest.raises(LostError, match="out of memory"):
+            await socket.closed

@@ -18,7 +18,6 @@ import pytest
 
 from cfcat import ClosedError, Socket, SocketError, connect, make_tls_context
 from tests.core.links import BIG, open_descriptors, turns
-from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import blackhole
 
@@ -184,28 +183,26 @@ async def play(scene: Scene, actions: tuple[str, str], pause: int) -> None:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_row_59_everything_settles_once(phase: str, certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.deadline(50)
+async def test_row_59_everything_settles_once(phase: str, certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """`opened` and `closed`, every read and write: with a value or one error, and nothing is left open."""
     kind, begin = PHASES[phase]
     context = make_tls_context(cacert=certs.ca)
     mode = "on" if kind == "tls" else "starttls"
 
-    async def main() -> None:
-        for pause, actions in enumerate(itertools.product(ACTIONS, ACTIONS)):
-            before = open_descriptors()
-            with peer_of(kind, monkeypatch) as (address, listener):
-                scene = Scene(connect(address, secure_transport=mode, tls=context), listener)
-                if kind == "peer" and phase != "upgrading, unconnected":
-                    await scene.last.opened
-                begin(scene)
-                await turns(6)
-                try:
-                    await play(scene, actions, pause % 4)
-                except BaseException as error:
-                    error.add_note(f"{phase}: {' and '.join(actions)}, {pause % 4} turns each")
-                    raise
-                scene.reset()  # the listener's own
-            await turns(3)
-            assert open_descriptors() == before, f"{phase}: {' and '.join(actions)}"
-
-    run(main(), timeout_s=50)
+    for pause, actions in enumerate(itertools.product(ACTIONS, ACTIONS)):
+        before = open_descriptors()
+        with peer_of(kind, monkeypatch) as (address, listener):
+            scene = Scene(connect(address, secure_transport=mode, tls=context), listener)
+            if kind == "peer" and phase != "upgrading, unconnected":
+                await scene.last.opened
+            begin(scene)
+            await turns(6)
+            try:
+                await play(scene, actions, pause % 4)
+            except BaseException as error:
+                error.add_note(f"{phase}: {' and '.join(actions)}, {pause % 4} turns each")
+                raise
+            scene.reset()  # the listener's own
+        await turns(3)
+        assert open_descriptors() == before, f"{phase}: {' and '.join(actions)}"

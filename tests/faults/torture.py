@@ -35,13 +35,13 @@ from typing import Any, NoReturn
 import typer
 
 import cfcat.__main__
-import cfcat.cli
+import cfcat.edges.descriptors
 import cfcat.pipe.run
-import cfcat.pipe.stdio
+import cfcat.program.cli
+import cfcat.program.run
+import cfcat.protocols.upgrade
 import cfcat.repl.actions
 import cfcat.repl.script
-import cfcat.run
-import cfcat.upgrade
 from tests.faults.torture_calls import Calls, Fault
 from tests.faults.torture_expected import AGAIN, complaints_of_stderr, faults_of, statuses
 from tests.faults.torture_scene import LAST, SCENES, Scene
@@ -145,7 +145,7 @@ class _Child:
                 os.dup2(edges.stdout, 1)
                 os.dup2(self.stderr, 2)
                 if edges.refuse_opening:
-                    cfcat.pipe.stdio._open_again = lambda fd, access: None
+                    cfcat.edges.descriptors.open_again = lambda fd, access, pipe_bytes=0: None
                 _be_the_program(theirs, their_report, fault)
             finally:  # whatever was raised, this is no second test run
                 os._exit(99)
@@ -192,7 +192,7 @@ def _be_the_program(control: int, report: int, fault: Fault | None) -> NoReturn:
     calls = Calls(fault, lambda phase: tell(struck_in=phase))
     before = _descriptors()
     calls.install()
-    status = cfcat.cli.run(arguments)
+    status = cfcat.program.cli.run(arguments)
     gc.collect()  # some faults are told by destructors
     calls.end()
     sys.stdout.flush()
@@ -341,7 +341,7 @@ def torture(scene: Scene, certs: CertSet, call: str, what: str, uses: int, *, la
 
 def prepare() -> None:
     """Make forks cheap: nothing that is here already is looked at by the collector, or made again."""
-    command = typer.main.get_command(cfcat.cli.app)
+    command = typer.main.get_command(cfcat.program.cli.app)
     typer.main.get_command = lambda typer_instance: command
     gc.collect()
     gc.freeze()

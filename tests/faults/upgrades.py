@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cfcat.starttls import PROTOCOLS
+from cfcat.protocols import PROTOCOLS
 from tests.helpers.peers import Script, serve
 from tests.helpers.program import Result, cfcat
 from tests.report.form import check_form

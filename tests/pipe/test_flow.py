@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cfcat.edges.stdin import Input, open_input
+from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import StdinError, StdoutError
 from cfcat.pipe.flow import Flow
-from cfcat.pipe.stdio import Input, Output, open_input, open_output
 from tests.core.links import turns, until
 from tests.helpers.aio import run
 from tests.pipe.fast import MIB
@@ -32,29 +33,26 @@ def edges(stdin: int, stdout: int) -> Iterator[tuple[Input, Output]]:
         os.close(stdout)
 
 
-def test_what_is_always_ready_lets_others_run(tmp_path: Path) -> None:
+async def test_what_is_always_ready_lets_others_run(tmp_path: Path) -> None:
     """A large file into /dev/null: neither side ever waits, and timers and signals get their turns all the same."""
     (tmp_path / "input").touch()
     os.truncate(tmp_path / "input", 256 * MIB)
 
-    async def main() -> None:
-        turns = 0
+    turns = 0
 
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                await asyncio.sleep(0)
-                turns += 1
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
 
-        with edges(os.open(tmp_path / "input", os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)) as (source, sink):
-            counting = asyncio.create_task(count())
-            flow = Flow(source, sink)
-            await flow.run()
-            counting.cancel()
-            assert flow.moved_bytes == 256 * MIB
-        assert turns >= 256 // 4  # a turn moves 4 MiB at most
-
-    run(main())
+    with edges(os.open(tmp_path / "input", os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)) as (source, sink):
+        counting = asyncio.create_task(count())
+        flow = Flow(source, sink)
+        await flow.run()
+        counting.cancel()
+        assert flow.moved_bytes == 256 * MIB
+    assert turns >= 256 // 4  # a turn moves 4 MiB at most
 
 
 def test_the_bytes_are_what_came_through(tmp_path: Path) -> None:
@@ -110,24 +108,17 @@ def descriptors() -> set[int]:
     return {int(name) for name in os.listdir("/dev/fd") if Path("/dev/fd", name).exists()}
 
 
-def test_an_error_of_the_source_ends_it(tmp_path: Path) -> None:
+async def test_an_error_of_the_source_ends_it(tmp_path: Path) -> None:
     """A folder has no bytes."""
-
-    async def main() -> None:
-        with edges(os.open(tmp_path, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)) as (source, sink):
-            with pytest.raises(StdinError, match="cannot read standard input"):
-                await Flow(source, sink).run()
-
-    run(main())
+    with edges(os.open(tmp_path, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)) as (source, sink):
+        with pytest.raises(StdinError, match="cannot read standard input"):
+            await Flow(source, sink).run()
 
 
-def test_an_error_of_the_sink_ends_it(tmp_path: Path) -> None:
+async def test_an_error_of_the_sink_ends_it(tmp_path: Path) -> None:
     """A full disk."""
     (tmp_path / "input").write_bytes(b"data")
 
-    async def main() -> None:
-        with edges(os.open(tmp_path / "input", os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)) as (source, sink):
-            with pytest.raises(StdoutError, match="no space left"):
-                await Flow(source, sink).run()
-
-    run(main())
+    with edges(os.open(tmp_path / "input", os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)) as (source, sink):
+        with pytest.raises(StdoutError, match="no space left"):
+            await Flow(source, sink).run()

@@ -35,7 +35,7 @@ def counted(call):
 os.splice, os.sendfile = counted(os.splice), counted(os.sendfile)
 atexit.register(lambda: os.write(2, b"joined %d\\n" % joined[0]))
 """
-ORDINARY = "from cfcat.pipe import stdio\nstdio.LINUX = False"
+ORDINARY = "from cfcat.edges import descriptors\ndescriptors.LINUX = False"
 REFUSED = """
 import errno, os
 def refuse(*arguments, **options):

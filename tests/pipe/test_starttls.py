@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.starttls import PROTOCOLS
+from cfcat.protocols import PROTOCOLS
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.peers import Script as Play
 from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S
+from tests.protocols.live import DIALOGS, play, said, start_tls, trusting
+from tests.protocols.scripts import SCRIPTS, Script
 from tests.report.form import check_form
-from tests.starttls.live import DIALOGS, play, said, start_tls, trusting
-from tests.starttls.scripts import SCRIPTS, Script
 
 SHORT_S = 0.5
 WARNING = "cfcat: warning: the certificate is not checked (-k): anyone can be at the other end\n"

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cfcat.errors import CommandError
+from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.actions import DEFAULT_EXPECT_S, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
     EOLS,
@@ -29,10 +30,8 @@ from cfcat.repl.arguments import (
     unescape,
 )
 from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
-from cfcat.repl.verbs import PROFILES
 from cfcat.report.messages import explain
 from cfcat.report.status import ExitStatus, status_of
-from cfcat.starttls import PROTOCOLS
 from tests.report.form import check_form
 
 unhurried = settings(deadline=None)
@@ -406,7 +405,7 @@ def test_open_refuses(argument: str, text: str, hint: str) -> None:
 
 def test_tls_modes_are_those_of_the_command_line() -> None:
     """The values of --tls."""
-    from cfcat.cli import Tls
+    from cfcat.program.cli import Tls
 
     assert tuple(Tls) == TLS_MODES
 

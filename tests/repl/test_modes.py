@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.cli import run
 from cfcat.errors import UsageError
-from cfcat.modes import OPTIONS, TABLE, Mode, Stdin, check_options, choose_mode
+from cfcat.program.cli import run
+from cfcat.program.modes import OPTIONS, TABLE, Mode, Stdin, check_options, choose_mode
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, shell
 from tests.helpers.terminal import terminal

@@ -48,6 +48,9 @@ TALKS: dict[Name, Talk] = {
     "postgres": Talk(
         f"{hexadecimal(DIALOGS['postgres'].ask)}\n:expect Z\\x00\\x00\\x00\\x05I\n:cert\n:hex 58 00000004\n"
     ),
+    "nats": Talk(
+        'CONNECT {"verbose":false}\nPING\n:expect ^PONG\\r\\n\n:cert\nQUIT\n:expect ^-ERR .*\\r\\n\n',
+    ),
     "xmpp": Talk(
         f":send {xmpp_header('client').decode()}\n:expect </stream:features>\n:cert\n"
         ":send </stream:stream>\n:expect </stream:stream>\n"

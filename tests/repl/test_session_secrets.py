@@ -24,34 +24,30 @@ def challenging(conn: Peer) -> None:
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_secret_in_clear_text_is_asked_about(answer: bool) -> None:
+async def test_secret_in_clear_text_is_asked_about(answer: bool) -> None:
     """Only to a host that is not this one; a no sends nothing, and the next line is judged as if it had not been."""
-
-    async def main() -> None:
-        with serve(challenging) as server:
-            async with opened(server.address, protocol="smtp") as (session, face):
-                connection = session.need_connection()
-                connection.remote_address = "192.0.2.7:25"
-                face.answer = answer
-                if answer:
-                    await session.execute("AUTH PLAIN AGEAYg==")
-                else:
-                    error = await refused(session, "AUTH PLAIN AGEAYg==")
-                    assert error.message == "not sent: it carries a secret, in clear text to 192.0.2.7:25"
-                    assert error.hint == ":set clear-secrets on sends it unasked"
-                    await refused(session, r":send AUTH PLAIN AGEAYg==\r\n")
-                assert session.last_was_secret
-                assert face.questions[0] == "send a secret to 192.0.2.7:25 in clear text?"
-                await session.execute(":set clear-secrets on")
-                assert not session.last_was_secret
-                asked = len(face.questions)
+    with serve(challenging) as server:
+        async with opened(server.address, protocol="smtp") as (session, face):
+            connection = session.need_connection()
+            connection.remote_address = "192.0.2.7:25"
+            face.answer = answer
+            if answer:
                 await session.execute("AUTH PLAIN AGEAYg==")
-                await session.execute("x")
-                await face.until_received(b"250 ok")
-                assert len(face.questions) == asked
-        assert server.received.count(b"AUTH") == (2 if answer else 1)
-
-    run(main())
+            else:
+                error = await refused(session, "AUTH PLAIN AGEAYg==")
+                assert error.message == "not sent: it carries a secret, in clear text to 192.0.2.7:25"
+                assert error.hint == ":set clear-secrets on sends it unasked"
+                await refused(session, r":send AUTH PLAIN AGEAYg==\r\n")
+            assert session.last_was_secret
+            assert face.questions[0] == "send a secret to 192.0.2.7:25 in clear text?"
+            await session.execute(":set clear-secrets on")
+            assert not session.last_was_secret
+            asked = len(face.questions)
+            await session.execute("AUTH PLAIN AGEAYg==")
+            await session.execute("x")
+            await face.until_received(b"250 ok")
+            assert len(face.questions) == asked
+    assert server.received.count(b"AUTH") == (2 if answer else 1)
 
 
 def test_secret_on_this_machine_is_not_asked_about() -> None:
@@ -69,73 +65,57 @@ def test_secret_on_this_machine_is_not_asked_about() -> None:
         assert is_loopback(address) is ours, address
 
 
-def test_secret_without_a_verb() -> None:
+async def test_secret_without_a_verb() -> None:
     """What follows AUTH LOGIN is two secrets; a no leaves them such, and what follows the verdict is none."""
-
-    async def main() -> None:
-        answers = [b"334 name\r\n", b"334 password\r\n", b"235 ok\r\n", b"250 ok\r\n"]
-        with serve(lines_on_demand(*answers)) as server:
-            async with opened(server.address, protocol="smtp") as (session, face):
-                session.need_connection().remote_address = "192.0.2.7:25"
-                await session.execute("AUTH LOGIN")
-                assert face.questions == []
-                for asked, line in enumerate(("dXNlcg==", "cGFzcw=="), start=1):
-                    await session.execute(":expect ^334.*\\n")
-                    face.answer = False
-                    error = await refused(session, line)
-                    assert error.message.startswith("not sent: it carries a secret")
-                    face.answer = True
-                    await session.execute(line)
-                    assert len(face.questions) == 2 * asked
-                await session.execute(":expect ^235.*\\n")
-                await session.execute("x")
-                await session.execute(":expect ^250")
-                assert len(face.questions) == 4
-
-    run(main())
+    answers = [b"334 name\r\n", b"334 password\r\n", b"235 ok\r\n", b"250 ok\r\n"]
+    with serve(lines_on_demand(*answers)) as server:
+        async with opened(server.address, protocol="smtp") as (session, face):
+            session.need_connection().remote_address = "192.0.2.7:25"
+            await session.execute("AUTH LOGIN")
+            assert face.questions == []
+            for asked, line in enumerate(("dXNlcg==", "cGFzcw=="), start=1):
+                await session.execute(":expect ^334.*\\n")
+                face.answer = False
+                error = await refused(session, line)
+                assert error.message.startswith("not sent: it carries a secret")
+                face.answer = True
+                await session.execute(line)
+                assert len(face.questions) == 2 * asked
+            await session.execute(":expect ^235.*\\n")
+            await session.execute("x")
+            await session.execute(":expect ^250")
+            assert len(face.questions) == 4
 
 
-def test_protocol_says_what_is_a_secret() -> None:
+async def test_protocol_says_what_is_a_secret() -> None:
     """--proto and :set proto: PASS is a verb of FTP, and of SMTP not."""
-
-    async def main() -> None:
-        with serve(greeting(b"")) as server:
-            async with opened(server.address, protocol="ftp") as (session, _):
-                await session.execute("PASS x")
-                assert session.last_was_secret
-                await session.execute(":set proto smtp")
-                await session.execute("PASS x")
-                assert not session.last_was_secret
-
-    run(main())
+    with serve(greeting(b"")) as server:
+        async with opened(server.address, protocol="ftp") as (session, _):
+            await session.execute("PASS x")
+            assert session.last_was_secret
+            await session.execute(":set proto smtp")
+            await session.execute("PASS x")
+            assert not session.last_was_secret
 
 
-def test_secret_that_is_typed_ahead() -> None:
+async def test_secret_that_is_typed_ahead() -> None:
     """The answers to AUTH LOGIN are known for what they are before anybody has asked for them."""
-
-    async def main() -> None:
-        with serve(greeting(b"")) as server:
-            async with opened(server.address, protocol="smtp") as (session, _):
-                session.need_connection().remote_address = "192.0.2.7:25"
-                await session.execute("AUTH LOGIN")
-                assert (await refused(session, "dXNlcg==")).message.startswith("not sent: it carries a secret")
-
-    run(main())
+    with serve(greeting(b"")) as server:
+        async with opened(server.address, protocol="smtp") as (session, _):
+            session.need_connection().remote_address = "192.0.2.7:25"
+            await session.execute("AUTH LOGIN")
+            assert (await refused(session, "dXNlcg==")).message.startswith("not sent: it carries a secret")
 
 
-def test_server_that_refuses_an_exchange_ends_it() -> None:
+async def test_server_that_refuses_an_exchange_ends_it() -> None:
     """What is typed next is no answer to a challenge any more."""
-
-    async def main() -> None:
-        with serve(lines_on_demand(b"535 no\r\n")) as server:
-            async with opened(server.address, protocol="smtp") as (session, face):
-                session.need_connection().remote_address = "192.0.2.7:25"
-                await session.execute("AUTH LOGIN")
-                await session.execute(":expect ^535.*\\n")
-                await session.execute("dXNlcg==")
-                assert face.questions == []
-
-    run(main())
+    with serve(lines_on_demand(b"535 no\r\n")) as server:
+        async with opened(server.address, protocol="smtp") as (session, face):
+            session.need_connection().remote_address = "192.0.2.7:25"
+            await session.execute("AUTH LOGIN")
+            await session.execute(":expect ^535.*\\n")
+            await session.execute("dXNlcg==")
+            assert face.questions == []
 
 
 def test_line_that_begins_with_a_blank_is_private_where_somebody_types(tmp_path: Path) -> None:
@@ -152,19 +132,15 @@ def test_line_that_begins_with_a_blank_is_private_where_somebody_types(tmp_path:
         assert ("my secret" in (tmp_path / f"log {typed}").read_text()) is not typed
 
 
-def test_transcript_that_cannot_be_written_to_its_end() -> None:
+async def test_transcript_that_cannot_be_written_to_its_end() -> None:
     """One warning, when it is closed; the session has gone on."""
-
-    async def main() -> None:
-        with serve(echo) as server:
-            async with opened(server.address) as (session, face):
-                await session.execute(":log /dev/full")
-                await session.execute("x")
-                await face.until_received(b"x")
-                await session.execute(":log off")
-                assert face.notices == ["warning: the log is not complete: no space left on device"]
-
-    run(main())
+    with serve(echo) as server:
+        async with opened(server.address) as (session, face):
+            await session.execute(":log /dev/full")
+            await session.execute("x")
+            await face.until_received(b"x")
+            await session.execute(":log off")
+            assert face.notices == ["warning: the log is not complete: no space left on device"]
 
 
 def test_transcript(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cfcat.errors import CertificateError, CommandError, ConnectTimeout, DialogError, InjectionError, TlsError
+from cfcat.protocols import PROTOCOLS
 from cfcat.repl.advice import dialog_lines
 from cfcat.repl.connection import _at_most
 from cfcat.repl.session import PromptState
-from cfcat.starttls import PROTOCOLS
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet, Kind
 from tests.helpers.peers import Peer, Script, serve
@@ -50,32 +50,28 @@ def mail_server(
 # ------------------------------------------------------------------------------------------------ it works
 
 
-def test_upgrade_by_hand(certs: CertSet) -> None:
+async def test_upgrade_by_hand(certs: CertSet) -> None:
     """STARTTLS typed, :starttls, and the session goes on under TLS: prompt, facts, chain."""
-
-    async def main() -> None:
-        with serve(mail_server(certs, "chain")) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await session.execute("EHLO me")
-                await session.execute(":expect ^250 STARTTLS\\r\\n")
-                await session.execute("STARTTLS")
-                await session.execute(":expect ^220 go ahead\\r\\n")
-                assert session.prompt_state == PromptState(server.address, "", ())
-                changes = face.changes
-                await session.execute(":starttls")
-                assert face.changes > changes
-                assert session.prompt_state == PromptState(server.address, "tls", ())
-                assert session.tls_version == "TLSv1.3"
-                assert face.notices == [f"TLS established: TLSv1.3, {cipher(session.need_connection().socket)}"]
-                await session.execute("EHLO me")
-                await session.execute(":expect ^250 under TLS")
-                await session.execute(":tls")
-                assert face.notices[-1].startswith("TLSv1.3, ")
-                await session.execute(":cert")
-                assert re.search(r"(?s)^0 subject: .*^1 subject: .*sha256: [0-9a-f]{64}", face.notices[-1], re.M)
-        assert server.received == b"EHLO me\r\nSTARTTLS\r\nEHLO me\r\n"
-
-    run(main())
+    with serve(mail_server(certs, "chain")) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await session.execute("EHLO me")
+            await session.execute(":expect ^250 STARTTLS\\r\\n")
+            await session.execute("STARTTLS")
+            await session.execute(":expect ^220 go ahead\\r\\n")
+            assert session.prompt_state == PromptState(server.address, "", ())
+            changes = face.changes
+            await session.execute(":starttls")
+            assert face.changes > changes
+            assert session.prompt_state == PromptState(server.address, "tls", ())
+            assert session.tls_version == "TLSv1.3"
+            assert face.notices == [f"TLS established: TLSv1.3, {cipher(session.need_connection().socket)}"]
+            await session.execute("EHLO me")
+            await session.execute(":expect ^250 under TLS")
+            await session.execute(":tls")
+            assert face.notices[-1].startswith("TLSv1.3, ")
+            await session.execute(":cert")
+            assert re.search(r"(?s)^0 subject: .*^1 subject: .*sha256: [0-9a-f]{64}", face.notices[-1], re.M)
+    assert server.received == b"EHLO me\r\nSTARTTLS\r\nEHLO me\r\n"
 
 
 def cipher(socket: object) -> str:
@@ -83,99 +79,79 @@ def cipher(socket: object) -> str:
 
 
 @pytest.mark.parametrize("typed_before", [False, True])
-def test_upgrade_by_a_dialog(certs: CertSet, typed_before: bool) -> None:
+async def test_upgrade_by_a_dialog(certs: CertSet, typed_before: bool) -> None:
     """In one step, the greeting being read already, whether or not something was typed; the dialog is shown."""
-
-    async def main() -> None:
-        with serve(mail_server(certs)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                if typed_before:
-                    await session.execute("NOOP")
-                    await session.execute(":expect ^500")
-                await session.execute(":starttls smtp")
-                assert len(face.notices) == len(DIALOG) + 1
-                for notice, expected in zip(face.notices, DIALOG, strict=False):
-                    assert notice.startswith(expected)
-                assert face.notices[-1].startswith("TLS established: ")
-                assert session.protocol == "smtp"
-                await session.execute("PASS is no verb of it")
-                assert not session.last_was_secret
-                assert b"EHLO" not in face.received
-                assert b"go ahead" not in face.received
-                await session.execute("EHLO me")
-                await session.execute(":expect ^250 under TLS")
-                assert session.prompt_state.tls == "tls"
-
-    run(main())
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            if typed_before:
+                await session.execute("NOOP")
+                await session.execute(":expect ^500")
+            await session.execute(":starttls smtp")
+            assert len(face.notices) == len(DIALOG) + 1
+            for notice, expected in zip(face.notices, DIALOG, strict=False):
+                assert notice.startswith(expected)
+            assert face.notices[-1].startswith("TLS established: ")
+            assert session.protocol == "smtp"
+            await session.execute("PASS is no verb of it")
+            assert not session.last_was_secret
+            assert b"EHLO" not in face.received
+            assert b"go ahead" not in face.received
+            await session.execute("EHLO me")
+            await session.execute(":expect ^250 under TLS")
+            assert session.prompt_state.tls == "tls"
 
 
-def test_reader_and_face_may_be_busy_at_the_upgrade(certs: CertSet) -> None:
+async def test_reader_and_face_may_be_busy_at_the_upgrade(certs: CertSet) -> None:
     """R10, row 91: a chunk that is being shown when :starttls comes is shown, and nothing is lost or mixed."""
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            face.free.clear()
+            await face.until(lambda: face.arrived == GREETING)
+            upgrade = asyncio.create_task(session.execute(":starttls smtp"))
+            await asyncio.sleep(0.05)
+            assert not upgrade.done()
+            face.free.set()
+            await upgrade
+            assert face.received == GREETING
+            await session.execute("EHLO me")
+            await session.execute(":expect ^250 under TLS")
+            assert face.received == GREETING + b"250 under TLS\r\n"
 
-    async def main() -> None:
-        with serve(mail_server(certs)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                face.free.clear()
-                await face.until(lambda: face.arrived == GREETING)
-                upgrade = asyncio.create_task(session.execute(":starttls smtp"))
-                await asyncio.sleep(0.05)
-                assert not upgrade.done()
-                face.free.set()
-                await upgrade
-                assert face.received == GREETING
+
+async def test_clear_text_answers_nothing_that_is_asked_under_tls(certs: CertSet) -> None:
+    """What was said before the upgrade matches no :expect after it."""
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            await session.execute(":starttls smtp")
+            with pytest.raises(CommandError, match="nothing was received"):
+                await session.execute(":expect -t 0 .")
+
+
+async def test_dialog_at_every_opening(certs: CertSet) -> None:
+    """`--starttls smtp`: the session begins under TLS, and so it does after :open."""
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs), starttls="smtp") as (session, face):
+            for _ in range(2):
+                assert session.prompt_state == PromptState(server.address, "tls", ())
                 await session.execute("EHLO me")
                 await session.execute(":expect ^250 under TLS")
-                assert face.received == GREETING + b"250 under TLS\r\n"
-
-    run(main())
-
-
-def test_clear_text_answers_nothing_that_is_asked_under_tls(certs: CertSet) -> None:
-    """What was said before the upgrade matches no :expect after it."""
-
-    async def main() -> None:
-        with serve(mail_server(certs)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                await session.execute(":starttls smtp")
-                with pytest.raises(CommandError, match="nothing was received"):
-                    await session.execute(":expect -t 0 .")
-
-    run(main())
+                await session.execute(":open")
+            assert GREETING not in face.received
 
 
-def test_dialog_at_every_opening(certs: CertSet) -> None:
-    """`--starttls smtp`: the session begins under TLS, and so it does after :open."""
-
-    async def main() -> None:
-        with serve(mail_server(certs)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs), starttls="smtp") as (session, face):
-                for _ in range(2):
-                    assert session.prompt_state == PromptState(server.address, "tls", ())
-                    await session.execute("EHLO me")
-                    await session.execute(":expect ^250 under TLS")
-                    await session.execute(":open")
-                assert GREETING not in face.received
-
-    run(main())
-
-
-def test_dialog_that_fails_at_the_opening(certs: CertSet) -> None:
+async def test_dialog_that_fails_at_the_opening(certs: CertSet) -> None:
     """There is no session in clear text then: the connection is dropped."""
-
-    async def main() -> None:
-        with serve(mail_server(certs, answer=b"454 no\r\n")) as server:
-            with pytest.raises(DialogError):
-                async with opened(server.address, "starttls", tls=trusting(certs), starttls="smtp"):
-                    pytest.fail("it opened")
-            assert server.saw_end.wait(DEADLINE_S)
-        assert server.ended == "reset"
-
-    run(main())
+    with serve(mail_server(certs, answer=b"454 no\r\n")) as server:
+        with pytest.raises(DialogError):
+            async with opened(server.address, "starttls", tls=trusting(certs), starttls="smtp"):
+                pytest.fail("it opened")
+        assert server.saw_end.wait(DEADLINE_S)
+    assert server.ended == "reset"
 
 
-def test_insecure_is_marked(certs: CertSet) -> None:
+async def test_insecure_is_marked(certs: CertSet) -> None:
     """`tls!` in the prompt, and the facts say that nobody has checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -185,14 +161,11 @@ def test_insecure_is_marked(certs: CertSet) -> None:
         conn.start_tls(certs.server_context("self_signed"))
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with serve(secure) as server:
-            async with opened(server.address, "on", tls=context, insecure=True) as (session, face):
-                assert session.prompt_state.tls == "tls!"
-                await session.execute(":tls")
-                assert "certificate: not verified" in face.notices[-1]
-
-    run(main())
+    with serve(secure) as server:
+        async with opened(server.address, "on", tls=context, insecure=True) as (session, face):
+            assert session.prompt_state.tls == "tls!"
+            await session.execute(":tls")
+            assert "certificate: not verified" in face.notices[-1]
 
 
 def test_transcript_marks_tls(certs: CertSet, tmp_path: Path) -> None:
@@ -222,97 +195,83 @@ def test_transcript_marks_tls(certs: CertSet, tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------- it does not
 
 
-def test_upgrade_needs_the_option(certs: CertSet) -> None:
+async def test_upgrade_needs_the_option(certs: CertSet) -> None:
     """Without --tls starttls: what to type, here and on the command line; nothing is sent, the session goes on."""
-
-    async def main() -> None:
-        with serve(mail_server(certs)) as server:
-            async with opened(server.address) as (session, _):
-                for line in (":starttls", ":starttls smtp"):
-                    with pytest.raises(CommandError) as caught:
-                        await session.execute(line)
-                    assert caught.value.message == "the connection was opened with --tls off, so it cannot be upgraded"
-                    assert caught.value.hint == (
-                        "reconnect with :open --tls starttls (on the command line: cfcat --tls starttls)"
-                    )
-                await session.execute("NOOP")
-                await session.execute(":expect ^500")
-        assert server.received == b"NOOP\r\n"
-
-    run(main())
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address) as (session, _):
+            for line in (":starttls", ":starttls smtp"):
+                with pytest.raises(CommandError) as caught:
+                    await session.execute(line)
+                assert caught.value.message == "the connection was opened with --tls off, so it cannot be upgraded"
+                assert caught.value.hint == (
+                    "reconnect with :open --tls starttls (on the command line: cfcat --tls starttls)"
+                )
+            await session.execute("NOOP")
+            await session.execute(":expect ^500")
+    assert server.received == b"NOOP\r\n"
 
 
-def test_upgrade_happens_once(certs: CertSet) -> None:
+async def test_upgrade_happens_once(certs: CertSet) -> None:
     """A second one, and one on a connection that began with TLS: one line, the session goes on."""
 
     def secure(conn: Peer) -> None:
         conn.start_tls(certs.server_context())
         conn.send(conn.recv())
 
-    async def main() -> None:
-        with serve(mail_server(certs)) as server, serve(secure) as other:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, _):
-                await session.execute(":starttls smtp")
-                for line in (":starttls", ":starttls smtp"):
-                    with pytest.raises(CommandError, match="TLS is up already; a connection is upgraded once"):
-                        await session.execute(line)
-                await session.execute("EHLO me")
-                await session.execute(":expect ^250 under TLS")
-                await session.execute(f":open {other.address} --tls on")
-                with pytest.raises(CommandError, match="opened with --tls on: TLS is up already"):
-                    await session.execute(":starttls")
-                await session.execute("x")
-                await session.execute(":expect x")
-
-    run(main())
+    with serve(mail_server(certs)) as server, serve(secure) as other:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, _):
+            await session.execute(":starttls smtp")
+            for line in (":starttls", ":starttls smtp"):
+                with pytest.raises(CommandError, match="TLS is up already; a connection is upgraded once"):
+                    await session.execute(line)
+            await session.execute("EHLO me")
+            await session.execute(":expect ^250 under TLS")
+            await session.execute(f":open {other.address} --tls on")
+            with pytest.raises(CommandError, match="opened with --tls on: TLS is up already"):
+                await session.execute(":starttls")
+            await session.execute("x")
+            await session.execute(":expect x")
 
 
 @pytest.mark.parametrize("line", [":starttls", ":starttls smtp"])
-def test_upgrade_after_an_end(certs: CertSet, line: str) -> None:
+async def test_upgrade_after_an_end(certs: CertSet, line: str) -> None:
     """Ours, the peer's or both: nobody to start TLS with."""
     ending = threading.Event()
 
     def script(conn: Peer) -> None:
         conn.wait(ending)
 
-    async def main() -> None:
-        with serve(script) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs), allow_half_open=True) as (session, face):
-                await session.execute(":eof")
-                with pytest.raises(CommandError, match="our side of the connection has ended"):
-                    await session.execute(line)
-                await session.execute(":open")
-                ending.set()
-                await face.until(lambda: session.prompt_state.marks)
-                with pytest.raises(CommandError, match="the peer has ended"):
-                    await session.execute(line)
-
-    run(main())
+    with serve(script) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs), allow_half_open=True) as (session, face):
+            await session.execute(":eof")
+            with pytest.raises(CommandError, match="our side of the connection has ended"):
+                await session.execute(line)
+            await session.execute(":open")
+            ending.set()
+            await face.until(lambda: session.prompt_state.marks)
+            with pytest.raises(CommandError, match="the peer has ended"):
+                await session.execute(line)
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_refusal_leaves_clear_text(certs: CertSet, by_hand: bool) -> None:
+async def test_refusal_leaves_clear_text(certs: CertSet, by_hand: bool) -> None:
     """R2, row 82: what the server said is quoted; no ClientHello, and the session goes on in clear text."""
-
-    async def main() -> None:
-        with serve(mail_server(certs, answer=b"454 not \x1b[31mnow\r\n")) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                if by_hand:
-                    await session.execute("STARTTLS")
-                    await session.execute(":expect ^454.*\\n")
-                with pytest.raises(DialogError) as caught:
-                    await session.execute(":starttls" if by_hand else ":starttls smtp")
-                assert session.explain(caught.value).text.endswith('; it said "454 not \\x1b[31mnow"')
-                assert session.prompt_state == PromptState(server.address, "", ())
-                await session.execute("NOOP")
-                await session.execute(":expect ^500")
-        assert b"\x16" not in server.received
-
-    run(main())
+    with serve(mail_server(certs, answer=b"454 not \x1b[31mnow\r\n")) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            if by_hand:
+                await session.execute("STARTTLS")
+                await session.execute(":expect ^454.*\\n")
+            with pytest.raises(DialogError) as caught:
+                await session.execute(":starttls" if by_hand else ":starttls smtp")
+            assert session.explain(caught.value).text.endswith('; it said "454 not \\x1b[31mnow"')
+            assert session.prompt_state == PromptState(server.address, "", ())
+            await session.execute("NOOP")
+            await session.execute(":expect ^500")
+    assert b"\x16" not in server.received
 
 
-def test_upgrade_before_the_answer(certs: CertSet) -> None:
+async def test_upgrade_before_the_answer(certs: CertSet) -> None:
     """Too early: nothing happens, and it works once the answer is there."""
     answering = threading.Event()
 
@@ -322,24 +281,21 @@ def test_upgrade_before_the_answer(certs: CertSet) -> None:
         conn.start_tls(certs.server_context())
         conn.send(conn.recv())
 
-    async def main() -> None:
-        with serve(mail_server(certs, answer=b"", then=wait)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                await session.execute("STARTTLS")
-                with pytest.raises(DialogError, match="no answer to STARTTLS yet"):
-                    await session.execute(":starttls")
-                answering.set()
-                await session.execute(":expect ^220 go ahead\\r\\n")
+    with serve(mail_server(certs, answer=b"", then=wait)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            await session.execute("STARTTLS")
+            with pytest.raises(DialogError, match="no answer to STARTTLS yet"):
                 await session.execute(":starttls")
-                await session.execute("x")
-                await session.execute(":expect x")
-
-    run(main())
+            answering.set()
+            await session.execute(":expect ^220 go ahead\\r\\n")
+            await session.execute(":starttls")
+            await session.execute("x")
+            await session.execute(":expect x")
 
 
 @pytest.mark.parametrize("way", ["shown", "unread", "dialog"])
-def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str) -> None:
+async def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str) -> None:
     """R1, R6: bytes behind the go-ahead, seen or not yet read: so many of them, no ClientHello, [closed]."""
     sent = threading.Event()
 
@@ -348,25 +304,22 @@ def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str) -> No
         sent.set()
         assert conn.recv_until_eof() == b""
 
-    async def main() -> None:
-        with serve(mail_server(certs, answer=b"", then=inject)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                if way != "dialog":
-                    await session.execute("STARTTLS")
-                    await session.execute(":expect INJECTED")
-                if way == "unread":  # as if there were no request that is known
-                    session.need_connection()._asked = b""
-                    session.need_connection()._answer = b""
-                    session.need_connection().socket.readable._kept.append(b"INJECTED")
-                with pytest.raises(InjectionError, match="8 bytes"):
-                    await session.execute(":starttls smtp" if way == "dialog" else ":starttls")
-                assert session.prompt_state == PromptState(server.address, "", ("closed",))
-                with pytest.raises(CommandError, match="the connection is closed"):
-                    await session.execute("x")
-        assert b"\x16" not in server.received
-
-    run(main())
+    with serve(mail_server(certs, answer=b"", then=inject)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            if way != "dialog":
+                await session.execute("STARTTLS")
+                await session.execute(":expect INJECTED")
+            if way == "unread":  # as if there were no request that is known
+                session.need_connection()._asked = b""
+                session.need_connection()._answer = b""
+                session.need_connection().socket.readable._kept.append(b"INJECTED")
+            with pytest.raises(InjectionError, match="8 bytes"):
+                await session.execute(":starttls smtp" if way == "dialog" else ":starttls")
+            assert session.prompt_state == PromptState(server.address, "", ("closed",))
+            with pytest.raises(CommandError, match="the connection is closed"):
+                await session.execute("x")
+    assert b"\x16" not in server.received
 
 
 @pytest.mark.parametrize(
@@ -377,76 +330,62 @@ def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str) -> No
         ("wrong_host", "it is for other.test"),
     ],
 )
-def test_wrong_certificate_ends_the_connection(certs: CertSet, kind: Kind, text: str) -> None:
+async def test_wrong_certificate_ends_the_connection(certs: CertSet, kind: Kind, text: str) -> None:
     """Nothing is sent to whoever it is; :open begins again."""
-
-    async def main() -> None:
-        with serve(mail_server(certs, kind)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                with pytest.raises(CertificateError) as caught:
-                    await session.execute(":starttls smtp")
-                assert f"certificate not trusted: {text}" in session.explain(caught.value).text
-                assert session.prompt_state == PromptState(server.address, "", ("closed",))
-                assert face.errors == []
-                await session.execute(":open")
-                assert session.prompt_state == PromptState(server.address, "", ())
-
-    run(main())
+    with serve(mail_server(certs, kind)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            with pytest.raises(CertificateError) as caught:
+                await session.execute(":starttls smtp")
+            assert f"certificate not trusted: {text}" in session.explain(caught.value).text
+            assert session.prompt_state == PromptState(server.address, "", ("closed",))
+            assert face.errors == []
+            await session.execute(":open")
+            assert session.prompt_state == PromptState(server.address, "", ())
 
 
-def test_server_that_goes_on_in_clear_text(certs: CertSet) -> None:
+async def test_server_that_goes_on_in_clear_text(certs: CertSet) -> None:
     """Row 83: it agreed, and then speaks no TLS; what it says is quoted."""
 
     def go_on(conn: Peer) -> None:
         conn.recv_exactly(1)  # the ClientHello has begun
         conn.send(b"500 unknown command\r\n")
 
-    async def main() -> None:
-        with serve(mail_server(certs, then=go_on)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
-                await face.until_received(GREETING)
-                with pytest.raises(TlsError) as caught:
-                    await session.execute(":starttls smtp")
-                message = session.explain(caught.value)
-                assert message.text.endswith('it said "500 unknown command"')
-                assert ":starttls PROTO asks first" in message.hint
-                assert session.prompt_state == PromptState(server.address, "", ("closed",))
-
-    run(main())
+    with serve(mail_server(certs, then=go_on)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
+            await face.until_received(GREETING)
+            with pytest.raises(TlsError) as caught:
+                await session.execute(":starttls smtp")
+            message = session.explain(caught.value)
+            assert message.text.endswith('it said "500 unknown command"')
+            assert ":starttls PROTO asks first" in message.hint
+            assert session.prompt_state == PromptState(server.address, "", ("closed",))
 
 
-def test_wrong_wires_have_a_hint_that_can_be_typed(certs: CertSet) -> None:
+async def test_wrong_wires_have_a_hint_that_can_be_typed(certs: CertSet) -> None:
     """TLS to a port that speaks first in clear text: the protocol that it speaks, and how to upgrade it."""
-
-    async def main() -> None:
-        with serve(lambda conn: conn.send(GREETING)) as server:
-            async with opened(server.address, tls=trusting(certs)) as (session, _):
-                with pytest.raises(TlsError) as caught:
-                    await session.execute(":open --tls on")
-                message = session.explain(caught.value)
-                assert message.text.endswith('peer does not speak TLS; it said "220 mail.example ESMTP"')
-                assert message.hint == ":open --tls starttls, then :starttls smtp"
-
-    run(main())
+    with serve(lambda conn: conn.send(GREETING)) as server:
+        async with opened(server.address, tls=trusting(certs)) as (session, _):
+            with pytest.raises(TlsError) as caught:
+                await session.execute(":open --tls on")
+            message = session.explain(caught.value)
+            assert message.text.endswith('peer does not speak TLS; it said "220 mail.example ESMTP"')
+            assert message.hint == ":open --tls starttls, then :starttls smtp"
 
 
 @pytest.mark.parametrize("part", ["the SMTP dialog", "the TLS handshake"])
-def test_upgrade_has_the_deadline_of_a_connection(certs: CertSet, part: str) -> None:
+async def test_upgrade_has_the_deadline_of_a_connection(certs: CertSet, part: str) -> None:
     """R7: a dialog that does not end leaves clear text, a handshake that does not ends the connection."""
     in_dialog = part == "the SMTP dialog"
 
-    async def main() -> None:
-        server_script = mail_server(certs, answer=b"" if in_dialog else b"220 go ahead\r\n", then=Peer.recv_until_eof)
-        with serve(server_script) as server:
-            options = {"tls": trusting(certs), "connect_timeout": 0.3}
-            async with opened(server.address, "starttls", **options) as (session, face):
-                await face.until_received(GREETING)
-                with pytest.raises(ConnectTimeout, match=f"{part} was not complete after 0.3 s"):
-                    await session.execute(":starttls smtp")
-                assert session.prompt_state.marks == (() if in_dialog else ("closed",))
-
-    run(main())
+    server_script = mail_server(certs, answer=b"" if in_dialog else b"220 go ahead\r\n", then=Peer.recv_until_eof)
+    with serve(server_script) as server:
+        options = {"tls": trusting(certs), "connect_timeout": 0.3}
+        async with opened(server.address, "starttls", **options) as (session, face):
+            await face.until_received(GREETING)
+            with pytest.raises(ConnectTimeout, match=f"{part} was not complete after 0.3 s"):
+                await session.execute(":starttls smtp")
+            assert session.prompt_state.marks == (() if in_dialog else ("closed",))
 
 
 def test_ceiling_of_a_protocol_is_for_one_handshake() -> None:
@@ -460,7 +399,7 @@ def test_ceiling_of_a_protocol_is_for_one_handshake() -> None:
         assert context.maximum_version is before
 
 
-def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """R9: what comes in clear text behind close_notify is counted, and nothing else."""
 
     def script(conn: Peer) -> None:
@@ -474,16 +413,13 @@ def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeypatch: 
         conn.send_raw(b"".join(held) + b"plain")
         conn.recv_until_eof()
 
-    async def main() -> None:
-        with serve(script) as server:
-            async with opened(server.address, "on", tls=trusting(certs)) as (session, face):
-                await session.execute("x")
-                await face.until(lambda: session.is_closed)
-                await face.until(lambda: face.notices)
-                assert face.received == b"answer"
-                assert face.notices == ["warning: 5 bytes behind the server's end of TLS ignored"]
-
-    run(main())
+    with serve(script) as server:
+        async with opened(server.address, "on", tls=trusting(certs)) as (session, face):
+            await session.execute("x")
+            await face.until(lambda: session.is_closed)
+            await face.until(lambda: face.notices)
+            assert face.received == b"answer"
+            assert face.notices == ["warning: 5 bytes behind the server's end of TLS ignored"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Messages: what was tried, what happened, what to do; always in the same form, whatever a peer has said.
 
-The runs that provoke each of them are in `test_status`, in tests/cli and in tests/pipe.
+The runs that provoke each of them are in `test_status`, in tests/program and in tests/pipe.
 """
 
 from __future__ import annotations

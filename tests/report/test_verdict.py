@@ -1,4 +1,4 @@
-"""Verdicts as people and programs see them; what the command line does with them is in tests/cli/test_workers.py."""
+"""Verdicts as people and programs see them; what the command line does with them is in tests/program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories and databases: slapd for LDAP, PostgreSQL, MariaDB, Redis.
+"""Directories, databases and queues: slapd for LDAP, PostgreSQL, MariaDB, Redis, NATS.
 
 When a client half-closes:
 - slapd does not answer what comes right before a FIN or a close_notify;
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import signal
 
-from tests.servers.launcher import Daemon, Launch, demand
+from tests.servers.launcher import Daemon, Launch, NotPossible, demand
 
-__all__ = ["mariadb", "postgres", "redis", "slapd"]
+__all__ = ["mariadb", "nats", "postgres", "redis", "slapd"]
 
 
 def slapd(launch: Launch) -> Daemon:
@@ -159,3 +159,30 @@ databases 1
     conf = launch.write("redis.conf", configuration)
     launch.start([program, str(conf)])
     return launch.ready(port, tls_port, b"PING\r\n", b"+PONG")
+
+
+def nats(launch: Launch) -> Daemon:
+    """NATS, any user; TLS behind its INFO, whose member is tls_available, or tls_required with client certificates.
+
+    It can require client certificates, not merely ask for them. Its TLS is Go's, which cannot be told to speak one
+    version only.
+    """
+    program = demand("nats-server")
+    if launch.variant.tls not in ("off", "any"):
+        raise NotPossible("its lowest version is TLS 1.2 and its highest 1.3")
+    port = launch.port()
+    client_auth = launch.client_auth(ask=None, require=f'ca_file: "{launch.ca}", verify: true')
+    tls = f"""
+tls {{ cert_file: "{launch.cert}", key_file: "{launch.key}", timeout: 30, {client_auth} }}
+allow_non_tls: {"false" if client_auth else "true"}
+"""
+    servers = []
+    for number, host in enumerate(launch.hosts):
+        configuration = f"""
+listen: "{f"[{host}]" if ":" in host else host}:{port}"
+{tls if launch.tls else ""}
+"""
+        servers.append([program, "-c", str(launch.write(f"nats-{number}.conf", configuration))])
+    launch.start(*servers)
+    launch.answers(port, b"", b"INFO {")
+    return Daemon(launch.hosts, port, 0, launch.folder)

@@ -149,6 +149,11 @@ DIALOGS: dict[Name, Dialog] = {
         ask_upgraded=_mysql(2, b"root\x00\x00"),
         request=_mysql(1),
     ),
+    "nats": Dialog(
+        b'CONNECT {"verbose":false}\r\nPING\r\n',
+        rb"^PONG\r\n",
+        greeting=rb"^INFO \{.*\} \r\n",
+    ),
     "redis": Dialog(b"PING\r\n", rb"^\+PONG\r\n"),
     "mqtt": Dialog(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01p", rb"\x20\x02\x00\x00"),
     "http": Dialog(b"GET / HTTP/1.0\r\n\r\n", rb"^hello\n"),
@@ -168,6 +173,10 @@ def upgrade(sock: socket.socket, dialog: Dialog) -> None:
         if not int.from_bytes(rest[13:15], "little") & 0x0800:
             raise Refused(version)
         sock.sendall(dialog.request)
+        return
+    if dialog is DIALOGS["nats"]:  # likewise
+        if not re.search(rb'"tls_(required|available)":true', greeting):
+            raise Refused(greeting)
         return
     if dialog.hello:
         exchange(sock, *dialog.hello)

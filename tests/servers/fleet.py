@@ -4,7 +4,8 @@
         smtp = daemon("smtp", cert="expired")
         ...  # connect to smtp.port
 
-The names are those of the protocols, the same that `openssl s_client -starttls` has where there is an upgrade.
+The names are those of the protocols, the same that `openssl s_client -starttls` has where there is an upgrade (but it
+does not know NATS).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.helpers.certs import CertSet, Kind
 from tests.servers import chat, daemons, data, mail, news
 from tests.servers.launcher import ClientAuth, Daemon, Launch, Tls, Variant, launched
 
-__all__ = ["ALL", "DIRECT", "UPGRADING", "Fleet", "Name"]
+__all__ = ["ALL", "DIRECT", "ONE_VERSION", "UPGRADING", "Fleet", "Name"]
 
 # With an upgrade from clear text to TLS within the protocol.
 Upgrading = Literal[
@@ -36,6 +37,7 @@ Upgrading = Literal[
     "ldap",
     "postgres",
     "mysql",
+    "nats",
 ]
 # With TLS from the first byte only.
 Direct = Literal["redis", "mqtt", "http", "gopher"]
@@ -44,6 +46,8 @@ Name = Literal[Upgrading, Direct]
 UPGRADING: tuple[Upgrading, ...] = get_args(Upgrading)
 DIRECT: tuple[Direct, ...] = get_args(Direct)
 ALL: tuple[Name, ...] = (*UPGRADING, *DIRECT)
+# Those that can be told to speak one version of TLS only.
+ONE_VERSION: tuple[Name, ...] = tuple(name for name in ALL if name != "nats")
 
 _FUNCTIONS: dict[Name, Callable[[Launch], Daemon]] = {
     "smtp": mail.exim,
@@ -59,6 +63,7 @@ _FUNCTIONS: dict[Name, Callable[[Launch], Daemon]] = {
     "ldap": data.slapd,
     "postgres": data.postgres,
     "mysql": data.mariadb,
+    "nats": data.nats,
     "redis": data.redis,
     "mqtt": chat.mosquitto,
     "http": daemons.nginx,

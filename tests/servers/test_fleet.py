@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.certs import KEY_PASSWORD, CertSet, Kind
 from tests.servers import fleet
 from tests.servers.dialogs import DIALOGS, Refused, converse, exchange, upgrade
-from tests.servers.fleet import ALL, UPGRADING, Fleet, Name
+from tests.servers.fleet import ALL, ONE_VERSION, UPGRADING, Fleet, Name
 from tests.servers.launcher import ClientAuth, Daemon, NotPossible, Tls
 
 VERSIONS: list[Tls] = ["1.2", "1.3"]
@@ -30,7 +30,7 @@ VERIFY_CODES: dict[Kind, int] = {
     "client_purpose": 26,
     "weak": 66,
 }
-NEVER_ASKING: tuple[Name, ...] = ("nntp", "mqtt", "gopher")
+NEVER_ASKING: tuple[Name, ...] = ("nntp", "mqtt", "gopher", "nats")
 NEVER_REQUIRING: tuple[Name, ...] = ("nntp", "lmtp", "irc", "mysql")
 # Where a required certificate is for the login only: what is said, and the answers with one and without.
 LOGINS: dict[Name, tuple[bytes, bytes, bytes]] = {
@@ -73,7 +73,7 @@ def test_clear_text(daemon: Fleet, name: Name) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ONE_VERSION)
 def test_tls(daemon: Fleet, certs: CertSet, name: Name, version: Tls) -> None:
     """By the upgrade and from the first byte, with this version and not with the other."""
     running = daemon(name, tls=version)
@@ -91,6 +91,19 @@ def test_tls(daemon: Fleet, certs: CertSet, name: Name, version: Tls) -> None:
     turned_away = pytest.raises(ssl.SSLError, match=r"(?i)version|handshake failure|EOF")
     with turned_away, connected(running, name, other(certs, version)):
         pass
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ONE_VERSION])
+def test_tls_where_the_client_chooses(daemon: Fleet, certs: CertSet, name: Name, version: Tls) -> None:
+    """By the upgrade, with either version; a daemon with one version only is not to be had."""
+    with pytest.raises(NotPossible):
+        daemon(name, tls=version)
+    running = daemon(name)
+    for host in running.hosts:
+        with connected(running, name, other(certs, "1.2" if version == "1.3" else "1.3"), host) as sock:
+            assert sock.version() == f"TLSv{version}"
+            converse(sock, DIALOGS[name], upgraded=True)
 
 
 def other(certs: CertSet, version: Tls) -> ssl.SSLContext:
@@ -149,7 +162,7 @@ def test_chain(daemon: Fleet, certs: CertSet, name: Name) -> None:
 
 
 @pytest.mark.parametrize("client_auth", ["no", "ask"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "nats"])
 def test_client_certificate_asked_for(daemon: Fleet, certs: CertSet, name: Name, client_auth: ClientAuth) -> None:
     """openssl is another judge of the upgrade, and tells of being asked; without a certificate it gets in."""
     if client_auth == "ask" and name in NEVER_ASKING:

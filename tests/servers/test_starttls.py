@@ -14,7 +14,7 @@ from tests.helpers.program import Program, Result, cfcat, finish, start
 from tests.report.form import check_form
 from tests.servers import daemons
 from tests.servers.dialogs import DIALOGS
-from tests.servers.fleet import UPGRADING, Fleet, Name
+from tests.servers.fleet import ONE_VERSION, UPGRADING, Fleet, Name
 from tests.servers.launcher import Daemon, Tls
 
 EACH = pytest.mark.parametrize("name", UPGRADING)
@@ -44,6 +44,7 @@ GOODBYES: dict[Name, Goodbye] = {
     "ldap": Goodbye(bytes.fromhex("3005 020102 4200")),  # unbind, Terminate and COM_QUIT have no answer
     "postgres": Goodbye(b"X\x00\x00\x00\x04"),
     "mysql": Goodbye(b"\x01\x00\x00\x00\x01", in_order=False),
+    "nats": Goodbye(b"QUIT\r\n", rb"^-ERR 'Unknown Protocol Operation'\r\n\Z"),  # a client leaves without a word
 }
 
 
@@ -68,8 +69,10 @@ def read_until(program: Program, answer: bytes) -> bytes:
 @EACH
 def test_command_is_answered_under_tls(daemon: Fleet, certs: CertSet, name: Name, version: Tls) -> None:
     """R2: stdout is what came under TLS and nothing else; 0, or 18 from vsftpd and MariaDB (no close_notify)."""
-    dialog, goodbye, running = DIALOGS[name], GOODBYES[name], daemon(name, tls=version)
-    with start(*options(name, certs), target(running)) as program:
+    dialog, goodbye = DIALOGS[name], GOODBYES[name]
+    running = daemon(name, tls=version if name in ONE_VERSION else "any")
+    chosen = [] if name in ONE_VERSION else ["--tls-min", version, "--tls-max", version]
+    with start(*options(name, certs), *chosen, target(running)) as program:
         if dialog.greets_again:
             read_until(program, dialog.greeting)
         program.say(dialog.ask_upgraded or dialog.ask)
@@ -101,6 +104,21 @@ def test_daemon_without_tls_refuses(daemon: Fleet, certs: CertSet, name: Name, t
     text, _ = check_form(result.stderr)
     assert (result.stdout, result.status) == (b"", 28 if name == "irc" else 64)
     assert text.startswith(f"{target(running)}: the ")
+
+
+def test_nats_that_takes_tls_only(daemon: Fleet, certs: CertSet) -> None:
+    """Its INFO has tls_required, where that of the other tests has tls_available; it wants our certificate too."""
+    dialog, running = DIALOGS["nats"], daemon("nats", client_auth="require")
+    ours = ["--cert", str(certs.client.chain), "--key", str(certs.client.key)]
+    with start("-v", *options("nats", certs), *ours, target(running)) as program:
+        program.say(dialog.ask)
+        answer = read_until(program, dialog.answer)
+        program.say(GOODBYES["nats"].said)
+        program.wait(DEADLINE_S)
+        result = finish(program)
+    assert answer == b"PONG\r\n"
+    assert '"tls_required":true' in result.stderr
+    assert result.status == 0
 
 
 BAD: dict[Kind, str] = {

@@ -1,0 +1,223 @@
+"""Standard output, whatever it is, and every other descriptor that is written to: `descriptors` says how."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import stat
+from abc import ABC, abstractmethod
+
+from cfcat.core.codec import Buffer
+from cfcat.core.operation import called_back, in_daemon_thread, resolve
+from cfcat.edges import descriptors
+from cfcat.edges.descriptors import NOTHING, Callback, Join
+from cfcat.errors import StdoutError, reason_of
+
+__all__ = ["Output", "open_output"]
+
+# A larger pipe means fewer wake-ups on both sides; the kernel's default is 64 KiB.
+PIPE_BYTES = 1024 * 1024
+
+
+def open_output(fd: int) -> Output:
+    """The way to write to this descriptor."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode):
+        return _SocketOutput(fd)
+    if not descriptors.can_poll(fd):
+        return _DirectOutput(fd)
+    own = descriptors.open_again(fd, os.O_WRONLY, PIPE_BYTES)
+    if own is None:
+        return _ThreadOutput(fd)
+    return _PolledOutput(fd, own, fifo=stat.S_ISFIFO(mode))
+
+
+class Output(ABC):
+    """A descriptor to write to: `inherited`, the process's own number for it. `joined`: as `Input`'s, from a socket."""
+
+    joined: Join | None = None
+
+    def __init__(self, inherited: int) -> None:
+        self.inherited = inherited
+
+    @abstractmethod
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        """Write a chunk: True when all of it is written, False when some is left.
+
+        That is kept, not copied, and written by the next calls, without a chunk.
+
+        Raises:
+            BrokenPipeError: the reader is gone.
+            StdoutError: writing failed.
+        """
+
+    def watch(self, callback: Callback) -> None:
+        """Call back whenever `give` may do more, until `unwatch`. Never needed where it always does all."""
+
+    def unwatch(self) -> None:
+        """Call back no more."""
+
+    def is_full(self) -> bool:
+        """Would a pipe take nothing now?"""
+        return False
+
+    async def write(self, chunk: Buffer) -> None:
+        """Write all of a chunk, at the reader's pace, as `give`."""
+        done = self.give(chunk)
+        while not done:
+            await called_back(self.watch, self.unwatch)
+            done = self.give()
+
+    async def reader_gone(self) -> None:
+        """Return when nobody can read any more; wait for ever where that cannot be known."""
+        await asyncio.get_running_loop().create_future()
+
+    def end(self) -> None:
+        """Close the descriptor itself, so that its reader sees EOF."""
+        self.close()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.inherited)  # the number stays taken: nothing else may become stdout
+        os.close(null)
+
+    def close(self) -> None:
+        """Give back what was opened; the descriptor itself is the process's."""
+
+
+class _WaitingOutput(Output):
+    """Write what is taken, and wait where nothing is."""
+
+    def __init__(self, inherited: int, fd: int) -> None:
+        super().__init__(inherited)
+        self.fd = fd
+        self._rest = NOTHING
+        self._watched = False
+
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        rest = memoryview(chunk) if chunk else self._rest
+        self._rest = NOTHING
+        try:
+            while rest:
+                rest = rest[self._give(rest) :]
+        except (BlockingIOError, InterruptedError):
+            self._rest = rest
+        except (OSError, MemoryError) as error:
+            raise _output_error(error) from error
+        return not self._rest
+
+    @abstractmethod
+    def _give(self, data: memoryview) -> int:
+        """Write what is taken, without waiting."""
+
+    def watch(self, callback: Callback) -> None:
+        self._watched = True
+        asyncio.get_running_loop().add_writer(self.fd, callback)
+
+    def unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_writer(self.fd)
+
+
+class _PolledOutput(_WaitingOutput):
+    def __init__(self, inherited: int, fd: int, *, fifo: bool) -> None:
+        super().__init__(inherited, fd)
+        if fifo and descriptors.LINUX:
+            self.joined = self._splice
+        # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
+        self._watch_reader = fifo and descriptors.access_of(inherited) == os.O_WRONLY
+        self._closed = False
+
+    def _give(self, data: memoryview) -> int:
+        return os.write(self.fd, data)
+
+    def _splice(self, fd: int) -> int:
+        return os.splice(fd, self.fd, PIPE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+
+    def is_full(self) -> bool:
+        return not descriptors.has_room(self.fd)
+
+    async def reader_gone(self) -> None:
+        if self._closed or not self._watch_reader:
+            await super().reader_gone()
+        loop = asyncio.get_running_loop()
+        gone: asyncio.Future[None] = loop.create_future()
+        # The write end of a pipe never becomes readable: what wakes us is EPOLLERR, the last reader has closed.
+        # The inherited descriptor is watched: our own may be waiting for room at the same time.
+        loop.add_reader(self.inherited, resolve, gone, None)
+        try:
+            await gone
+        finally:
+            loop.remove_reader(self.inherited)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        # The loop would go on watching the open file, which other processes share, under a number that is gone.
+        asyncio.get_running_loop().remove_reader(self.inherited)
+        os.close(self.fd)
+
+
+class _SocketOutput(_WaitingOutput):
+    def __init__(self, inherited: int) -> None:
+        self._socket = socket.socket(fileno=os.dup(inherited))
+        super().__init__(inherited, self._socket.fileno())
+
+    def _give(self, data: memoryview) -> int:
+        return self._socket.send(data, socket.MSG_DONTWAIT)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _DirectOutput(Output):
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[os.write(self.inherited, rest) :]
+        except (OSError, MemoryError) as error:
+            raise _output_error(error) from error
+        return True
+
+
+class _ThreadOutput(Output):
+    """One chunk at a time, in a daemon thread."""
+
+    def __init__(self, inherited: int) -> None:
+        super().__init__(inherited)
+        self._pending: asyncio.Future[None] | None = None
+        self._callback: Callback | None = None
+
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        if self._pending is not None and self._pending.done():
+            pending, self._pending = self._pending, None
+            try:
+                pending.result()
+            except (OSError, MemoryError) as error:
+                raise _output_error(error) from error
+        if chunk:
+            self._pending = in_daemon_thread(lambda: self._give(memoryview(chunk)), "cfcat-stdout")
+            self._pending.add_done_callback(lambda _: self._callback and self._callback())
+        return self._pending is None
+
+    def watch(self, callback: Callback) -> None:
+        self._callback = callback
+
+    def unwatch(self) -> None:
+        self._callback = None
+
+    def _give(self, rest: memoryview) -> None:
+        while rest:
+            try:
+                rest = rest[os.write(self.inherited, rest) :]
+            except BlockingIOError:
+                select.select([], [self.inherited], [])
+
+
+def _output_error(error: OSError | MemoryError) -> Exception:
+    if isinstance(error, OSError) and error.errno in descriptors.GONE:
+        return BrokenPipeError(error.errno, reason_of(error))
+    return StdoutError("cannot write standard output", reason_of(error))

@@ -1,0 +1,144 @@
+"""What a run is to show of itself, from the command line's options to the `Reporter` that shows it.
+
+`OutputOptions` is cheap; everything else is loaded where something is to be shown, and nothing where not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cfcat.edges.console import put
+from cfcat.errors import CommandError, StdoutError, reason_of
+from cfcat.report.color import ColorChoice, use_color
+from cfcat.report.render import escape
+
+if TYPE_CHECKING:
+    from cfcat.record.recording import Conversation, Recorder
+    from cfcat.record.transcript import Journal, Transcript
+    from cfcat.report.progress import Progress
+    from cfcat.report.reporter import Reporter
+
+__all__ = ["OutputOptions", "make_recorder", "make_reporter", "save_export"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """`verbose`: 1 events, 2 bytes, 3 hexdump. `log`: the file of the transcript."""
+
+    verbose: int = 0
+    hexdump: bool = False
+    log: str | None = None
+    log_secrets: bool = False
+    json: bool = False
+    progress: bool = False
+    color: ColorChoice = "auto"
+
+    @property
+    def wants_hexdump(self) -> bool:
+        """Are bytes to be shown in hexadecimal?"""
+        return self.hexdump or self.verbose >= 3
+
+    def colored(self, fd: int) -> bool:
+        """May what is written to this descriptor be coloured?"""
+        return use_color(self.color, os.environ, is_terminal=os.isatty(fd))
+
+
+def make_reporter(
+    output: OutputOptions,
+    target: str,
+    mode: str,
+    *,
+    handshake_next: bool = False,
+    offered: Sequence[str] = (),
+    recorder: Journal | None = None,
+) -> Reporter | None:
+    """Who shows what is asked for; None where that is nothing.
+
+    `mode`: "pipe", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: ALPN protocols.
+    `recorder`: for the export of pipe mode.
+
+    Raises:
+        StdoutError: the transcript cannot be written (status 23).
+    """
+    if output == OutputOptions(color=output.color) and recorder is None:
+        return None
+    from cfcat.report.hexdump import row_bytes_for  # lazy: most runs show nothing
+    from cfcat.report.reporter import Reporter
+    from cfcat.report.run_report import RunReport
+
+    return Reporter(
+        RunReport(target, mode, handshake_next),
+        put,
+        verbose=output.verbose,
+        hexdump=output.wants_hexdump and mode != "repl",  # which draws what it receives in its own way
+        json=output.json,
+        color=output.colored(2),
+        row_bytes=row_bytes_for(_columns()),
+        offered=offered,
+        transcript=_transcript(output, target) if mode == "pipe" else None,  # a session has its own
+        recorder=recorder,
+        progress=_progress(output),
+    )
+
+
+def make_recorder(export: str, *, typed: bool) -> Recorder:
+    """Who keeps what happens, for a file that can be written. Raises StdoutError."""
+    from cfcat.export.files import check_folder  # lazy: an export only
+    from cfcat.protocols.secrets import SecretGuard
+    from cfcat.record.recording import Recorder
+
+    try:
+        check_folder(export)
+    except CommandError as error:
+        raise StdoutError(error.message) from error
+    return Recorder(SecretGuard(None, typed=typed))
+
+
+def save_export(export: str, conversations: Callable[[], list[Conversation]]) -> None:
+    """Raises StdoutError: there is nothing to export, or it cannot be written."""
+    from cfcat.export.files import write_export
+
+    try:
+        write_export(export, conversations())
+    except CommandError as error:
+        raise StdoutError(error.message) from error
+
+
+def _transcript(output: OutputOptions, target: str) -> Transcript | None:
+    if output.log is None:
+        return None
+    from cfcat.record.transcript import Transcript
+
+    try:
+        # The protocol may be any: what is a secret in one of them is masked.
+        return Transcript.open(output.log, target=target, protocol=None, secrets=output.log_secrets)
+    except (OSError, ValueError) as error:
+        raise StdoutError(f"cannot write {escape(output.log)}", escape(reason_of(error))) from error
+
+
+def _progress(output: OutputOptions) -> Progress | None:
+    """Only on a terminal, and one that can go back to the beginning of a line."""
+    if not output.progress or not os.isatty(2) or os.environ.get("TERM") == "dumb":
+        return None
+    from cfcat.report.progress import Progress  # lazy: rich, 60 ms
+
+    return Progress(_columns, total=_stdin_bytes(), color=output.colored(2), shares_terminal=os.isatty(1))
+
+
+def _stdin_bytes() -> int | None:
+    """How much is left of stdin, where that is a regular file."""
+    import stat
+
+    status = os.fstat(0)
+    return status.st_size - os.lseek(0, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else None
+
+
+def _columns() -> int:
+    """The width of stderr's terminal, or that of a usual one."""
+    try:
+        return os.get_terminal_size(2).columns or 80
+    except OSError:
+        return 80

@@ -1,0 +1,67 @@
+"""Values of the command line: text that was given to what it stands for, or one line about what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cfcat.core.address import Target, parse_address
+from cfcat.errors import AddressError, UsageError
+from cfcat.report.messages import explain_address
+from cfcat.report.render import escape
+
+if TYPE_CHECKING:
+    from cfcat.protocols import Protocol
+
+__all__ = ["check_profile", "check_protocol", "check_target", "is_name"]
+
+LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
+
+
+def check_target(target: str | None, port: str | None) -> Target:
+    """`host:port` or, nc's way, `host port`; port 0 is for the library (A11). Raises UsageError."""
+    if target is None:
+        raise UsageError("no target given", "cfcat HOST:PORT, or cfcat --help")
+    text = target if port is None else f"{target}:{port}"
+    try:
+        if port is not None and _has_port(target):
+            raise UsageError(f"two ports given: '{escape(target)}' and '{escape(port)}'", f"cfcat {escape(target)}")
+        address = parse_address(text)
+        if address.port == 0:
+            raise AddressError("port 0")
+    except AddressError as error:
+        raise UsageError(*explain_address(text, error)) from error
+    return address
+
+
+def _has_port(text: str) -> bool:
+    try:
+        parse_address(text)
+    except AddressError:
+        return False
+    return True
+
+
+def is_name(text: str) -> bool:
+    """Could it be a host name in a certificate? A dot may end it."""
+    labels = text.removesuffix(".").split(".")
+    printable = text.isascii() and text.isprintable() and " " not in text
+    return printable and all(0 < len(label) <= LABEL_BYTES for label in labels)
+
+
+def check_protocol(name: str) -> Protocol:
+    """The protocol of `--starttls`. Raises UsageError."""
+    from cfcat.protocols import PROTOCOLS  # lazy: most runs have no dialog
+
+    if name not in PROTOCOLS:
+        raise UsageError(f"--starttls: '{escape(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def check_profile(name: str) -> str:
+    """The name of `--proto`. Raises UsageError."""
+    if name != "auto":
+        from cfcat.protocols import PROFILES  # lazy: a session only
+
+        if name not in PROFILES:
+            raise UsageError(f"--proto: '{escape(name)}' is not known", f"one of auto, {', '.join(PROFILES)}")
+    return name

@@ -1,0 +1,26 @@
+"""The protocols: how each comes from clear text to TLS, what is typed in it by hand, and which lines are secrets.
+
+A dialog is what goes over the wire before the ClientHello, for --starttls and :starttls: a generator without I/O.
+Nothing that a server says there is kept: not its capabilities, not its names (R2, and the state machine of the security
+notes). `table` has a row for each protocol; `conversation` runs a dialog on bytes, `upgrade` on a socket.
+"""
+
+from __future__ import annotations
+
+from cfcat.protocols.conversation import Conversation
+from cfcat.protocols.dialog import Dialog, Names
+from cfcat.protocols.row import Protocol
+from cfcat.protocols.table import PROFILES, PROTOCOLS, TABLE, profile_for
+from cfcat.protocols.wrapper import HandshakeWrapper
+
+__all__ = [
+    "PROFILES",
+    "PROTOCOLS",
+    "TABLE",
+    "Conversation",
+    "Dialog",
+    "HandshakeWrapper",
+    "Names",
+    "Protocol",
+    "profile_for",
+]

@@ -1,0 +1,163 @@
+"""Runs a dialog on bytes that somebody else moves: the limits, the end of the connection, and the surplus.
+
+Any split of the server's bytes gives the same outcome. Source: rules R1, R2, R7.
+"""
+
+from __future__ import annotations
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import (
+    MAX_MESSAGE_BYTES,
+    SAID_BYTES,
+    TLS_FIRST_BYTES,
+    Exactly,
+    Names,
+    Nonsense,
+    Send,
+    Until,
+    injected,
+    speaks_tls,
+)
+from cfcat.protocols.row import Protocol
+from cfcat.protocols.wrapper import HandshakeWrapper
+
+__all__ = ["Conversation"]
+
+MAX_DIALOG_BYTES = 1024 * 1024  # R7
+
+
+class Conversation:
+    """One dialog with one server, without I/O.
+
+    Send `to_send()`, give `feed()` what comes, and so on until `done`. Then send the last of `to_send()` (MySQL
+    asks for no answer), and the handshake may begin: through `wrapper`, where the dialog left one. An error is final.
+    """
+
+    def __init__(self, protocol: Protocol, names: Names) -> None:
+        if protocol.client is None:
+            raise ValueError(f"{protocol.title} has no upgrade to TLS")
+        self.done = False
+        self.wrapper: HandshakeWrapper | None = None
+        self.surplus = 0  # bytes after the go-ahead
+        self._title = protocol.title
+        self._dialog = protocol.client(names)
+        self._need: Until | Exactly | None = None
+        self._outgoing = bytearray()
+        self._buffer = bytearray()
+        self._searched = 0  # of the buffer, in vain
+        self._heard = bytearray()
+        self._taken = 0  # by the dialog so far
+        self._error: DialogError | None = None
+        self._resume(None)
+
+    def to_send(self) -> bytes:
+        """Take what is to be sent now, or b""."""
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def heard(self) -> bytes:
+        """Take what the dialog has listened to since the last call.
+
+        Bytes after the go-ahead are never in it, nor those that no part of the dialog has asked for (R1).
+        """
+        heard = bytes(self._heard)
+        self._heard.clear()
+        return heard
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the server; b"" is the end of the connection.
+
+        Raises:
+            DialogError: it refused, made no sense, ended or went on for too long.
+            InjectionError: there are bytes after the go-ahead; `count` is how many so far.
+        """
+        if self._error is None:
+            try:
+                self._feed(memoryview(data))
+            except Nonsense as nonsense:
+                self._error = DialogError(f"the server's {self._what} is not {self._title}", said=nonsense.said)
+            except DialogError as error:
+                self._error = error
+        if self._error is None and not self.surplus:
+            return
+        self._buffer.clear()
+        self._outgoing.clear()  # nothing more is said
+        if self._error is not None:
+            self._error.said = self._error.said[:SAID_BYTES]
+            raise self._error
+        raise injected(self.surplus)
+
+    @property
+    def _what(self) -> str:
+        assert self._need is not None
+        return self._need.what
+
+    def _feed(self, data: memoryview) -> None:
+        if not data and not self.surplus:
+            raise self._closed()
+        # In pieces: a gigabyte in one call must not be copied before the limits have been asked.
+        for start in range(0, len(data), MAX_MESSAGE_BYTES):
+            if self.done:
+                self.surplus += len(data) - start
+                return
+            self._buffer += data[start : start + MAX_MESSAGE_BYTES]
+            while not self.done and (answer := self._answer()) is not None:
+                self._resume(answer)
+
+    def _closed(self) -> DialogError:
+        if self.done:
+            return DialogError("the server closed the connection after its go-ahead")
+        return DialogError(f"the server closed the connection before its {self._what}", said=bytes(self._buffer))
+
+    def _resume(self, answer: bytes | None) -> None:
+        """Let the dialog go on to its next need of bytes, or to its end."""
+        try:
+            request = next(self._dialog) if answer is None else self._dialog.send(answer)
+            while isinstance(request, Send):
+                self._outgoing += request.data
+                request = self._dialog.send(b"")
+        except StopIteration as stop:
+            self.wrapper = stop.value
+            self.surplus = len(self._buffer)
+            self._buffer.clear()
+            self.done = True
+            return
+        except Nonsense as nonsense:
+            if isinstance(self._need, Exactly):  # it was cut anywhere: quote on
+                nonsense.said += bytes(self._buffer[:SAID_BYTES])
+            raise
+        self._need = request
+        self._searched = 0
+
+    def _answer(self) -> bytes | None:
+        """Take what the dialog needs from the buffer; None where it is not all there."""
+        need = self._need
+        assert need is not None
+        if need.first and self._buffer and self._buffer[0] not in need.first:
+            if not self._taken and self._buffer[0] in TLS_FIRST_BYTES:
+                raise speaks_tls()
+            raise Nonsense(bytes(self._buffer))
+        limit = min(MAX_MESSAGE_BYTES, MAX_DIALOG_BYTES - self._taken)
+        if isinstance(need, Exactly):
+            end = need.size
+        else:
+            end = self._buffer.find(need.mark, self._searched) + 1
+            if not end:
+                self._searched = len(self._buffer)
+                end = self._searched + 1  # at the earliest
+        if end > limit:
+            raise self._too_long(need)
+        if end > len(self._buffer):
+            return None
+        answer = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        self._taken += end
+        self._heard += answer
+        return answer
+
+    def _too_long(self, need: Until | Exactly) -> DialogError:
+        if MAX_DIALOG_BYTES - self._taken < MAX_MESSAGE_BYTES:
+            return DialogError("the server sent more than 1 MiB before its go-ahead")
+        how = "is longer than" if isinstance(need, Exactly) else "has no end within"
+        return DialogError(f"the server's {need.what} {how} 64 KiB")

@@ -1,0 +1,109 @@
+"""What a dialog is written in: the requests it yields, and the names it may need.
+
+A dialog is a generator. It yields `Send` to speak, `Until` and `Exactly` to listen, and returns at the go-ahead; it
+raises DialogError where the server refuses, and Nonsense where the answer is none. `Conversation` runs it, with the
+limits of R7. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from cfcat.errors import DialogError, InjectionError
+from cfcat.protocols.wrapper import HandshakeWrapper
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "SAID_BYTES",
+    "TLS_FIRST_BYTES",
+    "Dialog",
+    "Exactly",
+    "Names",
+    "Nonsense",
+    "Request",
+    "Send",
+    "Step",
+    "Until",
+    "injected",
+    "speaks_tls",
+]
+
+SAID_BYTES = 512  # of what the server said, kept for an error
+MAX_MESSAGE_BYTES = 64 * 1024  # R7: one line with its end, one packet
+TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
+
+
+class Send(NamedTuple):
+    """Say this. The answer to the request is b""."""
+
+    data: bytes
+
+
+class Until(NamedTuple):
+    """Listen up to and including the byte `mark`. `what` the server is to send, in words, is for messages.
+
+    `first`: the only bytes that it may begin with, or b"" for any. Another one is nonsense at once: nobody waits
+    for the end of a line that cannot be an answer.
+    """
+
+    mark: bytes
+    what: str
+    first: bytes = b""
+
+
+class Exactly(NamedTuple):
+    """Listen for so many bytes. `what`, `first`: as in `Until`."""
+
+    size: int
+    what: str
+    first: bytes = b""
+
+
+Request: TypeAlias = Send | Until | Exactly
+T = TypeVar("T")
+# A part of a dialog: `line = yield from read_line("greeting")`
+Step: TypeAlias = Generator[Request, bytes, T]
+# The whole. It returns a wrapper only where the handshake itself travels in packets of the protocol.
+Dialog: TypeAlias = Step[HandshakeWrapper | None]
+
+
+class Nonsense(Exception):
+    """What came is no message of the protocol, or not one that can be an answer here. `said`: what came."""
+
+    def __init__(self, said: bytes) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+def speaks_tls() -> DialogError:
+    """For a server whose very first byte is that of a TLS record (row 89)."""
+    return DialogError("the server seems to speak TLS from the first byte", speaks_tls=True)
+
+
+def injected(count: int) -> InjectionError:
+    """For so many bytes behind the go-ahead (R1)."""
+    plural = "" if count == 1 else "s"
+    return InjectionError(
+        f"{count} byte{plural} of plain text after the STARTTLS go-ahead; refusing (possible injection)", count
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Who talks to whom, where a protocol wants to know.
+
+    `client_name`: what EHLO and LHLO say. `server_name`: the domain that XMPP asks for.
+    A name that could be more than a name (blanks, line ends, control characters) is a ValueError.
+    """
+
+    client_name: str
+    server_name: str
+
+    def __post_init__(self) -> None:
+        for name in (self.client_name, self.server_name):
+            if not name.isprintable() or " " in name or not name:
+                raise ValueError(f"not usable as a name: {name!a}")
+        if not self.client_name.isascii():
+            raise ValueError(f"not an ASCII name: {self.client_name!a}")

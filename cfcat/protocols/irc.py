@@ -1,0 +1,58 @@
+"""IRC."""
+
+from __future__ import annotations
+
+import re
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
+from cfcat.protocols.text import SASL_MECHANISM, read_line, words
+
+__all__ = ["SECRETS", "VERBS", "client", "starttls_answer"]
+
+VERBS = (  # RFC 2812, IRCv3
+    *words("NICK USER PASS JOIN PART PRIVMSG NOTICE QUIT PING PONG MODE TOPIC NAMES LIST INVITE KICK WHO WHOIS WHOWAS"),
+    *("CAP LS 302", "CAP REQ", "CAP END", "STARTTLS", "AUTHENTICATE", "OPER", "AWAY", "ISON", "USERHOST"),
+    *words("MOTD LUSERS VERSION STATS LINKS TIME ADMIN INFO"),
+)
+SECRETS = (  # RFC 2812, IRCv3 sasl, and the services of most networks
+    rb"(AUTHENTICATE\s+)(?!(?:" + SASL_MECHANISM + rb"|[+*])\s*$)\S",
+    rb"(PASS\s+)\S",
+    rb"(OPER\s+\S+\s+)\S",
+    rb"((?:(?:PRIVMSG\s+)?NICKSERV|NS)\s+:?(?:IDENTIFY|GHOST|REGISTER)\s+)\S",
+)
+# RFC 1459 §2.3.1, and the tags of IRCv3 before it.
+MESSAGE = re.compile(rb"(?:@[^ ]+ +)?(?P<source>:[^ ]+ +)?(?P<command>[A-Za-z]+|\d{3})(?: .*)?")
+FIRST = bytes(range(33, 127)) + b"\r\n"
+GO_AHEAD = b"670"
+REFUSALS = frozenset({b"691", b"451", b"421"})
+
+
+def client(names: Names) -> Dialog:
+    """IRCv3 `tls` (deprecated there): numerics 670 and 691. 451 and 421 are from servers that do not know it.
+
+    Servers send notices before it (their look-ups); they and whatever else comes are dropped. Many never answer.
+    """
+    yield Send(b"STARTTLS\r\n")
+    yield from starttls_answer()
+    return None
+
+
+def starttls_answer() -> Step[None]:
+    """The answer to STARTTLS."""
+    while True:
+        line = yield from read_line("answer to STARTTLS", FIRST)
+        if not line:
+            continue
+        match = MESSAGE.fullmatch(line)
+        if match is None:
+            raise Nonsense(line)
+        command = match["command"].upper()
+        if command == GO_AHEAD:
+            return
+        if command in REFUSALS:
+            raise DialogError(f"the server refused STARTTLS (numeric {command.decode()})", said=line)
+        if command == b"ERROR":
+            raise DialogError("the server ended the IRC session (ERROR)", said=line)
+        if command.isdigit() and not match["source"]:
+            raise Nonsense(line)  # a reply of SMTP or FTP: numerics of IRC name the server first (RFC 2812 §2.4)

@@ -1,0 +1,49 @@
+"""MySQL and MariaDB."""
+
+from __future__ import annotations
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import (
+    MAX_MESSAGE_BYTES,
+    TLS_FIRST_BYTES,
+    Dialog,
+    Exactly,
+    Names,
+    Nonsense,
+    Send,
+    speaks_tls,
+)
+
+__all__ = ["client"]
+
+# Capabilities (those that s_client sends, CLIENT_SSL and CLIENT_PROTOCOL_41 among them), 16 MiB a packet, UTF-8.
+SSL_REQUEST = bytes.fromhex("20000001 85ae7f00 00000001 21") + bytes(23)
+CLIENT_SSL = 0x0800
+
+
+def client(names: Names) -> Dialog:
+    """MySQL, Protocol::HandshakeV10 and Protocol::SSLRequest: no answer, the ClientHello follows at once.
+
+    So the greeting is the go-ahead: without CLIENT_SSL in it there is nobody to be asked. It also has the salt of a
+    password login, which is lost with it.
+    """
+    head = yield Exactly(4, "greeting")
+    length = int.from_bytes(head[:3], "little")
+    if head[0] in TLS_FIRST_BYTES and head[1] == 3 and length > MAX_MESSAGE_BYTES:
+        raise speaks_tls()  # 15 03 01, 16 03 03: not a byte to be judged alone, it may well be that of a length
+    if head[3] != 0:  # the sequence number
+        raise Nonsense(head)
+    greeting = yield Exactly(length, "greeting")
+    if greeting[:1] == b"\xff" and length >= 3:
+        text = greeting[3:]
+        code = int.from_bytes(greeting[1:3], "little")
+        raise DialogError(
+            f"the server refused the connection (error {code})", said=text[6:] if text[:1] == b"#" else text
+        )
+    capabilities = greeting.find(b"\0", 1) + 1 + 4 + 8 + 1  # after version, thread, salt and filler
+    if greeting[:1] != b"\x0a" or b"\0" not in greeting[1:] or len(greeting) < capabilities + 2:
+        raise Nonsense(head + greeting)
+    if not int.from_bytes(greeting[capabilities : capabilities + 2], "little") & CLIENT_SSL:
+        raise DialogError("the server does not offer TLS (its greeting is without CLIENT_SSL)")
+    yield Send(SSL_REQUEST)
+    return None

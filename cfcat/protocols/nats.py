@@ -1,0 +1,47 @@
+"""NATS."""
+
+from __future__ import annotations
+
+import re
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Dialog, Names, Nonsense
+from cfcat.protocols.text import first_word, read_line, words
+
+__all__ = ["GREETING", "SECRETS", "VERBS", "client"]
+
+VERBS = words("CONNECT PING PONG PUB HPUB SUB UNSUB")
+# Password, token, user's credential and the signature of the server's nonce are members of one JSON object. An escape
+# in it may be the name of one.
+SECRETS = (rb'(CONNECT\s*)\{.*(?:"(?:pass|auth_token|jwt|sig)"|\\u)',)
+GREETING = rb"(?i:INFO)\s+\{"
+INFO = re.compile(rb"INFO[ \t]+(\{.*\})[ \t]*", re.IGNORECASE)
+
+
+def client(names: Names) -> Dialog:
+    """NATS client protocol, "INFO" and "CONNECT": no request, the ClientHello follows the server's INFO at once.
+
+    So INFO is the go-ahead, where TLS is in it: `tls_required`, or `tls_available` of a server that takes both.
+    """
+    line = yield from read_line("greeting", b"Ii-")
+    if first_word(line) == b"-ERR":
+        raise DialogError("the server refused the connection (-ERR)", said=line)
+    match = INFO.fullmatch(line)
+    if match is None:
+        raise Nonsense(line)
+    info = _parse(match[1])
+    if info is None:
+        raise Nonsense(line)
+    if info.get("tls_required") is not True and info.get("tls_available") is not True:
+        raise DialogError("the server does not offer TLS (its INFO has neither tls_required nor tls_available)")
+    return None
+
+
+def _parse(text: bytes) -> dict[str, object] | None:
+    import json  # lazy: no other dialog needs it
+
+    try:
+        info = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return info if isinstance(info, dict) else None

@@ -1,0 +1,49 @@
+"""NBD."""
+
+from __future__ import annotations
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
+
+__all__ = ["client"]
+
+MAGIC = b"NBDMAGIC"
+OPTION_MAGIC = b"IHAVEOPT"
+REPLY_MAGIC = bytes.fromhex("0003e889045565a9")
+FIXED_NEWSTYLE = 1  # the same bit from the server and from the client
+NBD_OPT_STARTTLS = 5
+NBD_REP_ACK = 1
+ERRORS = {
+    0x80000001: "NBD_REP_ERR_UNSUP",
+    0x80000002: "NBD_REP_ERR_POLICY",
+    0x80000003: "NBD_REP_ERR_INVALID",
+    0x80000004: "NBD_REP_ERR_PLATFORM",
+    0x80000007: "NBD_REP_ERR_SHUTDOWN",
+}
+
+
+def client(names: Names) -> Dialog:
+    """NBD protocol (doc/proto.md), "Fixed newstyle negotiation" and "TLS support": option 5, NBD_OPT_STARTTLS.
+
+    A client "MUST NOT issue NBD_OPT_STARTTLS" unless the server has said that it knows options at all.
+    """
+    greeting = yield Exactly(16, "greeting", MAGIC[:1])
+    if not greeting.startswith(MAGIC):
+        raise Nonsense(greeting)
+    if greeting[8:] != OPTION_MAGIC:
+        raise DialogError("the server negotiates in the old style, which has no TLS", said=greeting)
+    flags = int.from_bytes((yield Exactly(2, "greeting")), "big")
+    if not flags & FIXED_NEWSTYLE:
+        raise DialogError("the server does not offer TLS (no fixed newstyle negotiation)")
+    option = NBD_OPT_STARTTLS.to_bytes(4, "big")
+    yield Send(FIXED_NEWSTYLE.to_bytes(4, "big") + OPTION_MAGIC + option + bytes(4))
+    answer = yield Exactly(20, "answer to NBD_OPT_STARTTLS", REPLY_MAGIC[:1])
+    kind, length = int.from_bytes(answer[12:16], "big"), int.from_bytes(answer[16:], "big")
+    if not answer.startswith(REPLY_MAGIC + option):
+        raise Nonsense(answer)
+    if kind >= 0x80000000:
+        reason = yield Exactly(length, "reason")
+        raise DialogError(f"the server refused TLS ({ERRORS.get(kind, f'error {kind:#x}')})", said=reason)
+    if kind != NBD_REP_ACK or length:
+        raise Nonsense(answer)
+    return None

@@ -1,0 +1,49 @@
+"""RDP."""
+
+from __future__ import annotations
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
+
+__all__ = ["client"]
+
+# TPKT, X.224 connection request, RDP_NEG_REQ for PROTOCOL_SSL alone
+REQUEST = bytes.fromhex("03000013 0ee00000000000 0100080001000000")
+CONFIRM = 0xD0
+RESPONSE, FAILURE = 2, 3
+PROTOCOL_SSL = 1
+FAILURES = {
+    1: "SSL_REQUIRED_BY_SERVER",
+    2: "SSL_NOT_ALLOWED_BY_SERVER",
+    3: "SSL_CERT_NOT_ON_SERVER",
+    4: "INCONSISTENT_FLAGS",
+    5: "HYBRID_REQUIRED_BY_SERVER",
+    6: "SSL_WITH_USER_AUTH_REQUIRED_BY_SERVER",
+}
+
+
+def client(names: Names) -> Dialog:
+    """MS-RDPBCGR 2.2.1.1.1 (RDP_NEG_REQ), 2.2.1.2, 2.2.1.2.1 (RDP_NEG_RSP), 2.2.1.2.2 (RDP_NEG_FAILURE), 5.4.5.1.
+
+    The negotiation data is optional in the answer: servers older than it leave it out, and have no TLS.
+    """
+    answer = "answer to the connection request"
+    yield Send(REQUEST)
+    head = yield Exactly(4, answer, REQUEST[:1])
+    length = int.from_bytes(head[2:], "big")
+    if length not in (11, 19):
+        raise Nonsense(head)
+    body = yield Exactly(length - 4, answer)
+    if body[0] != length - 5 or body[1] & 0xF0 != CONFIRM:
+        raise Nonsense(head + body)
+    if length == 11:
+        raise DialogError("the server does not offer TLS (no security negotiation)")
+    kind, size, value = body[7], int.from_bytes(body[9:11], "little"), int.from_bytes(body[11:], "little")
+    if size != 8 or kind not in (RESPONSE, FAILURE):
+        raise Nonsense(head + body)
+    if kind == FAILURE:
+        name = f", {FAILURES[value]}" if value in FAILURES else ""
+        raise DialogError(f"the server refused TLS (failure code {value}{name})")
+    if value != PROTOCOL_SSL:
+        raise DialogError(f"the server selected security protocol {value}, not TLS")
+    return None

@@ -1,0 +1,21 @@
+"""Redis, which has no upgrade: TLS is there from the first byte or not at all."""
+
+from __future__ import annotations
+
+from cfcat.protocols.text import SASL_MECHANISM, words
+
+__all__ = ["SECRETS", "VERBS"]
+
+VERBS = (
+    *words("PING AUTH HELLO SELECT QUIT ECHO INFO DBSIZE TIME ROLE KEYS SCAN EXISTS TYPE TTL EXPIRE PERSIST DEL GET"),
+    *words("SET GETDEL MGET MSET INCR DECR APPEND STRLEN HGET HSET HGETALL HDEL HKEYS LPUSH RPUSH LPOP RPOP LRANGE"),
+    *words("SADD SREM SMEMBERS ZADD ZRANGE ZSCORE XADD XLEN XRANGE PUBLISH SUBSCRIBE PSUBSCRIBE MULTI EXEC DISCARD"),
+    *("CLIENT LIST", "CLIENT SETNAME", "CONFIG GET", "MEMORY USAGE", "SLOWLOG GET", "CLUSTER INFO", "MONITOR"),
+)
+SECRETS = (
+    # A mechanism alone is no password: where the protocol is not known, SMTP or POP3 begins an exchange so.
+    rb"(AUTH\s+)(?!" + SASL_MECHANISM + rb"\s*$)\S",
+    rb"(HELLO\s+\d+\s+AUTH\s+)\S",
+    rb"(CONFIG\s+SET\s+(?:requirepass|masterauth)\s+)\S",
+    rb"(ACL\s+SETUSER\s+\S+\s+)\S",
+)

@@ -1,0 +1,49 @@
+"""What a row of the table has to say of a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cfcat.protocols.dialog import Dialog, Names
+
+__all__ = ["Protocol"]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A row of the table.
+
+    `name`: what options and commands take. `title`: the protocol's name in messages. `reference`: its specification.
+    `port`: the registered one for clear text. `more_ports`: those for TLS, and what is as common. `other_ports`: where
+    the protocol is met as well; shells do not offer them.
+    `client`: the dialog by which a client comes to TLS; None where there is no upgrade.
+    `max_tls`: the highest TLS version that can be reached by it, or None for any.
+    `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (R8).
+    `greeting`: how a server begins that takes TLS by this dialog, as a pattern; b"" where that does not tell.
+    `verbs`: what is typed by hand when looking into a server; a verb may have several words. Empty for protocols of
+    bytes, and where the text is no verb. None: no name of `--proto`.
+    `secrets`: patterns of lines that carry a secret; their group 1 may be shown. Letters of either case match.
+    `challenge`: a pattern for the line of a server whose answer is a secret. `has_exchanges`: secrets may come in lines
+    of their own, after the verb and without waiting for a challenge.
+    """
+
+    name: str
+    title: str
+    port: int
+    reference: str
+    client: Callable[[Names], Dialog] | None = None
+    more_ports: tuple[int, ...] = ()
+    other_ports: tuple[int, ...] = ()
+    alpn: str | None = None
+    max_tls: str | None = None
+    greeting: bytes = b""
+    verbs: tuple[str, ...] | None = None
+    secrets: tuple[bytes, ...] = ()
+    challenge: bytes = b""
+    has_exchanges: bool = False
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All that the protocol is known for, the registered one of the clear text first."""
+        return (self.port, *self.more_ports, *self.other_ports)

@@ -1,0 +1,50 @@
+"""ManageSieve."""
+
+from __future__ import annotations
+
+import re
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step
+from cfcat.protocols.text import first_word, read_line, words
+
+__all__ = ["CHALLENGE", "SECRETS", "VERBS", "client", "starttls_answer"]
+
+VERBS = (  # RFC 5804
+    *words("CAPABILITY STARTTLS LISTSCRIPTS GETSCRIPT PUTSCRIPT CHECKSCRIPT SETACTIVE DELETESCRIPT RENAMESCRIPT"),
+    *('AUTHENTICATE "PLAIN"', "HAVESPACE", "UNAUTHENTICATE", "NOOP", "LOGOUT"),
+)
+SECRETS = (rb'(AUTHENTICATE\s+"[\w-]+"\s+)\S',)
+CHALLENGE = rb'"[A-Za-z0-9+/=]*"$|\{\d+\+?\}$'
+# A string that is announced by its length (RFC 5804 §4): the line goes on after it.
+LITERAL = re.compile(rb".*\{(\d{1,10})\+?\}")
+FIRST = b'"{OoNnBb'
+
+
+def client(names: Names) -> Dialog:
+    """RFC 5804 §2.2; greeting: §1.7; answers: §1.2. Under TLS the server sends its capabilities again."""
+    while (yield from _read("list of capabilities", "the connection")) != b"OK":
+        pass
+    yield Send(b"STARTTLS\r\n")
+    yield from starttls_answer()
+    return None
+
+
+def starttls_answer() -> Step[None]:
+    """The answer to STARTTLS."""
+    if (yield from _read("answer to STARTTLS", "STARTTLS")) != b"OK":
+        raise DialogError("the server's answer to STARTTLS is a capability, not OK")
+
+
+def _read(what: str, request: str) -> Step[bytes]:
+    """Read a capability or an answer, strings with their length before them included; return its first word."""
+    line = part = yield from read_line(what, FIRST)
+    while literal := LITERAL.fullmatch(part):
+        line += yield Exactly(int(literal[1]), what)
+        part = yield from read_line(what)
+    word = first_word(line).upper()
+    if word in (b"NO", b"BYE"):
+        raise DialogError(f"the server refused {request} ({word.decode()})", said=line)
+    if word != b"OK" and not line.startswith((b'"', b"{")):
+        raise Nonsense(line)
+    return word

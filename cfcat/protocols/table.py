@@ -1,0 +1,295 @@
+"""The protocols: a row each. What options, commands, completion, help and manual say of protocols is taken from here.
+
+Pure. The plain pipe run does not load it. A new protocol is a file of this room and a row. Source: rules R1 to R8;
+each dialog names its specification.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cfcat.protocols import (
+    amqp,
+    ftp,
+    http,
+    imap,
+    irc,
+    ldap,
+    memcached,
+    mssql,
+    mysql,
+    nats,
+    nbd,
+    nntp,
+    pop3,
+    postgres,
+    rdp,
+    redis,
+    sieve,
+    smtp,
+    telnet,
+    vnc,
+    xmpp,
+)
+from cfcat.protocols.row import Protocol
+
+__all__ = ["PROFILES", "PROTOCOLS", "TABLE", "guess", "profile_for"]
+
+# First those that s_client has, in its order; then other dialogs; then the protocols that have none.
+TABLE = (
+    Protocol(
+        "smtp",
+        "SMTP",
+        25,
+        "RFC 3207",
+        smtp.smtp_client,
+        more_ports=(465, 587),
+        other_ports=(2525,),
+        greeting=smtp.GREETING,
+        verbs=smtp.VERBS,
+        secrets=smtp.SECRETS,
+        challenge=smtp.CHALLENGE,
+        has_exchanges=True,
+    ),
+    Protocol(
+        "lmtp",
+        "LMTP",
+        24,
+        "RFC 2033, RFC 3207",
+        smtp.lmtp_client,
+        verbs=smtp.LMTP_VERBS,
+        secrets=smtp.SECRETS,
+        challenge=smtp.CHALLENGE,
+        has_exchanges=True,
+    ),
+    Protocol(
+        "pop3",
+        "POP3",
+        110,
+        "RFC 2595",
+        pop3.client,
+        more_ports=(995,),
+        alpn="pop3",
+        greeting=pop3.GREETING,
+        verbs=pop3.VERBS,
+        secrets=pop3.SECRETS,
+        challenge=pop3.CHALLENGE,
+        has_exchanges=True,
+    ),
+    Protocol(
+        "imap",
+        "IMAP",
+        143,
+        "RFC 9051",
+        imap.client,
+        more_ports=(993,),
+        alpn="imap",
+        greeting=imap.GREETING,
+        verbs=imap.VERBS,
+        secrets=imap.SECRETS,
+        challenge=imap.CHALLENGE,
+        has_exchanges=True,
+    ),
+    Protocol(
+        "ftp",
+        "FTP",
+        21,
+        "RFC 4217",
+        ftp.client,
+        more_ports=(990,),
+        alpn="ftp",
+        greeting=ftp.GREETING,
+        verbs=ftp.VERBS,
+        secrets=ftp.SECRETS,
+    ),
+    Protocol(
+        "nntp",
+        "NNTP",
+        119,
+        "RFC 4642",
+        nntp.client,
+        more_ports=(563,),
+        alpn="nntp",
+        greeting=nntp.GREETING,
+        verbs=nntp.VERBS,
+        secrets=nntp.SECRETS,
+        challenge=nntp.CHALLENGE,
+        has_exchanges=True,
+    ),
+    Protocol(
+        "sieve",
+        "ManageSieve",
+        4190,
+        "RFC 5804",
+        sieve.client,
+        alpn="managesieve",
+        verbs=sieve.VERBS,
+        secrets=sieve.SECRETS,
+        challenge=sieve.CHALLENGE,
+        has_exchanges=True,
+    ),
+    Protocol(
+        "xmpp",
+        "XMPP",
+        5222,
+        "RFC 6120",
+        xmpp.c2s_client,
+        other_ports=(5223, 5269, 5270),
+        alpn="xmpp-client",
+        verbs=xmpp.VERBS,
+        secrets=xmpp.SECRETS,
+    ),
+    Protocol(
+        "xmpp-server",
+        "XMPP",
+        5269,
+        "RFC 6120",
+        xmpp.s2s_client,
+        alpn="xmpp-server",
+    ),
+    Protocol(
+        "irc",
+        "IRC",
+        6667,
+        "IRCv3 tls",
+        irc.client,
+        more_ports=(6697,),
+        other_ports=(*range(6660, 6667), 6668, 6669),
+        alpn="irc",
+        verbs=irc.VERBS,
+        secrets=irc.SECRETS,
+    ),
+    Protocol(
+        "ldap",
+        "LDAP",
+        389,
+        "RFC 4511",
+        ldap.client,
+        more_ports=(636,),
+        other_ports=(3268, 3269),
+        verbs=(),
+    ),
+    Protocol(
+        "postgres",
+        "PostgreSQL",
+        5432,
+        "PostgreSQL protocol",
+        postgres.client,
+        alpn="postgresql",
+        verbs=(),
+    ),
+    Protocol(
+        "mysql",
+        "MySQL",
+        3306,
+        "MySQL protocol",
+        mysql.client,
+        verbs=(),
+    ),
+    Protocol(
+        "telnet",
+        "Telnet",
+        23,
+        "draft-altman-telnet-starttls",
+        telnet.client,
+    ),
+    Protocol(
+        "rdp",
+        "RDP",
+        3389,
+        "MS-RDPBCGR",
+        rdp.client,
+    ),
+    Protocol(
+        "mssql",
+        "TDS",
+        1433,
+        "MS-TDS",
+        mssql.client,
+        max_tls="1.2",
+    ),
+    Protocol(
+        "amqp",
+        "AMQP",
+        5672,
+        "OASIS AMQP 1.0",
+        amqp.client,
+    ),
+    Protocol(
+        "nbd",
+        "NBD",
+        10809,
+        "NBD protocol",
+        nbd.client,
+    ),
+    Protocol(
+        "vnc",
+        "VNC",
+        5900,
+        "rfbproto",
+        vnc.client,
+    ),
+    Protocol(
+        "nats",
+        "NATS",
+        4222,
+        "NATS client protocol",
+        nats.client,
+        greeting=nats.GREETING,
+        verbs=nats.VERBS,
+        secrets=nats.SECRETS,
+    ),
+    Protocol(
+        "redis",
+        "Redis",
+        6379,
+        "RESP",
+        more_ports=(6380,),
+        verbs=redis.VERBS,
+        secrets=redis.SECRETS,
+    ),
+    Protocol(
+        "http",
+        "HTTP",
+        80,
+        "RFC 9110",
+        more_ports=(443, 8080, 8443),
+        other_ports=(8000, 8008),
+        verbs=http.VERBS,
+        secrets=http.SECRETS,
+    ),
+    Protocol(
+        "gopher",
+        "Gopher",
+        70,
+        "RFC 1436",
+        verbs=(),
+    ),
+    Protocol(
+        "memcached",
+        "Memcached",
+        11211,
+        "memcached protocol",
+        verbs=memcached.VERBS,
+    ),
+)
+# The names of `--starttls`.
+PROTOCOLS: Mapping[str, Protocol] = {row.name: row for row in TABLE if row.client is not None}
+# The names of `--proto`, and the verbs of each.
+PROFILES: Mapping[str, tuple[str, ...]] = {
+    **{row.name: row.verbs for row in TABLE if row.verbs is not None},
+    "none": (),
+}
+_PROFILE_OF = {port: row.name for row in TABLE if row.verbs is not None for port in row.ports}
+
+
+def profile_for(port: int) -> str | None:
+    """The name in `PROFILES` that a port is known for, with TLS or without; None for a port of nobody's."""
+    return _PROFILE_OF.get(port)
+
+
+def guess(said: bytes) -> str | None:
+    """The name in `PROTOCOLS` of a server that begins so in clear text; None where it might be anything."""
+    names = (row.name for row in PROTOCOLS.values() if row.greeting and re.match(row.greeting, said))
+    return next(names, None)

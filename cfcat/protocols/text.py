@@ -1,0 +1,91 @@
+"""What the protocols made of lines have in common: lines, reply codes, refusals.
+
+A code or a word counts as a whole token only: `2200`, `220go` and `+OKAY` are nonsense, `220` without text is not.
+A line ends with LF, with or without a CR before it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Nonsense, Step, Until
+
+__all__ = [
+    "DIGITS",
+    "SASL_MECHANISM",
+    "Reply",
+    "first_word",
+    "read_go_ahead",
+    "read_line",
+    "read_replies",
+    "read_reply",
+    "refusal",
+    "words",
+]
+
+DIGITS = b"0123456789"
+# For the patterns of secrets: the name of a mechanism is not one.
+SASL_MECHANISM = rb"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|ANONYMOUS|SCRAM-[\w-]+)"
+REPLY = re.compile(rb"(\d{3})(?:([ -]).*)?")
+
+
+class Reply(NamedTuple):
+    """One line of a reply with a code. `more`: it is not the last one."""
+
+    code: int
+    more: bool
+    line: bytes
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The verbs in `text`, which has blanks between them."""
+    return tuple(text.split())
+
+
+def read_line(what: str, first: bytes = b"") -> Step[bytes]:
+    """Return the next line without its end."""
+    line = yield Until(b"\n", what, first)
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def first_word(line: bytes) -> bytes:
+    """What is before the first blank."""
+    return line.partition(b" ")[0]
+
+
+def read_reply(what: str) -> Step[Reply]:
+    """Return one line of a reply as in SMTP, FTP and NNTP."""
+    line = yield from read_line(what, DIGITS)
+    match = REPLY.fullmatch(line)
+    if match is None:
+        raise Nonsense(line)
+    return Reply(int(match[1]), match[2] == b"-", line)
+
+
+def read_replies(what: str, code: int, request: str) -> Step[None]:
+    """Read a reply of one or more lines, all with this code (SMTP, LMTP)."""
+    more = True
+    while more:
+        reply = yield from read_reply(what)
+        if reply.code != code:
+            raise refusal(reply, what, code, request)
+        more = reply.more
+
+
+def read_go_ahead(request: str, code: int) -> Step[None]:
+    """Read the answer to STARTTLS or its like: the go-ahead is this code on a single line, and nothing else."""
+    what = f"answer to {request}"
+    reply = yield from read_reply(what)
+    if reply.code != code:
+        raise refusal(reply, what, code, request)
+    if reply.more:
+        raise DialogError(f"the server's {what} has more than one line", said=reply.line)
+
+
+def refusal(reply: Reply, what: str, expected: int, request: str) -> DialogError:
+    """For a code that is not the expected one. `request`: what is thereby refused."""
+    if reply.code >= 400:
+        return DialogError(f"the server refused {request} (code {reply.code})", said=reply.line)
+    return DialogError(f"the server's {what} is code {reply.code}, not {expected}", said=reply.line)

@@ -1,0 +1,60 @@
+"""What Tab makes of the text before the cursor: commands, their arguments, or the protocol's verbs. Looks at files."""
+
+from __future__ import annotations
+
+import os
+
+from cfcat.protocols import PROTOCOLS
+from cfcat.protocols.verbs import completions
+from cfcat.repl.arguments import EOLS, SETTINGS, TLS_MODES, VIEWS
+from cfcat.repl.commands import COMMANDS, Command
+
+__all__ = ["candidates"]
+
+
+def candidates(text: str, protocol: str | None, target: str) -> list[str]:
+    """The lines that `text` may become; each begins with it.
+
+    `protocol`: whose verbs count. `target`: what `:open` may be given.
+    """
+    if not text.startswith(":"):
+        return completions(protocol, text)
+    name, blank, argument = text[1:].partition(" ")
+    if not blank:
+        return [f":{other}" for other in COMMANDS if other.startswith(name)]
+    if name not in COMMANDS:
+        return []
+    done, last = _split(argument, COMMANDS[name])
+    words = _words(COMMANDS[name], done.split(), last, target)
+    return [f":{name} {done}{word}" for word in words if word.startswith(last)]
+
+
+def _split(argument: str, command: Command) -> tuple[str, str]:
+    """What is settled of an argument, and the word that is not."""
+    if command.arguments == "file":
+        return "", argument  # blanks are part of its name
+    done, blank, last = argument.rpartition(" ")
+    return done + blank, last
+
+
+def _words(command: Command, before: list[str], last: str, target: str) -> list[str]:
+    """What may stand behind these words."""
+    if command.arguments == "file":
+        return _files(last)
+    if command.arguments == "setting":
+        return list(SETTINGS if not before else SETTINGS.get(before[0], ()) if len(before) == 1 else ())
+    if command.arguments == "target":
+        return list(TLS_MODES) if before[-1:] == ["--tls"] else [target, "--tls"]
+    choices = {"protocol": PROTOCOLS, "view": VIEWS, "eol": EOLS, "command": COMMANDS}
+    return [] if before else list(choices.get(command.arguments, ()))
+
+
+def _files(path: str) -> list[str]:
+    """Files and folders, a folder with its slash; hidden ones if asked for."""
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(os.path.expanduser(folder) or ".") as entries:
+            found = [entry.name + "/" * entry.is_dir() for entry in entries if entry.name.startswith(name)]
+    except OSError:
+        return []
+    return [path.removesuffix(name) + entry for entry in sorted(found) if name or not entry.startswith(".")]

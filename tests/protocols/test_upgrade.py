@@ -1,0 +1,207 @@
+"""`converse`: a dialog over a real connection, begun at once or after its greeting was read, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from cfcat import Socket, connect
+from cfcat.errors import DialogError, InjectionError
+from cfcat.protocols import PROTOCOLS, HandshakeWrapper
+from cfcat.protocols.upgrade import converse
+from tests.core.links import fact
+from tests.helpers.aio import run
+from tests.helpers.peers import Peer, serve
+from tests.helpers.peers import Script as Play
+from tests.protocols.scripts import NAMES, SCRIPTS, Script
+
+DIALOGS = {script.protocol: script for script in reversed(SCRIPTS)}  # the first of each protocol
+KIB = 1024
+
+
+def play(script: Script) -> Play:
+    """A server that holds the dialog; what it is told must be it, to the byte, and then the end."""
+
+    def server(conn: Peer) -> None:
+        assert conn.recv_exactly(len(script.opening)) == script.opening
+        for said, we in script.turns:
+            conn.send(said)
+            assert conn.recv_exactly(len(we)) == we
+        assert conn.recv_until_eof() == b""
+
+    return server
+
+
+async def read(socket: Socket, size: int) -> bytes:
+    """Read so many bytes and no more, as a session does before a dialog begins."""
+    reader = socket.readable.get_reader("byob")
+    data = bytearray()
+    while len(data) < size:
+        buffer = bytearray(size - len(data))
+        count = await reader.read_into(buffer)
+        assert count, "the server ended"
+        data += buffer[:count]
+    reader.release_lock()
+    return bytes(data)
+
+
+async def opened(address: str) -> Socket:
+    socket = connect(address, secure_transport="starttls")
+    await socket.opened
+    return socket
+
+
+def first_turn(script: Script) -> bytes:
+    """What the server says before it was asked for anything."""
+    return b"" if script.opening else script.turns[0][0]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_dialog_may_begin_after_its_greeting_was_read(protocol: str) -> None:
+    """None of it read, one byte, half of it or all: the server is told the same, and the dialog comes to its end."""
+    script = DIALOGS[protocol]
+    length = len(first_turn(script))
+
+    async def main(address: str) -> None:
+        for size in sorted({0, min(1, length), length // 2, length}):
+            heard: dict[str, bytes] = {"sent": b"", "received": b""}
+
+            def hear(direction: str, data: bytes, heard: dict[str, bytes] = heard) -> None:
+                heard[direction] += data
+
+            socket = await opened(address)
+            greeting = await read(socket, size)
+            wrapper = await converse(socket, PROTOCOLS[protocol], NAMES, heard=hear, greeting=greeting)
+            assert isinstance(wrapper, HandshakeWrapper) is (protocol == "mssql")
+            assert heard["sent"] == script.opening + b"".join(we for _, we in script.turns)
+            assert heard["received"] == script.server[size:]
+            assert not socket.readable.locked
+            assert not socket.writable.locked
+            await socket.close()
+
+    with serve(play(script)) as server:
+        run(main(server.address))
+
+
+def test_greeting_may_have_more_than_itself() -> None:
+    """What came with it is read as what comes after it, up to the go-ahead and beyond."""
+    greeting, hello = b"220 mail ESMTP\r\n", b"250 mail\r\n"
+
+    def script(conn: Peer) -> None:
+        conn.recv_until_eof()
+
+    async def main(address: str) -> None:
+        socket = await opened(address)
+        early = greeting + hello + b"220 go\r\n"
+        await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=early)
+        await socket.close()
+        socket = await opened(address)
+        with pytest.raises(InjectionError) as caught:
+            await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=early + b"250 injected\r\n")
+        assert caught.value.count == len(b"250 injected\r\n")
+        await socket.close()
+
+    with serve(script) as server:
+        run(main(server.address))
+    assert server.peers[0].received == b"EHLO client.example\r\nSTARTTLS\r\n"
+    assert server.peers[1].received == b""
+
+
+@pytest.mark.parametrize(
+    ("greeting", "message"),
+    [
+        (b"220 " + b"x" * 64 * KIB, "the server's greeting has no end within 64 KiB"),
+        ((b"220-" + b"x" * KIB + b"\r\n") * 1020, "the server sent more than 1 MiB before its go-ahead"),
+        (b"554 no\r\n", "the server refused the connection (code 554)"),
+        (b"hello\r\n", "the server's greeting is not SMTP"),
+        (b"\x15\x03\x01", "the server seems to speak TLS from the first byte"),
+    ],
+)
+def test_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes, message: str) -> None:
+    """It is judged before anything is sent, and the streams are unlocked after it."""
+
+    async def main(address: str) -> None:
+        socket = await opened(address)
+        with pytest.raises(DialogError) as caught:
+            await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=greeting)
+        assert str(caught.value) == message
+        assert not socket.readable.locked
+        assert not socket.writable.locked
+        await socket.close()
+
+    with serve(Peer.recv_until_eof) as server:
+        run(main(server.address))
+    assert server.received == b""
+
+
+def test_clear_text_goes_on_after_a_refusal() -> None:
+    """R2: the server says no; the same connection can be read and written as before."""
+
+    def script(conn: Peer) -> None:
+        conn.send(b"+OK ready\r\n")
+        assert conn.recv_until(b"\n") == b"STLS\r\n"
+        conn.send(b"-ERR no TLS here\r\n")
+        assert conn.recv_until(b"\n") == b"QUIT\r\n"
+        conn.send(b"+OK bye\r\n")
+
+    async def main(address: str) -> None:
+        socket = await opened(address)
+        with pytest.raises(DialogError, match="refused STLS"):
+            await converse(socket, PROTOCOLS["pop3"], NAMES)
+        writer = socket.writable.get_writer()
+        await writer.write(b"QUIT\r\n")
+        assert await read(socket, 9) == b"+OK bye\r\n"
+        writer.release_lock()
+        await socket.close()
+
+    with serve(script) as server:
+        run(main(server.address))
+
+
+def test_cancelled_dialog_leaves_what_comes_to_the_next_reader() -> None:
+    """Ctrl-C while the server is silent: the streams are unlocked, and no byte that comes later is lost."""
+
+    asked = threading.Event()
+
+    def script(conn: Peer) -> None:
+        assert conn.recv_until(b"\n") == b"STARTTLS\r\n"
+        asked.set()
+        assert conn.recv_until(b"\n") == b"NICK me\r\n"
+        conn.send(b":irc.example 451 * :late\r\n")
+
+    async def main(address: str) -> None:
+        socket = await opened(address)
+        task = asyncio.create_task(converse(socket, PROTOCOLS["irc"], NAMES))
+        await fact(asked)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        writer = socket.writable.get_writer()
+        await writer.write(b"NICK me\r\n")
+        assert await read(socket, 26) == b":irc.example 451 * :late\r\n"
+        writer.release_lock()
+        await socket.close()
+
+    with serve(script) as server:
+        run(main(server.address))
+
+
+def test_reset_in_the_dialog_is_named_and_unlocks() -> None:
+    """A reset is an end of the dialog as any other (64), and says that it was one."""
+
+    def script(conn: Peer) -> None:
+        conn.recv_until(b"\n")
+        conn.reset()
+
+    async def main(address: str) -> None:
+        socket = await opened(address)
+        with pytest.raises(DialogError, match="reset by peer during the SMTP dialog"):
+            await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=b"220 mail\r\n")
+        assert not socket.readable.locked
+        assert not socket.writable.locked
+        socket.abort()
+
+    with serve(script) as server:
+        run(main(server.address))
