@@ -37,6 +37,7 @@ __all__ = [
     "StdoutError",
     "TlsError",
     "TruncatedError",
+    "UnansweredError",
     "UpgradeError",
     "UsageError",
     "WrongTypeError",
@@ -155,7 +156,12 @@ class CrossedWiresError(TlsError):
 
 
 class TruncatedError(TlsError):
-    """TCP ended without close_notify (T7, V9): what was read is genuine, and may not be all."""
+    """TCP ended without close_notify (T7, V9): what was read is genuine, and may not be all.
+
+    `after_our_end`: our own end had been sent before, and may be why.
+    """
+
+    after_our_end = False
 
 
 class UpgradeError(TlsError):
@@ -191,7 +197,12 @@ class CancelError(SocketError):
 
 
 class LostError(SocketError, ConnectionError):
-    """The connection broke: reset, or given up by the network (R9, W10). `sending`: a send found it out."""
+    """The connection broke: reset, or given up by the network (R9, W10). `sending`: a send found it out.
+
+    `after_our_end`: our own end had been sent before, and may be why.
+    """
+
+    after_our_end = False
 
     def __init__(self, message: str = LOST, detail: str = "", *, sending: bool = False) -> None:
         super().__init__(message, detail)
@@ -214,6 +225,18 @@ class DialogError(SocketError):
 
 class IdleTimeout(SocketError, TimeoutError):
     """Nothing moved in either direction for as long as `--idle-timeout` allows."""
+
+
+class UnansweredError(SocketError):
+    """The peer ended in order, without one byte in answer to an HTTP/1 request.
+
+    `after_our_end`: our own end had been sent before. `is_secure`: it happened under TLS.
+    """
+
+    def __init__(self, message: str, detail: str = "", *, after_our_end: bool = False, is_secure: bool = False) -> None:
+        super().__init__(message, detail)
+        self.after_our_end = after_our_end
+        self.is_secure = is_secure
 
 
 class StdinError(SocketError):

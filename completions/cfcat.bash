@@ -32,6 +32,10 @@ _cfcat()
 
     case $prev in
         # made by python -m tests.documents: values
+        --shutdown)
+            COMPREPLY=($(compgen -W 'auto now never' -- "$cur"))
+            return
+            ;;
         --tls)
             COMPREPLY=($(compgen -W 'off on starttls' -- "$cur"))
             return
@@ -80,9 +84,9 @@ _cfcat()
     if [[ $cur == -* ]]; then
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
-            --connect-timeout -w --idle-timeout --no-shutdown -q --quit-after --tls --starttls --sni
-            --cacert --cert --key --alpn --tls-min --tls-max --ignore-unexpected-eof -k --insecure --repl
-            --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets
+            --connect-timeout -w --idle-timeout --shutdown --no-shutdown -q --quit-after --tls --starttls
+            --sni --cacert --cert --key --alpn --tls-min --tls-max --ignore-unexpected-eof -k --insecure
+            --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets
             --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
@@ -93,8 +97,8 @@ _cfcat()
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
-            --connect-timeout | -w | --idle-timeout | -q | --quit-after | --tls | --starttls | --sni | \
-                --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --eol | --proto | --log | \
+            --connect-timeout | -w | --idle-timeout | --shutdown | -q | --quit-after | --tls | --starttls | \
+                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --eol | --proto | --log | \
                 --export | --from | --color)
                 ((number++))
                 ;;

@@ -4,8 +4,9 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout -w --idle-timeout -q --quit-after --tls --starttls --sni --cacert \
-        --cert --key --alpn --tls-min --tls-max --eol --proto --log --export --from --color
+    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --tls --starttls \
+        --sni --cacert --cert --key --alpn --tls-min --tls-max --eol --proto --log --export --from \
+        --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -60,7 +61,8 @@ complete -c cfcat -l workers -d 'Connect only where a Worker on Cloudflare could
 complete -c cfcat -l check-workers -d 'Say whether a Worker could, and do not connect; --json for programs'
 complete -c cfcat -l connect-timeout -x -d 'Deadline for resolving, connecting, STARTTLS and TLS handshake together'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'
-complete -c cfcat -l no-shutdown -d 'Do not pass on the end of standard input'
+complete -c cfcat -l shutdown -x -a 'auto now never' -d 'At the end of standard input send ours when that cannot cost the answer, at once, or not at all'
+complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'
 complete -c cfcat -s q -l quit-after -x -d 'After the end of standard input wait at most so long, then exit 0'
 
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'

@@ -55,6 +55,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.report",),
     ("cfcat.export",),  # what happened, as a program
     ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
+    ("cfcat.pipe.ending",),
+    ("cfcat.pipe.hold",),
     ("cfcat.pipe.flow",),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
@@ -83,6 +85,7 @@ PURE = (
     "cfcat.report.hexdump",
     "cfcat.protocols.secrets",
     "cfcat.report.color",
+    "cfcat.pipe.ending",
     "cfcat.program.modes",
     "cfcat.record.events",
     "cfcat.export.javascript",
@@ -260,7 +263,7 @@ TO_PIPE = frozenset(
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
         *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "trace", "wire", "workers", "writable")),
         *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
-        *(f"cfcat.pipe.{name}" for name in ("flow", "newlines", "pump", "run")),
+        *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
     }
 )
 # Of the standard library, what takes more than a few milliseconds and is not Typer's own need.

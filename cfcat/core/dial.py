@@ -19,16 +19,13 @@ from cfcat.core.trace import Attempted, Outcome, Resolved, Trace, os_reason
 from cfcat.core.workers import HTTP_PORTS, Judgement, Verdict, WorkersPolicy
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
 
-__all__ = ["Address", "assess", "blocked", "connect_failed", "dial", "failure_message"]
+__all__ = ["Address", "Dialed", "assess", "blocked", "connect_failed", "dial", "failure_message"]
 
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
 HTTP_HINT = ". It looks like you might be trying to connect to a HTTP-based service \u2014 consider using fetch instead"
 REFUSALS = {"P3": "Connections to port 25 are prohibited", "P4": "TCP Loop detected"}
 FAMILIES = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 TEMPORARY = frozenset({socket.EAI_AGAIN})
-
-
-_Attempt = asyncio.Task[socket.socket | None]
 
 
 class Address(NamedTuple):
@@ -44,6 +41,16 @@ class Address(NamedTuple):
     @property
     def text(self) -> str:
         return format_address(self.ip, int(self.sockaddr[1]))
+
+
+class Dialed(NamedTuple):
+    """A connected, non-blocking socket, and how long its own attempt took: about one round trip."""
+
+    sock: socket.socket
+    round_trip_s: float
+
+
+_Attempt = asyncio.Task[Dialed | None]
 
 
 def failure_message(port: int) -> str:
@@ -87,8 +94,8 @@ async def dial(
     family: str | None = None,
     policy: WorkersPolicy | None = None,
     trace: Trace | None = None,
-) -> socket.socket:
-    """Connect to the first address of the target that answers; the socket is non-blocking.
+) -> Dialed:
+    """Connect to the first address of the target that answers.
 
     `policy` judges each resolved address; those blocked are dropped, and it goes on with those that remain (P2, P9).
     `trace` is told of the addresses and of what became of each; it must not raise.
@@ -166,9 +173,9 @@ class _Race:
         self._addresses = list(addresses)
         self._attempts: dict[Address, Attempt] = {}
 
-    async def run(self) -> socket.socket:
+    async def run(self) -> Dialed:
         running: set[_Attempt] = set()
-        winner: socket.socket | None = None
+        winner: Dialed | None = None
         try:
             winner = await self._first(running)
         finally:
@@ -176,14 +183,14 @@ class _Race:
                 await _abandon(running)
             except asyncio.CancelledError:
                 if winner is not None:
-                    winner.close()
+                    winner.sock.close()
                 raise
         if winner is not None:
             return winner
         attempts = [self._attempts[address] for address in self._addresses]
         raise connect_failed(self._target, _describe(self._target, attempts), attempts) from attempts[-1].error
 
-    async def _first(self, running: set[_Attempt]) -> socket.socket | None:
+    async def _first(self, running: set[_Attempt]) -> Dialed | None:
         """Begin one attempt after the other; what is in `running` still owns its socket."""
         waiting = list(self._addresses)
         while waiting or running:
@@ -193,11 +200,11 @@ class _Race:
             done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 running.discard(task)
-                if (sock := task.result()) is not None:
-                    return sock
+                if (dialed := task.result()) is not None:
+                    return dialed
         return None
 
-    async def _try(self, address: Address) -> socket.socket | None:
+    async def _try(self, address: Address) -> Dialed | None:
         began = time.monotonic()
         sock: socket.socket | None = None
         outcome: Outcome = "abandoned"
@@ -207,7 +214,7 @@ class _Race:
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
             outcome = "connected"
-            return sock
+            return Dialed(sock, time.monotonic() - began)
         except OSError as error:
             outcome, failure = "failed", error
             self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
@@ -227,8 +234,8 @@ async def _abandon(attempts: set[_Attempt]) -> None:
 
 
 def _close_result(attempt: _Attempt) -> None:
-    if not attempt.cancelled() and (sock := attempt.result()) is not None:
-        sock.close()
+    if not attempt.cancelled() and (dialed := attempt.result()) is not None:
+        dialed.sock.close()
 
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:

@@ -88,6 +88,7 @@ class Socket:
         self._closed: asyncio.Future[None] = handled(loop.create_future())
         self._over: asyncio.Future[None] = handled(loop.create_future())
         self._info: SocketInfo | None = None
+        self.round_trip_s = 0.0  # how long the TCP connect took; about one round trip
         self._origin = origin  # the socket that this one is the upgrade of
         self._upgrade: Socket | None = None
         self._upgraded = False
@@ -149,6 +150,14 @@ class Socket:
     def moved_bytes(self) -> int:
         """Bytes on the wire so far, both ways, TLS records included: unchanged means that nothing moves."""
         return self._wire.moved_bytes
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds in which nothing has come from the network, TLS records included.
+
+        0 while something waits to be read; infinite where nothing has come since the handshake.
+        """
+        return self._wire.quiet_s
 
     def close(self) -> Operation[None]:
         """Close both directions in order: waits for `opened` and for queued writes, then the peer sees our EOF.
@@ -277,7 +286,7 @@ class Socket:
             await self._take_turn(options.policy)
         began = time.monotonic()
         family, policy = options.address_family, options.policy
-        sock = await dial(self._target, family=family, policy=policy, trace=self._tell)
+        sock, self.round_trip_s = await dial(self._target, family=family, policy=policy, trace=self._tell)
         self._wire.attach(sock)
         try:
             ends = sock.getpeername()[:2], sock.getsockname()[:2]
@@ -383,6 +392,7 @@ class Socket:
         assert upgraded is not None
         self._upgraded = True
         upgraded._info = self._info
+        upgraded.round_trip_s = self.round_trip_s
         upgraded._leave, self._leave = self._leave, None
         unread = self.readable.kept_bytes + self._wire.unread_bytes()
         self._wire.move_to(upgraded._wire)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import socket
 import struct
 import threading
@@ -101,6 +102,7 @@ class Wire:
         self._follow: Callable[[], None] | None = None  # to be done when the queue is empty
         self._planned: Callable[[], None] | None = None  # to become that in the next turn
         self.moved_bytes = 0  # on the wire, either way
+        self._received_s = -math.inf  # when bytes, or the end, last came from the network, by the loop's clock
         self._cut = False  # writes were dropped: no end in order, and under TLS perhaps half a record
         self._peer_ended = False  # its EOF was read
         self._ending = False  # nothing is left to send but our own end
@@ -137,6 +139,17 @@ class Wire:
             return len(self._sock.recv(HANDSHAKE_READ_BYTES, socket.MSG_PEEK))
         except OSError:
             return 0  # nothing there; or broken, which the handshake will find out
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since anything came from the network, after the handshake; 0 while the kernel has it unread."""
+        return 0.0 if self._has_unread() else self._loop.time() - self._received_s
+
+    def _has_unread(self) -> bool:
+        try:
+            return self._sock is not None and bool(self._sock.recv(1, socket.MSG_PEEK))
+        except (OSError, MemoryError):
+            return False  # whatever is wrong, reading finds it out
 
     async def handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None = None) -> None:
         """Put TLS on the wire: the ClientHello goes out, and this returns when the peer is known to be itself.
@@ -263,6 +276,7 @@ class Wire:
 
     def _received(self, size: int) -> None:
         self.moved_bytes += size
+        self._received_s = self._loop.time()
         self._heard = True
 
     # ---- receiving without waiting: the same bytes, for who moves many (`ReadableStream.take_into`, `receive_by`)

@@ -108,6 +108,11 @@ class Flow:
         self._next_turn: asyncio.Handle | None = None
         self._over: asyncio.Future[None] | None = None
 
+    @property
+    def is_stalled(self) -> bool:
+        """Does a chunk, or the source, wait for room in the sink?"""
+        return self._full
+
     async def run(self) -> None:
         """Move everything up to EOF. Raises what the source and the sink raise, all before it having been moved."""
         self._over = asyncio.get_running_loop().create_future()

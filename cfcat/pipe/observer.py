@@ -28,5 +28,8 @@ class Observer(Protocol):
     def received(self, chunk: Buffer) -> None:
         """A chunk from the peer, before it goes to stdout. Good only during the call."""
 
+    def held(self) -> None:
+        """Stdin has ended and all of it was sent, but our end waits; once at most, and `ended("sent")` may follow."""
+
     def ended(self, direction: Direction) -> None:
-        """Stdin has ended and all of it was sent; or the peer's EOF was read. At most once each."""
+        """Our end is sent, or stdin has ended and it never will be; or the peer's EOF was read. At most once each."""

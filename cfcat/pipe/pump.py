@@ -6,7 +6,8 @@ bytes and both descriptors allow it, they are joined in the kernel. The ends fol
 
 | event | default | `half_open` |
 |---|---|---|
-| stdin ends | our EOF is sent (not with `no_shutdown`), reading goes on | same |
+| stdin ends | our EOF is sent as soon as that cannot cost the answer (`ending`), reading goes on | same |
+| the same with `shutdown` "now", "never" | our EOF is sent at once, is not sent | same |
 | the peer ends first | what was read from stdin is sent, then it is over | stdout closes, sending goes on |
 | `quit_after` | so long after stdin's end it is over | same |
 | stdout's reader is gone | it is over (BrokenPipeError) | same |
@@ -28,7 +29,9 @@ from cfcat.core.sockets import Socket
 from cfcat.edges.stdin import Input
 from cfcat.edges.stdout import Output
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
+from cfcat.pipe.ending import Shutdown
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
+from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class PumpOptions:
     """The ends, as the command line asks for them. Times are seconds; None: wait for ever."""
 
     half_open: bool = False
-    no_shutdown: bool = False
+    shutdown: Shutdown = "auto"
     quit_after: float | None = None
     idle_timeout: float | None = None
     crlf: bool = False  # a bare LF of stdin is sent as CRLF
@@ -68,10 +71,13 @@ class Pump:
         self._encoder = CrlfEncoder() if options.crlf else None
         self._first_bytes = b""
         self._send_error: SocketError | None = None
+        self._end = HeldEnd()
+        self._stdin_over = asyncio.Event()
         self._up = Flow(stdin, PeerSink(socket.writable), self._to_send)
         self._down = Flow(PeerSource(socket.readable), stdout, self._to_write)
-        if stdin.joined is not None and self._shown is None and self._encoder is None:
-            self._up.joined = partial(socket.writable.send_by, stdin.joined)
+        # To be joined when the first bytes have told whether they are an HTTP request.
+        joins = stdin.joined is not None and self._shown is None and self._encoder is None
+        self._stdin_joined = stdin.joined if joins else None
 
     @property
     def sent_bytes(self) -> int:
@@ -91,6 +97,7 @@ class Pump:
             StdinError, StdoutError: an edge of the process failed.
             BrokenPipeError: the reader of stdout is gone.
             IdleTimeout: nothing moved for `idle_timeout`.
+            UnansweredError: the peer ended without a byte, and it had been sent an HTTP request.
         """
         tasks = _Tasks()
         up = tasks.start(self._send())
@@ -101,6 +108,7 @@ class Pump:
         try:
             await self._until_over(tasks, up, down)
             await self._finish()
+            self._end.check_answered(self._socket)
         except BaseException:
             self._socket.abort()
             raise
@@ -109,13 +117,12 @@ class Pump:
 
     async def _until_over(self, tasks: _Tasks, up: asyncio.Task[None], down: asyncio.Task[None]) -> None:
         """Wait for the ends that end the run; raise what went wrong first."""
-        deadline: float | None = None
+        limit_s = self._options.quit_after
+        quits = None if limit_s is None else tasks.start(self._quit_after(limit_s))
         while not (down.done() and (up.done() or not self._options.half_open)):
-            if up.done() and deadline is None and self._options.quit_after is not None:
-                deadline = time.monotonic() + self._options.quit_after
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not await tasks.wait(left):
-                break  # quit_after
+            if quits is not None and quits.done():
+                break
+            await tasks.wait()
         if self._send_error is not None:
             raise self._send_error
 
@@ -135,9 +142,17 @@ class Pump:
         writer = self._socket.writable.get_writer()
         try:
             await self._up.run()
-            if self._observer is not None:
+            self._stdin_over.set()
+            is_due = await self._end.is_due(
+                self._options.shutdown,
+                self._socket,
+                self.sent_bytes,
+                is_stalled=lambda: self._down.is_stalled,
+                held=self._held,
+            )
+            if self._observer is not None and (is_due or self._options.shutdown == "never"):
                 self._observer.ended("sent")
-            if not self._options.no_shutdown:
+            if is_due:
                 await writer.close()
         except ClosedError:
             pass  # the peer's EOF has been read: what was queued before it is on its way (H3)
@@ -146,16 +161,24 @@ class Pump:
                 raise
             # The answer that came before may still be unread: reading goes on to its end, and this error counts.
             self._send_error = error
+        finally:
+            self._stdin_over.set()
+
+    def _held(self) -> None:
+        if self._observer is not None:
+            self._observer.held()
 
     async def _receive(self) -> None:
         reader = self._socket.readable.get_reader()
         try:
             await self._down.run()
-        except SocketError:
+        except SocketError as error:
             self._check_crossed_wires()
             if self._send_error is None:
+                self._end.note_failure(error)
                 raise
         else:
+            self._end.peer_ended()
             if self._observer is not None:
                 self._observer.ended("received")
         self._check_crossed_wires()
@@ -165,12 +188,17 @@ class Pump:
 
     def _to_send(self, chunk: memoryview) -> Buffer:
         data = chunk if self._encoder is None else self._encoder.feed(chunk)
+        if self._end.opening.is_http is None:
+            self._end.opening.feed(data)
+            if self._end.opening.is_http is not None and self._stdin_joined is not None:
+                self._up.joined = partial(self._socket.writable.send_by, self._stdin_joined)
         if self._shown is not None:
             self._shown.sent(data)
         return data
 
     def _to_write(self, chunk: memoryview) -> Buffer:
         if len(self._first_bytes) < len(TLS_ALERT):
+            self._end.answer()
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
             if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and self._shown is None:
                 # They are known now: the rest need not be seen.
@@ -182,6 +210,11 @@ class Pump:
     def _check_crossed_wires(self) -> None:
         if self._first_bytes.startswith(TLS_ALERT) and self._socket.secure_transport != "on":
             raise CrossedWiresError("the peer answered clear text with a TLS alert")
+
+    async def _quit_after(self, limit_s: float) -> None:
+        """Return so long after stdin's end."""
+        await self._stdin_over.wait()
+        await asyncio.sleep(limit_s)
 
     async def _watch_stdout(self) -> None:
         await self._stdout.reader_gone()
@@ -208,14 +241,13 @@ class _Tasks:
         self._tasks.append(task)
         return task
 
-    async def wait(self, timeout: float | None) -> bool:
-        """Wait for one more task to end, and raise its error; False when the time is up."""
+    async def wait(self) -> None:
+        """Wait for one more task to end, and raise its error."""
         running = [task for task in self._tasks if task not in self._seen]
-        done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         self._seen |= done
         for task in done:
             task.result()
-        return bool(done)
 
     async def stop(self) -> None:
         for task in self._tasks:

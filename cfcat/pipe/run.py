@@ -49,7 +49,7 @@ async def run_pipe(
         from cfcat.record.events import Connecting, connecting_text  # lazy: most runs are not reported
 
         name = None if protocol is None else protocol.name
-        reporter.connecting(connecting_text(Connecting.by(target, options, name, no_shutdown=ends.no_shutdown)))
+        reporter.connecting(connecting_text(Connecting.by(target, options, name, no_shutdown=ends.shutdown == "never")))
         reporter.enter("resolve")
         options = dataclasses.replace(options, trace=reporter.trace)
     socket = connect(target, options)

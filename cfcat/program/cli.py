@@ -63,6 +63,12 @@ class Color(StrEnum):
     never = "never"
 
 
+class Shutdown(StrEnum):
+    auto = "auto"
+    now = "now"
+    never = "never"
+
+
 class Eol(StrEnum):
     crlf = "crlf"
     lf = "lf"
@@ -128,9 +134,15 @@ def cfcat(
             help="End with status 28 when nothing moves for so long.",
         ),
     ] = None,
-    no_shutdown: Annotated[
-        bool, typer.Option("--no-shutdown", help="Do not pass on the end of standard input.")
-    ] = False,
+    shutdown: Annotated[
+        Shutdown | None,
+        typer.Option(
+            show_default=False,
+            help="At the end of standard input send ours when that cannot cost the answer, at once, or not at all."
+            "  [default: auto]",
+        ),
+    ] = None,
+    no_shutdown: Annotated[bool, typer.Option("--no-shutdown", help="Short for --shutdown never.")] = False,
     quit_after: Annotated[
         float | None,
         typer.Option(
@@ -221,8 +233,8 @@ def cfcat(
 ) -> None:
     """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
 
-    On a terminal this is an interactive session. Otherwise the end of standard input is passed on, and the server's
-    end ends the run. Exit status 0 is an end in order.
+    On a terminal this is an interactive session. Otherwise the end of standard input is passed on when that cannot cost
+    the answer, and the server's end ends the run. Exit status 0 is an end in order.
     """
     if transcript is not None:
         _export_transcript(context, transcript, export)
@@ -236,6 +248,7 @@ def cfcat(
     mode = choose_mode(_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
     not_for_every_mode = {
         "-w": idle_timeout is not None,
+        "--shutdown": shutdown is not None,
         "--no-shutdown": no_shutdown,
         "-q": quit_after is not None,
         "--crlf": crlf,
@@ -258,6 +271,7 @@ def cfcat(
         "--ignore-unexpected-eof": ignore_unexpected_eof,
     }
     _refuse(
+        (shutdown is not None and no_shutdown, f"--no-shutdown excludes --shutdown {shutdown}"),
         (starttls is not None and tls in (Tls.on, Tls.off), f"--starttls excludes --tls {tls}"),
         *((given and not secured, f"{option} needs --tls on") for option, given in only_with_tls.items()),
         (key is not None and cert is None, "--key needs --cert"),
@@ -282,7 +296,7 @@ def cfcat(
     }
     ends = {
         "half_open": half_open,
-        "no_shutdown": no_shutdown,
+        "shutdown": "never" if no_shutdown else (shutdown or Shutdown.auto).value,
         "quit_after": quit_after,
         "idle_timeout": idle_timeout,
         "crlf": crlf,

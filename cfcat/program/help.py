@@ -41,6 +41,8 @@ Exit status:
   23  writing stdout failed       128+n  killed by signal n
   26  reading stdin failed
   28  timeout
+  52  an HTTP request was not
+      answered
 
 Environment:
   SSL_CERT_FILE, SSL_CERT_DIR     authorities to trust

@@ -53,6 +53,7 @@ TABLE: dict[tuple[Stdin, bool], _Row] = {
 # Options that are not for every mode, and the modes that they are for.
 OPTIONS: dict[str, tuple[Mode, ...]] = {
     "-w": (Mode.PIPE, Mode.SCRIPT),
+    "--shutdown": (Mode.PIPE, Mode.SCRIPT),
     "--no-shutdown": (Mode.PIPE, Mode.SCRIPT),
     "-q": (Mode.PIPE, Mode.SCRIPT),
     "--crlf": (Mode.PIPE,),

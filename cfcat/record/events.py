@@ -26,7 +26,8 @@ __all__ = [
     "parse_connecting",
 ]
 
-OUR_END = re.compile(r"our side ended$|stdin ended: ")
+# Stdin's end is ours, unless it says more: then ours is held, and "our side ended" follows where it was sent.
+OUR_END = re.compile(r"our side ended$|stdin ended: \d+ bytes? sent$")
 PEER_END = re.compile(r"(?:the )?peer ended(?:: |$)")
 TLS_UP = re.compile(r"TLS established\b")
 # Not as the dialog ends, but in packets of its own (MS-TDS).

@@ -18,6 +18,8 @@ from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import VERSIONS, SocketOptions
 from cfcat.core.sockets import connect
 from cfcat.errors import CommandError, ConnectTimeout, CrossedWiresError, InjectionError, LostError, SocketError
+from cfcat.pipe.ending import Shutdown
+from cfcat.pipe.hold import HeldEnd
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
 from cfcat.protocols.upgrade import converse, names_for
@@ -84,6 +86,7 @@ class Connection:
         self._watcher = watcher
         self._begun_s = time.monotonic()
         self._receiver: Receiver | None = None
+        self._script_end = HeldEnd()
         self._first_bytes = b""
         self._greeting = b""  # what came before anything was sent
         self._asked = b""  # what was sent last
@@ -146,6 +149,7 @@ class Connection:
         """
         self.need_writing()
         self.sent_bytes += len(data)
+        self._script_end.opening.feed(data)
         self._asked = (self._asked + data)[-EXCHANGE_BYTES:]
         self._answer = b""
         self._watcher.on_sent(data)
@@ -179,6 +183,28 @@ class Connection:
             moved = self.socket.moved_bytes
             await asyncio.wait({operation}, timeout=STALL_S)
 
+    async def end_of_script(self, shutdown: Shutdown) -> None:
+        """Nothing more will be sent: end our side, as soon as that cannot cost the answer, where it has not ended.
+
+        Raises:
+            ClosedError: the peer's end was read meanwhile.
+            LostError: the connection broke.
+        """
+        if self.socket.writing is not Writing.FLOWING:
+            return
+        due = self._script_end.is_due(
+            shutdown, self.socket, self.sent_bytes, is_stalled=self._is_stalled, held=lambda: None
+        )
+        if await due and self.socket.writing is Writing.FLOWING:
+            await self.end()
+
+    def check_answered(self) -> None:
+        """Raises UnansweredError where an HTTP request was sent, and the peer has ended without a byte."""
+        self._script_end.check_answered(self.socket)
+
+    def _is_stalled(self) -> bool:
+        return self._receiver is not None and self._receiver.is_stalled
+
     async def end(self) -> None:
         """End our side: FIN, or under TLS close_notify alone.
 
@@ -210,6 +236,7 @@ class Connection:
         self._receiver = Receiver(self.socket.readable, self._take, self._end, self._receiver)
 
     async def _take(self, chunk: bytes) -> None:
+        self._script_end.answer()
         await self._watcher.on_received(chunk)  # shown first: what a command goes by, everybody has seen
         self.received_bytes += len(chunk)
         self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
@@ -223,6 +250,10 @@ class Connection:
         if self._first_bytes == TLS_ALERT and not self.is_secure:
             error = CrossedWiresError("the peer answered clear text with a TLS alert")
         self.error = error
+        if error is None:
+            self._script_end.peer_ended()
+        else:
+            self._script_end.note_failure(error)
         self._close_if_done()
         self._finish()
         await self._quiet.wait()
@@ -297,6 +328,7 @@ class Connection:
         self.spoken = None if protocol is None else protocol.name
         # What was said in clear text counts for nothing any more (security notes, a.5).
         self.memory.forget()
+        self._script_end = HeldEnd()
         self._greeting = self._asked = self._answer = b""
 
     def _heard(self, direction: str, data: bytes) -> None:

@@ -29,6 +29,11 @@ class Receiver:
         self._waits_for_peer = False
         self._task = asyncio.create_task(self._run(stream, before), name="cfcat-receiver")
 
+    @property
+    def is_stalled(self) -> bool:
+        """Has a chunk been read that is still being taken?"""
+        return not self._waits_for_peer
+
     async def stop(self) -> None:
         """Stop reading; returns when the stream is free.
 

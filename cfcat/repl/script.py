@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cfcat.core.lifecycle import Writing
 from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
@@ -91,11 +90,10 @@ async def _read_on(connection: Connection, ends: PumpOptions) -> int:
     ending = asyncio.ensure_future(_end(connection, ends))
     failure: LostError | None = None
     try:
-        await asyncio.wait({over, ending}, return_when=asyncio.FIRST_COMPLETED)
+        # The answer that came before a failure of ours may still be unread: reading goes on to its end.
+        await asyncio.wait({over}, timeout=ends.quit_after)
         if ending.done():
-            # The answer that came before a failure may still be unread: reading goes on to its end.
             failure = ending.result()
-            await asyncio.wait({over}, timeout=ends.quit_after)
     finally:
         over.cancel()
         ending.cancel()
@@ -105,15 +103,14 @@ async def _read_on(connection: Connection, ends: PumpOptions) -> int:
     if connection.error is not None:
         return status_of(connection.error)  # it has been told
     await connection.close()
+    connection.check_answered()
     return ExitStatus.OK
 
 
 async def _end(connection: Connection, ends: PumpOptions) -> LostError | None:
-    """End our side, where it has not ended and that is to be passed on; returns what went wrong."""
-    if ends.no_shutdown or connection.socket.writing is not Writing.FLOWING:
-        return None
+    """End our side, where that is to be passed on and when it can be; returns what went wrong."""
     try:
-        await connection.end()
+        await connection.end_of_script(ends.shutdown)
     except ClosedError:
         pass  # the peer's end was read meanwhile: what was queued is on its way (H3)
     except LostError as error:

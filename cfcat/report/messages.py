@@ -28,6 +28,7 @@ from cfcat.errors import (
     SocketError,
     TlsError,
     TruncatedError,
+    UnansweredError,
     UsageError,
     out_of_files,
 )
@@ -50,6 +51,9 @@ __all__ = [
 INSECURE_NOTE = "warning: the certificate is not checked (-k): anyone can be at the other end"
 CLEAR_TEXT_NOTE = "note: --tls starttls stays in clear text here; --starttls PROTO upgrades"
 
+# Our end came before the failure, and some servers drop what they have not sent when it comes.
+SHUTDOWN_HINT = "--shutdown never keeps our end from the server"
+ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
 INSECURE_HINT = "-k connects anyway, without protection"
 OTHER_AUTHORITY = "--cacert FILE trusts another authority"
 OTHER_NAME = "--sni NAME expects another name"
@@ -113,7 +117,8 @@ def explain(error: BaseException, target: str) -> Message:
         said = f"; it said {quote(error.said)}" if error.said else ""
         return Message(f"{target}: {error.message}{said}", "--tls on" if error.speaks_tls else "")
     if isinstance(error, TruncatedError):
-        return Message(f"{target}: {error.detail}: output may be truncated", "--ignore-unexpected-eof accepts it")
+        hint = f"{ACCEPT_HINT}; {SHUTDOWN_HINT}" if error.after_our_end else ACCEPT_HINT
+        return Message(f"{target}: {error.detail}: output may be truncated", hint)
     if isinstance(error, CrossedWiresError):
         return Message(f"{target}: {error.message}", "--tls on")
     if isinstance(error, TlsError):
@@ -129,7 +134,9 @@ def explain(error: BaseException, target: str) -> Message:
         return Message(error.detail)
     if isinstance(error, LostError):
         doing = "sending" if error.sending else "receiving"
-        return Message(f"{target}: {error.detail} while {doing}")
+        return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
+    if isinstance(error, UnansweredError):
+        return Message(f"{target}: {error.message}", _unanswered_hint(error))
     if isinstance(error, SocketError):
         return Message(str(error))
     if out_of_files(error):
@@ -138,6 +145,13 @@ def explain(error: BaseException, target: str) -> Message:
         f"internal error: {type(error).__name__}: {escape(str(error))}",
         "this is a bug in cfcat; CFCAT_DEBUG=1 shows where",
     )
+
+
+def _unanswered_hint(error: UnansweredError) -> str:
+    if error.after_our_end:
+        return "--shutdown auto holds our end back until an answer has come"
+    request = "a request ends with an empty line"
+    return request if error.is_secure else f"--tls on where the server wants TLS; {request}"
 
 
 def keys_note(problem: str) -> str:

@@ -85,6 +85,7 @@ class Reporter:
         self._show: Callable[[str], None] | None = None
         self._began_s = self._phase_began_s = time.monotonic()
         self._secure = False
+        self._held = False  # our end waits, or has waited
         dumps = {name: HexDump(mark, row_bytes=row_bytes, color=color) for name, mark in MARKS.items()}
         self._dumps = dumps if hexdump else {}
         self._only_json = json and not (verbose or hexdump)
@@ -153,9 +154,17 @@ class Reporter:
         if self._progress is not None:
             self._write(self._progress.make_way(bytes(chunk)))
 
+    def held(self) -> None:
+        """Stdin has ended, and all of it was sent; our end follows later, or the run is over before."""
+        self._held = True
+        self._event(f"stdin ended: {plural(self._counters.sent_bytes, 'byte')} sent, our end is held")
+
     def ended(self, direction: Direction) -> None:
         """A direction has come to its end in order."""
         self.report.last_end = direction
+        if direction == "sent" and self._held:
+            self._event("our side ended")
+            return
         moved = self._counters.sent_bytes if direction == "sent" else self._counters.received_bytes
         who = "peer" if direction == "received" else "stdin" if self.report.mode == "pipe" else "our side"
         self._event(f"{who} ended: {plural(moved, 'byte')} {direction}")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
 from cfcat.core.trace import Attempted, Connected, Resolved, TlsEstablished, TraceEvent
-from cfcat.errors import IdleTimeout, LostError, TruncatedError
+from cfcat.errors import IdleTimeout, LostError, TruncatedError, UnansweredError
 from cfcat.report.facts import days_left
 from cfcat.report.messages import Message
 
@@ -21,11 +21,12 @@ __all__ = ["Phase", "RunReport"]
 Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
 # A run that failed in one of these had no session: there is nothing that could have ended.
 BEFORE_SESSION: frozenset[Phase] = frozenset({"usage", "resolve", "connect", "starttls", "tls"})
-# How a session ends that does not end in order; the first that fits.
+# How a session ends that has an error; the first that fits.
 ENDS: tuple[tuple[type[BaseException], str], ...] = (
     (TruncatedError, "truncated"),
     (LostError, "reset"),
     (IdleTimeout, "idle"),
+    (UnansweredError, "peer ended"),
     (BrokenPipeError, "stdout closed"),
 )
 

@@ -22,6 +22,7 @@ from cfcat.errors import (
     StdoutError,
     TlsError,
     TruncatedError,
+    UnansweredError,
     UsageError,
     out_of_files,
 )
@@ -43,6 +44,7 @@ class ExitStatus(IntEnum):
     STDIN = 26
     TIMEOUT = 28
     TLS = 35
+    UNANSWERED = 52
     SEND = 55
     RECEIVE = 56
     CLIENT_CERTIFICATE = 58
@@ -69,6 +71,7 @@ STATUS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
     (InjectionError, ExitStatus.INJECTION),
     (TlsError, ExitStatus.TLS),
     (DialogError, ExitStatus.STARTTLS),
+    (UnansweredError, ExitStatus.UNANSWERED),
     (StdoutError, ExitStatus.STDOUT),
     (StdinError, ExitStatus.STDIN),
 )

@@ -68,7 +68,9 @@ def no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def peer_of(address: str, **options: Any) -> tuple[str, int]:
     """Dial, and tell whom that reached."""
-    with await dial(parse_address(address), **options) as sock:
+    sock, round_trip_s = await dial(parse_address(address), **options)
+    with sock:
+        assert 0 < round_trip_s < 5
         assert sock.getblocking() is False
         host, port = sock.getpeername()[:2]
     return host, port
@@ -219,7 +221,7 @@ def test_cancelling_at_any_turn_of_the_race_leaves_no_descriptor(
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled():
-            task.result().close()
+            task.result().sock.close()
 
     before = open_descriptors()
     with blackhole() as port, serve(script) as server:

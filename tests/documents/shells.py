@@ -15,6 +15,8 @@ WIDTH = 100
 NOT_WITH = {
     "-4": "-6",
     "-6": "-4",
+    "--shutdown": "--no-shutdown",
+    "--no-shutdown": "--shutdown",
     "--tls": "--starttls",
     "--starttls": "--tls",
     "-k": "--cacert",

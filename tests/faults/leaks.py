@@ -250,6 +250,8 @@ def runs_in_this_process(servers: Servers, certs: CertSet) -> Callable[[int], No
                 kind = number % 10
                 port = servers.refused if kind == 9 else servers.tls if kind == 8 else servers.plain
                 options = secure if kind == 8 else ["--repl"] if kind == 7 else ["--pipe"]
+                if kind:  # of ten, one waits half a second before its end
+                    options = [*options, "--shutdown", "now"]
                 status = cfcat.program.cli.run([*options, f"127.0.0.1:{port}"])
                 assert status == (7 if kind == 9 else 0), (number, status)
 
@@ -281,7 +283,7 @@ def programs(servers: Servers, count: int) -> list[str]:
         for _ in range(count):
             pid = os.posix_spawn(
                 sys.executable,
-                command(f"127.0.0.1:{servers.plain}"),
+                command("--shutdown", "now", f"127.0.0.1:{servers.plain}"),
                 environment(paths),
                 file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)],
             )

@@ -32,7 +32,9 @@ class Scene(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        return ["--repl"] if self.mode == "script" else ["--pipe", "--raw"]
+        mode = ["--repl"] if self.mode == "script" else ["--pipe", "--raw"]
+        # Under TLS our end waits for a second, too long for some thousand runs; in clear text it is held here as well.
+        return mode if self.way == "plain" else [*mode, "--shutdown", "now"]
 
     def typed(self, question: bytes) -> bytes:
         """What is on stdin for the peer to get this."""

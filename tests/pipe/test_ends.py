@@ -66,7 +66,8 @@ def test_quit_after_bounds_the_wait_for_an_answer(either: Transport, options: li
 
     with either.serve(script) as server:
         began = time.monotonic()
-        result = cfcat(*either.options, *options, "-q", str(SHORT_S), server.address, stdin=b"question")
+        arguments = [*either.options, *options, "--shutdown", "now", "-q", str(SHORT_S), server.address]
+        result = cfcat(*arguments, stdin=b"question")
         assert time.monotonic() - began >= SHORT_S
         server.release()
     assert result == Result(b"first half", "", 0)

@@ -34,7 +34,8 @@ CERTIFICATE = """
 SHOWN = {
     "plain": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: peer ended: 5 bytes received
     cfcat: over after TIME: 5 bytes sent, 5 bytes received
     """,
@@ -44,7 +45,8 @@ SHOWN = {
     cfcat:   ALPN: none; the peer acknowledged none of h2, smtp
     cfcat:   server name: 127.0.0.1
     cfcat:   certificate: verified, vouched for by ...{CERTIFICATE}
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: peer ended: 5 bytes received
     cfcat: over after TIME: 5 bytes sent, 5 bytes received
     """,
@@ -55,7 +57,8 @@ SHOWN = {
     cfcat:   ALPN: none
     cfcat:   server name: 127.0.0.1
     cfcat:   certificate: not verified{CERTIFICATE}
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: peer ended: 5 bytes received
     cfcat: over after TIME: 5 bytes sent, 5 bytes received
     """,
@@ -71,7 +74,8 @@ SHOWN = {
     cfcat:   ALPN: none
     cfcat:   server name: 127.0.0.1
     cfcat:   certificate: verified, vouched for by ...{CERTIFICATE}
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: peer ended: 5 bytes received
     cfcat: over after TIME: 5 bytes sent, 5 bytes received
     """,
@@ -97,9 +101,11 @@ SHOWN = {
     """,
     "reset": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: over after TIME: 5 bytes sent, 11 bytes received
     cfcat: 127.0.0.1:PORT: connection reset by ...
+      hint: --shutdown never keeps our end from the server
     """,
     "truncated": f"""
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
@@ -107,10 +113,11 @@ SHOWN = {
     cfcat:   ALPN: none
     cfcat:   server name: 127.0.0.1
     cfcat:   certificate: verified, vouched for by ...{CERTIFICATE}
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: over after TIME: 5 bytes sent, 11 bytes received
     cfcat: 127.0.0.1:PORT: the connection ended without TLS close_notify: output may be truncated
-      hint: --ignore-unexpected-eof accepts it
+      hint: --ignore-unexpected-eof accepts it; --shutdown never keeps our end from the server
     """,
     # R11: not a word of TLS before the certificate is verified.
     "expired": """
@@ -121,12 +128,12 @@ SHOWN = {
     """,
     "quit": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
     cfcat: over after TIME: 5 bytes sent, 0 bytes received
     """,
     "idle": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
     cfcat: over after TIME: 5 bytes sent, 0 bytes received
     cfcat: 127.0.0.1:PORT: nothing moved for TIME
     """,
@@ -134,7 +141,8 @@ SHOWN = {
     cfcat: two.test:PORT resolved to 127.0.0.1:OTHER, 127.0.0.1:PORT in TIME
     cfcat: 127.0.0.1:OTHER: given up after TIME
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
-    cfcat: stdin ended: 5 bytes sent
+    cfcat: stdin ended: 5 bytes sent, our end is held
+    cfcat: our side ended
     cfcat: peer ended: 5 bytes received
     cfcat: over after TIME: 5 bytes sent, 5 bytes received
     """,

@@ -127,6 +127,12 @@ def test_28_timeout() -> None:
         check(cfcat("--no-shutdown", "-w", "0.05", server.address), ExitStatus.TIMEOUT)
 
 
+def test_52_unanswered() -> None:
+    """The server ends without a byte, and it was asked by HTTP."""
+    with serve(lambda conn: conn.recv_until(b"\r\n\r\n")) as server:
+        check(cfcat(server.address, stdin=b"GET / HTTP/1.0\r\n\r\n"), ExitStatus.UNANSWERED)
+
+
 def test_35_tls_failed(certs: CertSet) -> None:
     """The server does not speak TLS."""
     with serve(lambda conn: conn.send(b"220 mail.example ESMTP\r\n")) as server:

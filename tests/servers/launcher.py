@@ -51,12 +51,13 @@ __all__ = [
 Tls = Literal["off", "any", "1.1", "1.2", "1.3"]
 ClientAuth = Literal["no", "ask", "require"]
 
-# Debian's sbin folders are not on an ordinary user's PATH, INN's and PostgreSQL's folders are on nobody's.
+# Debian's sbin folders are not on an ordinary user's PATH, the others are on nobody's.
 _MORE_PATH = (
     "/usr/local/sbin",
     "/usr/sbin",
     "/sbin",
     "/usr/lib/news/bin",
+    "/usr/local/lib/cfcat-proftpd/usr/sbin",  # unpacked by .ci/run: it cannot be installed beside vsftpd
     *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True),
 )
 # Whom root runs daemons as: on every Linux and macOS, owner of nothing that matters.

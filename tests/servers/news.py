@@ -1,4 +1,7 @@
-"""News and files: nnrpd for NNTP, vsftpd for FTP."""
+"""News and files: nnrpd for NNTP, vsftpd and ProFTPD for FTP.
+
+A client that half-closes right behind its commands loses the tail of ProFTPD's answers now and then.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import shlex
 
 from tests.servers.launcher import Daemon, Launch, demand
 
-__all__ = ["FTP_FILE", "NEWSGROUP", "nnrpd", "vsftpd"]
+__all__ = ["FTP_FILE", "NEWSGROUP", "nnrpd", "proftpd", "vsftpd"]
 
 NEWSGROUP = "local.test"  # the only one, without articles
 FTP_FILE = random.Random(1).randbytes(1 << 20)
@@ -149,3 +152,33 @@ vsftpd_log_file={launch.folder}/transfers
 
     launch.start(*(listen(host, at_port) for host in launch.hosts for at_port in (port, tls_port) if at_port))
     return launch.ready(port, tls_port, b"", b"220 ")
+
+
+def proftpd(launch: Launch) -> Daemon:
+    """FTP by ProFTPD, in clear text: the commands that need no login. Debian has its TLS in another package."""
+    program = demand("proftpd")
+    port = launch.port()
+    configuration = f"""
+ServerName localhost
+ServerType standalone
+DefaultServer on
+Port {port}
+DefaultAddress {" ".join(launch.hosts)}
+SocketBindTight on
+UseIPv6 on
+User {launch.user}
+Group {launch.group}
+UseReverseDNS off
+WtmpLog off
+AuthPAM off
+DelayEngine off
+MaxInstances 30
+PidFile {launch.folder}/pid
+ScoreboardFile {launch.folder}/scoreboard
+ScoreboardMutex {launch.folder}/scoreboard.lock
+SystemLog {launch.folder}/system.log
+ControlsEngine off
+"""
+    conf = launch.write("proftpd.conf", configuration)
+    launch.start([program, "-n", "-c", str(conf)])
+    return launch.ready(port, 0, b"", b"220 ")

@@ -1,0 +1,94 @@
+"""When our end is sent: stdin's end becomes ours only when that cannot cost the answer.
+
+A FIN right behind a request makes common servers drop their answer: nginx cuts a large file and, as a proxy, answers
+nothing at all, because it takes the FIN for a client that left; so do Node's servers, and slapd, prosody and ProFTPD
+now and then. Under TLS 1.2 a peer must even discard what it has not sent when our close_notify comes (RFC 5246 §7.2.1).
+On the other hand there are servers that answer only when our end has come. So our end waits for a silence of the
+peer's, and how long that must be depends on what was sent: that is the table below.
+
+Pure. It knows what was sent and whether anything has come; `hold` has the clock and the socket. The same table serves
+pipes and the ends of scripts. A writer's `close()` in the library, and `:eof` in a session, send the end at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Literal, NamedTuple
+
+__all__ = ["TRANSFER_BYTES", "Opening", "Sent", "Shutdown", "Silence", "sent_what", "silence_s"]
+
+# What stdin's end does: "auto" by the table, "now" is sent at once, "never" is not passed on.
+Shutdown = Literal["auto", "now", "never"]
+
+# More than that is no request but a transfer: whoever takes it waits for its end, and has nothing to say before.
+TRANSFER_BYTES = 64 * 1024
+# So much of a request line is looked at for its version: what servers must support at least (RFC 9112 §3).
+LINE_BYTES = 8000
+# The longest method that is registered, UPDATEREDIRECTREF, has 17 characters; of binary data a few bytes decide.
+_METHOD, _TARGET = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}", rb"[!-~\x80-\xff]+"
+_REQUEST = re.compile(_METHOD + b" " + _TARGET + rb" HTTP/1\.")
+# What may still become one.
+_PART = re.compile(_METHOD + b"(?: (?:" + _TARGET + rb"(?: (?:H(?:T(?:T(?:P(?:/1?)?)?)?)?)?)?)?)?")
+
+
+class Sent(Enum):
+    """What was sent, as far as it bears on when the end is."""
+
+    HTTP = "an HTTP/1 request, in clear text or under TLS"
+    TLS = "anything else under TLS"
+    TRANSFER = "clear text, more than TRANSFER_BYTES"
+    REQUEST = "clear text, no more than that"
+
+
+class Silence(NamedTuple):
+    """How long nothing must have come: `seconds`, and so many round trips more."""
+
+    seconds: float
+    round_trips: int = 0
+
+
+# How long the peer must have been silent since stdin's end: while no answer has begun, and when one has.
+TABLE: Mapping[Sent, tuple[Silence, Silence]] = {
+    Sent.HTTP: (Silence(math.inf), Silence(1.0)),
+    Sent.TLS: (Silence(1.0), Silence(1.0)),
+    Sent.TRANSFER: (Silence(0.0), Silence(0.25, 4)),
+    Sent.REQUEST: (Silence(0.5, 4), Silence(0.25, 4)),
+}
+
+
+def sent_what(*, is_http: bool, is_secure: bool, sent_bytes: int) -> Sent:
+    """The row of the table."""
+    if is_http:
+        return Sent.HTTP
+    if is_secure:
+        return Sent.TLS
+    return Sent.TRANSFER if sent_bytes > TRANSFER_BYTES else Sent.REQUEST
+
+
+def silence_s(sent: Sent, *, has_answer: bool, round_trip_s: float) -> float:
+    """How many seconds the peer must have been silent before our end is sent; 0: at once, inf: not yet."""
+    silence = TABLE[sent][has_answer]
+    return silence.seconds + silence.round_trips * round_trip_s
+
+
+class Opening:
+    """How the stream that we send begins. `is_http`: as an HTTP/1 request? None: that is not known yet."""
+
+    def __init__(self) -> None:
+        self.is_http: bool | None = None
+        self._line = b""
+
+    def feed(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take what is sent next; after the first line nothing is looked at any more."""
+        if self.is_http is None:
+            self._line += bytes(chunk[: LINE_BYTES - len(self._line)])
+            self.is_http = _is_request(self._line)
+
+
+def _is_request(line: bytes) -> bool | None:
+    if _REQUEST.match(line):
+        return True
+    return None if len(line) < LINE_BYTES and (not line or _PART.fullmatch(line)) else False

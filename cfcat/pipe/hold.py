@@ -1,0 +1,107 @@
+"""Our end, held until it cannot cost the answer: the clock beside the table of `ending`.
+
+There is one for each connection. Whoever sends and receives tells it what passes, and asks `is_due()` when there is
+nothing left to send; the pump does so at stdin's end, a script at its own. It sends nothing itself. In the end it knows
+what our end has cost, or an answer that never came: errors and exit statuses depend on that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+
+from cfcat.core.lifecycle import Writing
+from cfcat.core.sockets import Socket
+from cfcat.errors import LostError, TruncatedError, UnansweredError
+from cfcat.pipe.ending import Opening, Shutdown, sent_what, silence_s
+
+__all__ = ["HeldEnd"]
+
+
+UNANSWERED = "the server ended without an answer to the HTTP request"
+
+
+class HeldEnd:
+    """When our end of one connection is to be sent. `opening`: how what was sent begins."""
+
+    def __init__(self) -> None:
+        self.opening = Opening()
+        self._came_first = False  # our end was sent, and before the peer's
+        self._has_answer = False
+        self._has_peer_ended = False
+        self._news = asyncio.Event()
+
+    def answer(self) -> None:
+        """Bytes of the application have come; session tickets of TLS are none."""
+        self._has_answer = True
+        self._news.set()
+
+    def peer_ended(self) -> None:
+        """The peer's EOF was read: there is nothing to wait for."""
+        self._has_peer_ended = True
+        self._news.set()
+
+    async def is_due(
+        self,
+        shutdown: Shutdown,
+        socket: Socket,
+        sent_bytes: int,
+        *,
+        is_stalled: Callable[[], bool],
+        held: Callable[[], None],
+    ) -> bool:
+        """Nothing is left to send: return when our end is to be sent.
+
+        False: it is not, because it never is to be, or because the peer's end has ended our side, too.
+
+        `is_stalled`: does what has come wait for a slow stdout? Then the peer is not silent, it is not listened to.
+        `held` is called where our end has to wait.
+        """
+        if shutdown == "never":
+            return False
+        if shutdown == "auto":
+            await self._until_due(socket, sent_bytes, is_stalled, held)
+            if socket.writing not in (Writing.FLOWING, Writing.FAILED):
+                return False
+        self._came_first = not self._has_peer_ended
+        return True
+
+    def note_failure(self, error: BaseException) -> None:
+        """The connection broke: note in its error whether our end may be why."""
+        if isinstance(error, (LostError, TruncatedError)):
+            error.after_our_end = self._came_first
+
+    def check_answered(self, socket: Socket) -> None:
+        """Raise UnansweredError where an HTTP request was sent, and the peer has ended without a byte."""
+        if self._has_peer_ended and self.opening.is_http and not self._has_answer:
+            secure = socket.secure_transport == "on"
+            raise UnansweredError(UNANSWERED, after_our_end=self._came_first, is_secure=secure)
+
+    async def _until_due(
+        self, socket: Socket, sent_bytes: int, is_stalled: Callable[[], bool], held: Callable[[], None]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        secure, is_http = socket.secure_transport == "on", bool(self.opening.is_http)
+        sent = sent_what(is_http=is_http, is_secure=secure, sent_bytes=sent_bytes)
+        since_s, told = loop.time(), False
+        while not self._has_peer_ended:
+            now_s = loop.time()
+            if is_stalled():
+                since_s = now_s
+            quiet_s = min(now_s - since_s, socket.quiet_s)
+            left_s = silence_s(sent, has_answer=self._has_answer, round_trip_s=socket.round_trip_s) - quiet_s
+            if left_s <= 0:
+                break
+            if not told:
+                told = True
+                held()
+            await self._news_within(left_s)
+
+    async def _news_within(self, seconds: float) -> None:
+        """Return when an answer begins, the peer ends, or the time is up."""
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._news.wait()
