@@ -1,7 +1,8 @@
 """`connect()` and `Socket`: the API, and the one place where lifecycle, streams and wire meet.
 
-What the application calls and what the wire sees become events; the lifecycle answers with effects; each effect is
-one method here. Source: connect-semantics rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
+What the application calls and what the wire sees become events; the lifecycle answers with effects; each action is
+carried out by one method here, which is given the reason and does not look at the state. Source: connect-semantics
+rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cfcat.core.address import SocketAddress, Target, format_address, parse_addr
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
 from cfcat.core.dial import blocked, connect_failed, dial, failure_message
-from cfcat.core.lifecycle import FINAL, Effect, Event, Lifecycle, Phase, Reading, WriteHalf, Writing
+from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
 from cfcat.core.readable import ReadableStream
@@ -232,7 +233,7 @@ class Socket:
         if error is not None and self._lifecycle.phase not in FINAL:
             self._error = error
         for effect in self._lifecycle.on(event):
-            EFFECTS[effect](self)
+            CARRY_OUT[effect.action](self, effect.reason)
         if self._lifecycle.phase in FINAL:
             resolve(self._over, None)
             if self._leave is not None:
@@ -343,41 +344,38 @@ class Socket:
         seconds = self._options.connect_timeout
         return ConnectTimeout(failure_message(self._target.port), f"{self._target.text}: {phase} after {seconds:g} s")
 
-    # ---- effects, a method each
+    # ---- effects, a method for each action
 
-    def _resolve_opened(self) -> None:
+    def _exception(self, reason: Reason | None) -> BaseException:
+        if reason is Reason.FAILURE:
+            return self._error
+        return self.writable.abort_reason if reason is Reason.ABORT else ClosedError(SOCKET_CLOSED)
+
+    def _resolve_opened(self, _: Reason | None) -> None:
         assert self._info is not None
         resolve(self._opened, self._info)
         self._wire.open()
 
-    def _reject_opened(self) -> None:
+    def _reject_opened(self, _: Reason | None) -> None:
         fail(self._opened, self._error)
         self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
-    def _drop_writes(self) -> None:
+    def _drop_writes(self, reason: Reason | None) -> None:
         self._wire.settle_writes()
-        phase = self._lifecycle.phase
-        if phase is Phase.FAILED:
-            self.writable.drop(self._error)
+        self.writable.drop(self._exception(reason))
+        if reason is Reason.FAILURE:
             self._wire.lost = self._error
-        elif phase is Phase.CLOSED:
-            self.writable.drop(ClosedError(SOCKET_CLOSED))
-        else:
-            self.writable.drop(self.writable.abort_reason)
         self._wire.drop_unsent()
 
-    def _stop_reads(self) -> None:
-        if self._lifecycle.phase is Phase.UPGRADING:  # V8: as if the locks had been released
-            self.readable.fail(ClosedError(READER_RELEASED))
-            self.writable.released(ClosedError(WRITER_RELEASED))
-        else:
-            self.readable.stop(ClosedError(SOCKET_CLOSED))
+    def _release_streams(self, _: Reason | None) -> None:
+        self.readable.fail(ClosedError(READER_RELEASED))
+        self.writable.released(ClosedError(WRITER_RELEASED))
 
-    def _end_streams(self) -> None:
-        self.readable.outcome.end(self._error if self._lifecycle.phase is Phase.FAILED else None)
+    def _end_streams(self, reason: Reason | None) -> None:
+        self.readable.outcome.end(None if reason is None else self._exception(reason))
         self.writable.socket_closed()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, _: Reason | None) -> None:
         """The flush is done: the old socket ends, the new one takes the wire (S5, S6)."""
         upgraded = self._upgrade
         assert upgraded is not None
@@ -392,7 +390,7 @@ class Socket:
         else:
             upgraded._begin(upgraded._open_upgrade)
 
-    def _reset_wire(self) -> None:
+    def _reset_wire(self, _: Reason | None) -> None:
         if self._origin is not None and not self._wire.attached:
             self._origin.abort()  # the upgrade has not begun: the connection is still there
         if self._task is not None and not self._task.done():
@@ -400,31 +398,31 @@ class Socket:
         else:
             self._wire.reset()
 
-    def _fail_upgrade(self) -> None:
+    def _fail_upgrade(self, _: Reason | None) -> None:
         assert self._upgrade is not None
         self._upgrade.on(Event.CONNECT_FAILED, self._error)
 
-    def _reject_closed(self) -> None:
-        aborted = self._lifecycle.write is WriteHalf.ABORTED and self._lifecycle.phase is not Phase.FAILED
-        fail(self._closed, self.writable.abort_reason if aborted else self._error)
+    def _reject_closed(self, reason: Reason | None) -> None:
+        fail(self._closed, self._exception(reason))
 
 
-EFFECTS: dict[Effect, Callable[[Socket], None]] = {
-    Effect.RESOLVE_OPENED: Socket._resolve_opened,
-    Effect.REJECT_OPENED: Socket._reject_opened,
-    Effect.FLUSH_THEN_END: lambda socket: socket._wire.flush_then_end(),
-    Effect.FLUSH_THEN_CLOSE: lambda socket: socket._wire.flush_then_close_notify(),
-    Effect.FLUSH_THEN_UPGRADE: lambda socket: socket._wire.flush(),
-    Effect.WRITING_ENDED: lambda socket: socket.writable.ended(),
-    Effect.DROP_WRITES: Socket._drop_writes,
-    Effect.STOP_READS: Socket._stop_reads,
-    Effect.END_STREAMS: Socket._end_streams,
-    Effect.CLOSE_WIRE: lambda socket: socket._wire.close(),
-    Effect.RESET_WIRE: Socket._reset_wire,
-    Effect.HAND_OVER: Socket._hand_over,
-    Effect.FAIL_UPGRADE: Socket._fail_upgrade,
-    Effect.RESOLVE_CLOSED: lambda socket: resolve(socket._closed, None),
-    Effect.REJECT_CLOSED: Socket._reject_closed,
+CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
+    Action.RESOLVE_OPENED: Socket._resolve_opened,
+    Action.REJECT_OPENED: Socket._reject_opened,
+    Action.FLUSH_THEN_END: lambda socket, _: socket._wire.flush_then_end(),
+    Action.FLUSH_THEN_CLOSE: lambda socket, _: socket._wire.flush_then_close_notify(),
+    Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.flush(),
+    Action.WRITING_ENDED: lambda socket, _: socket.writable.ended(),
+    Action.DROP_WRITES: Socket._drop_writes,
+    Action.STOP_READS: lambda socket, _: socket.readable.stop(ClosedError(SOCKET_CLOSED)),
+    Action.RELEASE_STREAMS: Socket._release_streams,
+    Action.END_STREAMS: Socket._end_streams,
+    Action.CLOSE_WIRE: lambda socket, _: socket._wire.close(),
+    Action.RESET_WIRE: Socket._reset_wire,
+    Action.HAND_OVER: Socket._hand_over,
+    Action.FAIL_UPGRADE: Socket._fail_upgrade,
+    Action.RESOLVE_CLOSED: lambda socket, _: resolve(socket._closed, None),
+    Action.REJECT_CLOSED: Socket._reject_closed,
 }
 
 _contexts: list[ssl.SSLContext] = []
