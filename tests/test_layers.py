@@ -35,6 +35,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),
     ("cfcat.core.readable",),
+    ("cfcat.core.transport",),
+    ("cfcat.core.sending",),
+    ("cfcat.core.receiving",),
     ("cfcat.core.wire",),
     ("cfcat.core.sockets",),
     ("cfcat.core",),  # the door of the room
@@ -258,7 +261,8 @@ TO_PIPE = frozenset(
     {
         "cfcat.program.run",
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
-        *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "trace", "wire", "workers", "writable")),
+        *(f"cfcat.core.{name}" for name in ("readable", "receiving", "sending", "sockets", "streams", "trace")),
+        *(f"cfcat.core.{name}" for name in ("transport", "wire", "workers", "writable")),
         *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
         *(f"cfcat.pipe.{name}" for name in ("flow", "newlines", "pump", "run")),
     }

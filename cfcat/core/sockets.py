@@ -22,7 +22,9 @@ from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading
 from cfcat.core.operation import Operation, fail, handled, resolve
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
 from cfcat.core.readable import ReadableStream
-from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED, Carrier
+from cfcat.core.receiving import Receiving
+from cfcat.core.sending import Sending
+from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED
 from cfcat.core.trace import Connected, TlsEstablished, TraceEvent
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.workers import MOST_SOCKETS, WorkersPolicy
@@ -99,7 +101,7 @@ class Socket:
         self._leave: Callable[[], None] | None = None  # gives the place of this connection up
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
-        self._wire = Wire(self)
+        self._wire = Wire(self.readable, self.writable, self.on)
 
     # ---- the API
 
@@ -224,9 +226,14 @@ class Socket:
         return self._error
 
     @property
-    def carrier(self) -> Carrier:
-        """For the streams: what moves their bytes."""
-        return self._wire
+    def receiving(self) -> Receiving:
+        """For `readable`: where its bytes come from."""
+        return self._wire.receiving
+
+    @property
+    def sending(self) -> Sending:
+        """For `writable`: where its bytes go."""
+        return self._wire.sending
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
         """Take an event and carry out what follows from it."""
@@ -338,7 +345,7 @@ class Socket:
             raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
     def _timeout(self) -> ConnectTimeout:
-        phase = "the TLS handshake was not complete" if self._wire.attached else "no connection"
+        phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
         if self._turn is not None and self._turn.cancelled():
             phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
         seconds = self._options.connect_timeout
@@ -361,11 +368,11 @@ class Socket:
         self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
     def _drop_writes(self, reason: Reason | None) -> None:
-        self._wire.settle_writes()
+        self._wire.sending.settle_writes()
         self.writable.drop(self._exception(reason))
         if reason is Reason.FAILURE:
             self._wire.lost = self._error
-        self._wire.drop_unsent()
+        self._wire.sending.drop_unsent()
 
     def _release_streams(self, _: Reason | None) -> None:
         self.readable.fail(ClosedError(READER_RELEASED))
@@ -382,7 +389,7 @@ class Socket:
         self._upgraded = True
         upgraded._info = self._info
         upgraded._leave, self._leave = self._leave, None
-        unread = self.readable.kept_bytes + self._wire.unread_bytes()
+        unread = self.readable.returned_bytes + self._wire.unread_bytes()
         self._wire.move_to(upgraded._wire)
         if unread:
             text = f"{unread} bytes of clear text were unread at the upgrade to TLS (possible injection)"
@@ -391,7 +398,7 @@ class Socket:
             upgraded._begin(upgraded._open_upgrade)
 
     def _reset_wire(self, _: Reason | None) -> None:
-        if self._origin is not None and not self._wire.attached:
+        if self._origin is not None and not self._wire.is_attached:
             self._origin.abort()  # the upgrade has not begun: the connection is still there
         if self._task is not None and not self._task.done():
             self._task.cancel()
@@ -409,9 +416,9 @@ class Socket:
 CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
     Action.RESOLVE_OPENED: Socket._resolve_opened,
     Action.REJECT_OPENED: Socket._reject_opened,
-    Action.FLUSH_THEN_END: lambda socket, _: socket._wire.flush_then_end(),
-    Action.FLUSH_THEN_CLOSE: lambda socket, _: socket._wire.flush_then_close_notify(),
-    Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.flush(),
+    Action.FLUSH_THEN_END: lambda socket, _: socket._wire.sending.flush_then_end(),
+    Action.FLUSH_THEN_CLOSE: lambda socket, _: socket._wire.sending.flush_then_close_notify(),
+    Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.sending.flush(),
     Action.WRITING_ENDED: lambda socket, _: socket.writable.ended(),
     Action.DROP_WRITES: Socket._drop_writes,
     Action.STOP_READS: lambda socket, _: socket.readable.stop(ClosedError(SOCKET_CLOSED)),
