@@ -11,7 +11,7 @@ from cfcat import Socket, connect
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, HandshakeWrapper
 from cfcat.protocols.upgrade import converse
-from tests.core.links import fact
+from tests.core.links import fact, until
 from tests.helpers.aio import run
 from tests.helpers.peers import Peer, serve
 from tests.helpers.peers import Script as Play
@@ -83,6 +83,34 @@ def test_dialog_may_begin_after_its_greeting_was_read(protocol: str) -> None:
 
     with serve(play(script)) as server:
         run(main(server.address))
+
+
+async def test_the_told_part_of_a_greeting_is_not_told_again() -> None:
+    """It ends in the middle of a line, whose end comes in two pieces: each byte is told once."""
+    read_so_far = threading.Event()
+
+    def script(conn: Peer) -> None:
+        conn.send(b"220-first\r\n220 se")
+        conn.send(b"co")
+        conn.wait(read_so_far)
+        conn.send(b"nd\r\n554 no\r\n")
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        heard: dict[str, bytes] = {"sent": b"", "received": b""}
+
+        def hear(direction: str, data: bytes) -> None:
+            heard[direction] += data
+
+        socket = await opened(server.address)
+        greeting = await read(socket, len(b"220-first\r\n220 se"))
+        dialog = asyncio.create_task(converse(socket, PROTOCOLS["smtp"], NAMES, heard=hear, greeting=greeting))
+        await until(lambda: socket.moved_bytes == len(greeting + b"co"))
+        read_so_far.set()
+        with pytest.raises(DialogError, match="refused"):
+            await dialog
+        await socket.close()
+    assert heard["received"] == b"cond\r\n554 no\r\n"
 
 
 def test_greeting_may_have_more_than_itself() -> None:
