@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.codec",),
     ("cfcat.core.operation",),
     ("cfcat.core.dial",),
+    ("cfcat.core.listen",),
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),
     ("cfcat.core.readable",),

@@ -8,19 +8,22 @@ rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket as stdlib
 import ssl
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
-from cfcat.core.dial import blocked, connect_failed, dial, failure_message
+from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
 from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
-from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
+from cfcat.core.options import VERSIONS, SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
@@ -36,7 +39,7 @@ from cfcat.errors import (
     TlsError,
 )
 
-__all__ = ["Socket", "SocketInfo", "connect"]
+__all__ = ["Socket", "SocketInfo", "adopt", "connect"]
 
 
 class SocketInfo(NamedTuple):
@@ -68,7 +71,16 @@ def connect(
     asyncio.get_running_loop()
     if resolved.secure_transport != "off" and resolved.tls is None:
         resolved = make_options(resolved, {"tls": _default_context()})
-    return Socket._connecting(target, resolved)
+    return Socket._dialing(target, resolved, direct(family=resolved.address_family, policy=resolved.policy))
+
+
+def adopt(sock: stdlib.socket, target: Target, options: SocketOptions) -> Socket:
+    """Make a socket over an OS socket that is connected and non-blocking: a listener's, or one that a caller dialed.
+
+    It owns the OS socket from now on. `target` is what messages call the peer, and whom TLS expects; a handshake, if
+    the options ask for one, is the client's.
+    """
+    return Socket._adopting(sock, target, options)
 
 
 class Socket:
@@ -249,9 +261,16 @@ class Socket:
     # ---- making the connection
 
     @classmethod
-    def _connecting(cls, target: Target, options: SocketOptions) -> Socket:
+    def _dialing(cls, target: Target, options: SocketOptions, dialer: Dialer) -> Socket:
         socket = cls(target, options)
-        socket._begin(socket._open_new)
+        socket._begin(lambda: socket._open_dialed(dialer))
+        return socket
+
+    @classmethod
+    def _adopting(cls, sock: stdlib.socket, target: Target, options: SocketOptions) -> Socket:
+        socket = cls(target, options)
+        socket._wire.attach(sock)
+        socket._begin(lambda: socket._open_attached(time.monotonic()))
         return socket
 
     def _begin(self, way: Callable[[], Awaitable[None]]) -> None:
@@ -279,20 +298,23 @@ class Socket:
         else:
             self.on(Event.CONNECTED)
 
-    async def _open_new(self) -> None:
-        options = self._options
-        if options.policy is not None:
-            await self._take_turn(options.policy)
+    async def _open_dialed(self, dialer: Dialer) -> None:
+        if self._options.policy is not None:
+            await self._take_turn(self._options.policy)
         began = time.monotonic()
-        family, policy = options.address_family, options.policy
-        sock = await dial(self._target, family=family, policy=policy, trace=self._tell)
-        self._wire.attach(sock)
+        self._wire.attach(await dialer(self._target, trace=self._tell))
+        await self._open_attached(began)
+
+    async def _open_attached(self, began: float) -> None:
+        """From a connected OS socket, whoever made it, to one that can be used."""
+        options, sock = self._options, self._wire.sock
+        assert sock is not None
         try:
             ends = sock.getpeername()[:2], sock.getsockname()[:2]
         except OSError as error:  # reset in the moment that it was made
             raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
         self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
-        if policy is not None and (verdict := policy.judge_ends(*self._info)).status == "blocked":
+        if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
         self._tell(Connected(*self._info, time.monotonic() - began))
         if options.secure_transport == "on":
@@ -339,8 +361,10 @@ class Socket:
         name = self._options.expected_server_hostname
         if name is None:
             name = self._target.host.rstrip(".")  # the dot is for the resolver, no certificate has it
+        max_tls = None if self._wrapper is None else self._wrapper.max_tls
         try:
-            return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
+            with _limited(context, max_tls):
+                return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
         except (ValueError, UnicodeError, ssl.SSLError) as error:
             raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
@@ -433,6 +457,25 @@ CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
 }
 
 _contexts: list[ssl.SSLContext] = []
+_limiting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _limited(context: ssl.SSLContext, max_tls: str | None) -> Iterator[None]:
+    """Have what is made inside speak this version of TLS at most.
+
+    OpenSSL copies the limit into each connection when that is made, and Python can set it on the context only. So the
+    context, which other sockets may share, is as it was before anything waits.
+    """
+    with _limiting:
+        before = context.maximum_version
+        try:
+            if max_tls is not None:
+                context.maximum_version = VERSIONS[max_tls]
+            yield
+        finally:
+            if max_tls is not None:
+                context.maximum_version = before
 
 
 def _default_context() -> ssl.SSLContext:

@@ -36,6 +36,10 @@ class HandshakeWrapper(Protocol):
     """How the records of a handshake travel where they are not on the wire as they are (MS-TDS)."""
 
     @property
+    def max_tls(self) -> str | None:
+        """The highest TLS version ("1.2", "1.3") whose handshake can travel this way; None: any."""
+
+    @property
     def wanted(self) -> int:
         """Bytes to ask the wire for, and no more."""
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 from typing import Protocol as Interface
 
 from cfcat.core.lifecycle import Reading, Writing
-from cfcat.core.options import VERSIONS, SocketOptions
-from cfcat.core.sockets import connect
-from cfcat.errors import CommandError, ConnectTimeout, CrossedWiresError, InjectionError, LostError, SocketError
+from cfcat.core.options import SocketOptions
+from cfcat.core.sockets import Socket, connect
+from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostError, SocketError
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
-from cfcat.protocols.upgrade import converse, names_for
+from cfcat.protocols.upgrade import Direction, Step, open_upgraded, upgrade
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
 
@@ -33,8 +32,6 @@ GREETING_BYTES = 64 * 1024
 # So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
 EXCHANGE_BYTES = 64 * 1024
 TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
-
-Direction = Literal["sent", "received"]
 
 
 class Watcher(Interface):
@@ -82,7 +79,7 @@ class Connection:
         self.spoken: str | None = None
         self.over = asyncio.Event()
         self._watcher = watcher
-        self._begun_s = time.monotonic()
+        self._begun_s = self._handshake_begun_s = time.monotonic()
         self._receiver: Receiver | None = None
         self._first_bytes = b""
         self._greeting = b""  # what came before anything was sent
@@ -98,25 +95,23 @@ class Connection:
         """Wait for the connection; with a protocol run its dialog and upgrade, all under one deadline.
 
         Raises:
-            ConnectError, TlsError, DialogError, InjectionError: as `Socket.opened` and `converse()`.
+            ConnectError, TlsError, DialogError, InjectionError: as `Socket.opened` and `open_upgraded()`.
         """
         try:
-            if starttls is None:
-                await self._open()
-            else:
-                async with self._deadline() as doing:
-                    await self._open()
-                    await self._upgrade(starttls, doing)
+            if starttls is not None:
+                await open_upgraded(
+                    self.socket, self.target, self.options, starttls, heard=self._heard, entered=self._entered
+                )
+                self._has_tls(starttls)
+            self.remote_address, self.local_address = await self.socket.opened
+            if self.opening_s is None:
+                self.opening_s = self.age_s
         except BaseException:
             self.socket.abort()
             self._finish()
             raise
         self.opened = True
         self._listen()
-
-    async def _open(self) -> None:
-        self.remote_address, self.local_address = await self.socket.opened
-        self.opening_s = self.age_s
 
     @property
     def age_s(self) -> float:
@@ -253,8 +248,19 @@ class Connection:
         try:
             if self._receiver is not None:
                 await self._receiver.stop()
-            async with self._deadline() as doing:
-                await self._upgrade(protocol, doing)
+            if protocol is None:
+                last = self._asked.rstrip(b"\r\n").rpartition(b"\n")[2]
+                check_go_ahead(last, self._answer)
+            await upgrade(
+                self.socket,
+                self.target,
+                self.options,
+                protocol,
+                greeting=self._greeting,
+                heard=self._heard,
+                entered=self._entered,
+            )
+            self._has_tls(protocol)
         except BaseException as error:
             if self.is_secure or isinstance(error, InjectionError):
                 self.error = error
@@ -278,48 +284,28 @@ class Connection:
         if self.socket.reading is not Reading.FLOWING:
             raise CommandError("the peer has ended; there is nobody to start TLS with", ":open connects again")
 
-    async def _upgrade(self, protocol: Protocol | None, doing: list[str]) -> None:
-        """From clear text to TLS; `doing` is told which part of it is under way."""
-        wrapper = None
-        if protocol is None:
-            last = self._asked.rstrip(b"\r\n").rpartition(b"\n")[2]
-            check_go_ahead(last, self._answer)
-        else:
-            doing[0] = f"the {protocol.title} dialog"
-            names = names_for(self.options.expected_server_hostname or self.socket.hostname)
-            wrapper = await converse(self.socket, protocol, names, heard=self._heard, greeting=self._greeting)
-        doing[0] = "the TLS handshake"
-        begun = time.monotonic()
-        with _at_most(self.options.tls, None if protocol is None else protocol.max_tls):
-            self.socket = self.socket.start_tls(wrapper=wrapper)
-            await self.socket.opened
-        self.tls_s = time.monotonic() - begun
+    def _entered(self, step: Step, socket: Socket) -> None:
+        """A step of opening or upgrading begins, on this socket."""
+        self.socket = socket
+        if step == "tls":
+            self._handshake_begun_s = time.monotonic()
+        elif self.opening_s is None:
+            self.opening_s = self.age_s
+
+    def _has_tls(self, protocol: Protocol | None) -> None:
+        self.tls_s = time.monotonic() - self._handshake_begun_s
         self.spoken = None if protocol is None else protocol.name
         # What was said in clear text counts for nothing any more (security notes, a.5).
         self.memory.forget()
         self._greeting = self._asked = self._answer = b""
 
-    def _heard(self, direction: str, data: bytes) -> None:
+    def _heard(self, direction: Direction, data: bytes) -> None:
         if direction == "sent":
             self.sent_bytes += len(data)
             self._watcher.on_dialog("sent", data)
         elif data:
             self.received_bytes += len(data)
             self._watcher.on_dialog("received", data)
-
-    @contextlib.asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[list[str]]:
-        """The deadline of opening and upgrade; what is yielded names what is waited for (R7)."""
-        doing = ["the connection"]
-        limit_s = self.options.connect_timeout
-        try:
-            async with asyncio.timeout(limit_s):
-                yield doing
-        except ConnectTimeout:
-            raise
-        except TimeoutError as error:
-            detail = f"{self.target}: {doing[0]} was not complete after {limit_s:g} s"
-            raise ConnectTimeout(detail, detail) from error
 
     # ---- the end
 
@@ -348,17 +334,3 @@ class Connection:
                     await self._receiver.stop()
             await self._receiver.drop()
         self._finish()
-
-
-@contextlib.contextmanager
-def _at_most(context: ssl.SSLContext | None, version: str | None) -> Iterator[None]:
-    """For one handshake: protocols in whose packets a later version has no place (MS-TDS)."""
-    if context is None or version is None:
-        yield
-        return
-    before = context.maximum_version
-    context.maximum_version = VERSIONS[version]
-    try:
-        yield
-    finally:
-        context.maximum_version = before

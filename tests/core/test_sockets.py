@@ -1031,6 +1031,47 @@ async def test_abort_of_the_old_socket_before_the_upgrade_fails_the_new_one(cert
         await turns(5)
 
 
+class AtMost12:
+    """A wrapper that leaves the handshake as it is, and asks for TLS 1.2."""
+
+    max_tls = "1.2"
+    wanted = 64 * 1024
+
+    def wrap(self, tls: bytes) -> bytes:
+        return tls
+
+    def unwrap(self, wire: bytes) -> bytes:
+        return wire
+
+
+@pytest.mark.parametrize("limited_first", [True, False])
+async def test_a_limit_of_tls_is_for_one_socket(certs: CertSet, limited_first: bool) -> None:
+    """Two handshakes at the same time share one context: each has its own version, and the context is as before."""
+    release = threading.Event()
+
+    def slow(conn: Peer) -> None:
+        conn.wait(release)
+        tls_only(certs)(conn)
+
+    context = make_tls_context(cacert=certs.ca)
+    before = context.maximum_version
+    with serve(slow) as first, serve(tls_only(certs)) as second:
+        sockets = [connect(server.address, tls=context, secure_transport="starttls") for server in (first, second)]
+        await asyncio.gather(*(socket.opened for socket in sockets))
+        wrappers = [AtMost12(), None] if limited_first else [None, AtMost12()]
+        slow_one, quick_one = (
+            socket.start_tls(wrapper=wrapper) for socket, wrapper in zip(sockets, wrappers, strict=True)
+        )
+        await until(lambda: slow_one.moved_bytes)  # its ClientHello is on the way
+        assert context.maximum_version is before
+        await quick_one.opened
+        release.set()
+        await slow_one.opened
+        versions = [socket.tls_info.version for socket in (slow_one, quick_one) if socket.tls_info is not None]
+        assert versions == ["TLSv1.2", "TLSv1.3"][:: 1 if limited_first else -1]
+        await asyncio.gather(slow_one.close(), quick_one.close())
+
+
 # --------------------------------------------------------------------------------------------------- crowds
 
 
