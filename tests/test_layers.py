@@ -40,7 +40,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.sending",),
     ("cfcat.core.receiving",),
     ("cfcat.core.wire",),
-    ("cfcat.core.sockets",),
+    ("cfcat.core.sockets", "cfcat.core.waiting"),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),

@@ -16,6 +16,7 @@ from typing import Protocol as Interface
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, connect
+from cfcat.core.waiting import STALL_S, while_moving
 from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostError, SocketError
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
@@ -23,10 +24,8 @@ from cfcat.protocols.upgrade import Direction, Step, open_upgraded, upgrade
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
 
-__all__ = ["STALL_S", "Connection", "Direction", "Watcher"]
+__all__ = ["Connection", "Direction", "Watcher"]
 
-# What is queued at the end may still be taken by the peer: give up when nothing moves for so long, as in pipe mode.
-STALL_S = 1.0
 # So much of what a server says first is kept for a dialog that is run later (R7: a line of 64 KiB).
 GREETING_BYTES = 64 * 1024
 # So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
@@ -166,13 +165,9 @@ class Connection:
 
     async def _while_moving(self, operation: asyncio.Future[None]) -> None:
         """Wait for it as long as bytes move; drop the connection when none do for STALL_S. Raises LostError."""
-        moved = -1
-        while not operation.done():
-            if moved == self.socket.moved_bytes:
-                self.socket.abort()
-                raise LostError(detail=f"the peer took nothing more for {STALL_S:g} s", sending=True)
-            moved = self.socket.moved_bytes
-            await asyncio.wait({operation}, timeout=STALL_S)
+        if not await while_moving(operation, lambda: self.socket.moved_bytes):
+            self.socket.abort()
+            raise LostError(detail=f"the peer took nothing more for {STALL_S:g} s", sending=True)
 
     async def end(self) -> None:
         """End our side: FIN, or under TLS close_notify alone.
