@@ -263,7 +263,7 @@ TO_PIPE = frozenset(
         "cfcat.program.run",
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
         *(f"cfcat.core.{name}" for name in ("readable", "receiving", "sending", "sockets", "streams", "trace")),
-        *(f"cfcat.core.{name}" for name in ("transport", "wire", "workers", "writable")),
+        *(f"cfcat.core.{name}" for name in ("transport", "waiting", "wire", "workers", "writable")),
         *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
         *(f"cfcat.pipe.{name}" for name in ("flow", "newlines", "pump", "run")),
     }

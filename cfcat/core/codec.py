@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from cfcat.core.certificate import TlsInfo, distrust, read_certificate
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
 
-__all__ = ["Buffer", "Codec", "PlainCodec", "TlsCodec"]
+__all__ = ["TLS_ALERT", "Buffer", "Codec", "PlainCodec", "TlsCodec"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -28,6 +28,8 @@ DER = 2  # _ssl.ENCODING_DER, which has no public name
 QUOTE_BYTES = 40  # of what a peer said instead of TLS
 ALERT, HANDSHAKE = 0x15, 0x16  # content types (RFC 8446 §5.1)
 TLS_FIRST_BYTES = frozenset({ALERT, HANDSHAKE})
+# How the answer of a TLS server to clear text begins: content type alert, major version 3 (RFC 5246 §6.2.1).
+TLS_ALERT = b"\x15\x03"
 
 
 class Codec(Protocol):

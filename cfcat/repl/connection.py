@@ -26,12 +26,6 @@ from cfcat.repl.receiver import Receiver
 
 __all__ = ["Connection", "Direction", "Watcher"]
 
-# So much of what a server says first is kept for a dialog that is run later (R7: a line of 64 KiB).
-GREETING_BYTES = 64 * 1024
-# So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
-EXCHANGE_BYTES = 64 * 1024
-TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
-
 
 class Watcher(Interface):
     """Who is told of what happens on a connection."""
@@ -80,11 +74,7 @@ class Connection:
         self._watcher = watcher
         self._begun_s = self._handshake_begun_s = time.monotonic()
         self._receiver: Receiver | None = None
-        self._first_bytes = b""
-        self._greeting = b""  # what came before anything was sent
-        self._asked = b""  # what was sent last
-        self._answer = b""  # what came since
-        self._quiet = asyncio.Event()  # no command is about to raise what breaks the connection
+        self._quiet = asyncio.Event()  # no command in flight will report the failure
         self._quiet.set()
         self._told: BaseException | None = None  # what one has raised
 
@@ -140,8 +130,7 @@ class Connection:
         """
         self.need_writing()
         self.sent_bytes += len(data)
-        self._asked = (self._asked + data)[-EXCHANGE_BYTES:]
-        self._answer = b""
+        self.memory.ask(data)
         self._watcher.on_sent(data)
         writer = self.socket.writable.get_writer()
         try:
@@ -200,17 +189,13 @@ class Connection:
         self._receiver = Receiver(self.socket.readable, self._take, self._end, self._receiver)
 
     async def _take(self, chunk: bytes) -> None:
-        await self._watcher.on_received(chunk)  # shown first: what a command goes by, everybody has seen
+        await self._watcher.on_received(chunk)  # show first, so that `:expect` never matches bytes that were not shown
         self.received_bytes += len(chunk)
-        self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
-        if not self.sent_bytes:
-            self._greeting = (self._greeting + chunk)[:GREETING_BYTES]
-        self._answer = (self._answer + chunk)[:EXCHANGE_BYTES]
-        self.memory.feed(chunk)
+        self.memory.feed(chunk, is_greeting=not self.sent_bytes)
 
     async def _end(self, error: BaseException | None) -> None:
         """The peer's end has been read, or an error."""
-        if self._first_bytes == TLS_ALERT and not self.is_secure:
+        if self.memory.begins_with_tls_alert and not self.is_secure:
             error = CrossedWiresError("the peer answered clear text with a TLS alert")
         self.error = error
         self._close_if_done()
@@ -244,14 +229,14 @@ class Connection:
             if self._receiver is not None:
                 await self._receiver.stop()
             if protocol is None:
-                last = self._asked.rstrip(b"\r\n").rpartition(b"\n")[2]
-                check_go_ahead(last, self._answer)
+                last = self.memory.asked.rstrip(b"\r\n").rpartition(b"\n")[2]
+                check_go_ahead(last, self.memory.answer)
             await upgrade(
                 self.socket,
                 self.target,
                 self.options,
                 protocol,
-                greeting=self._greeting,
+                greeting=self.memory.greeting,
                 heard=self._heard,
                 entered=self._entered,
             )
@@ -292,7 +277,6 @@ class Connection:
         self.spoken = None if protocol is None else protocol.name
         # What was said in clear text counts for nothing any more (security notes, a.5).
         self.memory.forget()
-        self._greeting = self._asked = self._answer = b""
 
     def _heard(self, direction: Direction, data: bytes) -> None:
         if direction == "sent":
