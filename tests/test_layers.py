@@ -32,11 +32,15 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.codec",),
     ("cfcat.core.operation",),
     ("cfcat.core.dial",),
+    ("cfcat.core.listen",),
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),
     ("cfcat.core.readable",),
+    ("cfcat.core.transport",),
+    ("cfcat.core.sending",),
+    ("cfcat.core.receiving",),
     ("cfcat.core.wire",),
-    ("cfcat.core.sockets",),
+    ("cfcat.core.sockets", "cfcat.core.waiting"),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),
@@ -261,7 +265,8 @@ TO_PIPE = frozenset(
     {
         "cfcat.program.run",
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
-        *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "trace", "wire", "workers", "writable")),
+        *(f"cfcat.core.{name}" for name in ("readable", "receiving", "sending", "sockets", "streams", "trace")),
+        *(f"cfcat.core.{name}" for name in ("transport", "waiting", "wire", "workers", "writable")),
         *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
         *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
     }

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from cfcat.core.certificate import TlsInfo, distrust, read_certificate
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
 
-__all__ = ["Buffer", "Codec", "PlainCodec", "TlsCodec"]
+__all__ = ["TLS_ALERT", "Buffer", "Codec", "PlainCodec", "TlsCodec"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -28,6 +28,8 @@ DER = 2  # _ssl.ENCODING_DER, which has no public name
 QUOTE_BYTES = 40  # of what a peer said instead of TLS
 ALERT, HANDSHAKE = 0x15, 0x16  # content types (RFC 8446 §5.1)
 TLS_FIRST_BYTES = frozenset({ALERT, HANDSHAKE})
+# How the answer of a TLS server to clear text begins: content type alert, major version 3 (RFC 5246 §6.2.1).
+TLS_ALERT = b"\x15\x03"
 
 
 class Codec(Protocol):
@@ -39,11 +41,11 @@ class Codec(Protocol):
 
     @property
     def clear_in(self) -> bool:
-        """Is what comes on the wire next what is to be read next, as it is?"""
+        """Can the next bytes on the wire be handed to the reader unchanged?"""
 
     @property
     def clear_out(self) -> bool:
-        """Is what is written what goes on the wire, as it is?"""
+        """Do written bytes go on the wire unchanged?"""
 
     @property
     def reset_is_eof(self) -> bool:
@@ -79,21 +81,21 @@ class PlainCodec:
 
     def __init__(self) -> None:
         self._chunks: deque[memoryview] = deque()
-        self._eof = False
+        self._is_eof = False
 
     @property
     def clear_in(self) -> bool:
-        return not self._chunks and not self._eof
+        return not self._chunks and not self._is_eof
 
     def receive(self, data: Buffer) -> None:
         if data:
             self._chunks.append(memoryview(bytes(data)))
         else:
-            self._eof = True
+            self._is_eof = True
 
     def read_into(self, buffer: memoryview) -> int | None:
         if not self._chunks:
-            return 0 if self._eof else None
+            return 0 if self._is_eof else None
         return _fill(buffer, self._chunks)
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
@@ -109,8 +111,13 @@ class PlainCodec:
 class TlsCodec:
     """TLS over two memory buffers, one direction of the half-close at a time.
 
-    The order of things matters to OpenSSL, see the comments. `server_hostname` is sent as SNI where it is a name
-    and checked against the certificate, name or IP address (T1, T2). `ignore_unexpected_eof`: a FIN without
+    States: handshake (`handshake` until it says True) → data; then each direction ends by itself, ours with `end`, the
+    peer's when `read_into` returns 0. An error is final, and comes after all data before it. The order of calls matters
+    to OpenSSL, see the comments. `wire` calls `handshake`, its two directions the rest.
+
+    As the client, `server_hostname` is sent as SNI where it is a name and checked against the certificate, name or IP
+    address (T1, T2). With `server_side`, it is the server: it has no name to check, any SNI of the client is taken, and
+    the client's certificate is checked where the context asks for one. `ignore_unexpected_eof`: a FIN without
     close_notify is an EOF, not TruncatedError, and so is a reset: whoever can forge one can forge the other.
     """
 
@@ -131,25 +138,25 @@ class TlsCodec:
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
-        self._said = b""
-        self._kept: deque[memoryview] = deque()
-        self._eof = False
-        self._fin = False
-        self._shaken = False  # is the handshake done?
+        self._first_bytes = b""  # of the peer, to be quoted where they are no TLS
+        self._decrypted: deque[memoryview] = deque()  # read ahead; comes before what OpenSSL still has
+        self._is_eof = False
+        self._has_fin = False
+        self._is_handshake_done = False
         self._ignore_unexpected_eof = self.reset_is_eof = ignore_unexpected_eof
         self._error: TlsError | None = None
-        self._ended = False
+        self._has_ended = False
 
     def receive(self, data: Buffer) -> None:
         if not data:
             self._keep_records()
-            self._fin = True
+            self._has_fin = True
             # OpenSSL takes it for fatal, and we could send nothing more.
-            if not (self._ignore_unexpected_eof and self._shaken):
+            if not (self._ignore_unexpected_eof and self._is_handshake_done):
                 self._incoming.write_eof()
             return
-        if len(self._said) < QUOTE_BYTES:
-            self._said += bytes(data[: QUOTE_BYTES - len(self._said)])
+        if len(self._first_bytes) < QUOTE_BYTES:
+            self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
         try:
             self._incoming.write(data)
         except ssl.SSLError as error:  # the buffer cannot grow, and this is OpenSSL's name for that
@@ -172,14 +179,14 @@ class TlsCodec:
             raise TlsError("TLS handshake failed: the peer sent the alert close notify", reason="EOF") from error
         except ssl.SSLError as error:
             raise self._handshake_error(error) from error
-        self._shaken = True
+        self._is_handshake_done = True
         return True
 
     def read_into(self, buffer: memoryview) -> int | None:
-        if self._kept:
-            return _fill(buffer, self._kept)
+        if self._decrypted:
+            return _fill(buffer, self._decrypted)
         size = self._read_records(buffer)
-        if size or self._eof:
+        if size or self._is_eof:
             return size
         if self._error is not None:
             raise self._error
@@ -191,7 +198,7 @@ class TlsCodec:
         A record holds 16 KiB at most: join what is there, a wake-up should move more than that.
         """
         size, limit, read = 0, len(buffer), self._tls.read
-        if self._eof or self._error is not None:
+        if self._is_eof or self._error is not None:
             return 0
         try:
             while size < limit:
@@ -201,7 +208,7 @@ class TlsCodec:
                     break
                 size += count
         except ssl.SSLWantReadError:
-            if self._fin:
+            if self._has_fin:
                 self._end_without_close_notify(None)
         except ssl.SSLZeroReturnError:  # a clean EOF after our own close_notify; before it, read() returns 0
             self._end_of_data()
@@ -215,10 +222,10 @@ class TlsCodec:
     def _end_of_data(self) -> None:
         # All that came before the FIN has been read by then. OpenSSL can be told to take a FIN for close_notify
         # (OP_IGNORE_UNEXPECTED_EOF); Python before 3.11.4 does that in its default contexts.
-        if self._fin:
+        if self._has_fin:
             self._end_without_close_notify(None)
         else:
-            self._eof = True
+            self._is_eof = True
 
     def _fail(self, error: ssl.SSLError) -> None:
         self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
@@ -226,7 +233,7 @@ class TlsCodec:
 
     def _end_without_close_notify(self, cause: Exception | None) -> None:
         if self._ignore_unexpected_eof:
-            self._eof = True
+            self._is_eof = True
             return
         self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
         self._error.__cause__ = cause
@@ -234,7 +241,7 @@ class TlsCodec:
     def _keep_records(self) -> None:
         buffer = memoryview(bytearray(RECORD_BYTES))
         while size := self._read_records(buffer):
-            self._kept.append(memoryview(bytes(buffer[:size])))
+            self._decrypted.append(memoryview(bytes(buffer[:size])))
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         try:
@@ -244,8 +251,8 @@ class TlsCodec:
         return self._outgoing.read(), taken
 
     def end(self) -> bytes:
-        if not self._ended:
-            self._ended = True
+        if not self._has_ended:
+            self._has_ended = True
             self._close_notify()
         return self._outgoing.read()
 
@@ -259,7 +266,7 @@ class TlsCodec:
         except ssl.SSLWantReadError:
             pass  # expected: it would like to wait for the peer's close_notify; reading goes on instead
         except ssl.SSLError as error:
-            if not self._eof:  # else the peer has shut TLS down already, in its own way
+            if not self._is_eof:  # else the peer has shut TLS down already, in its own way
                 self._fail(error)
 
     def answer(self) -> bytes:
@@ -271,25 +278,26 @@ class TlsCodec:
             chain = self._chain("get_verified_chain") or self._chain("get_unverified_chain")  # as far as it was built
             text = distrust(error.verify_code, error.verify_message, [_decoded(each) for each in chain], host)
             return CertificateError(f"certificate not trusted: {text}", verify_code=error.verify_code)
-        if self._said and self._said[0] not in TLS_FIRST_BYTES:
-            return TlsError("peer does not speak TLS", reason=_reason(error), said=self._said)
+        if self._first_bytes and self._first_bytes[0] not in TLS_FIRST_BYTES:
+            return TlsError("peer does not speak TLS", reason=_reason(error), said=self._first_bytes)
         if _is_eof(error):
             return TlsError("peer closed the connection during the TLS handshake", reason="EOF")
         text = _reason_text(error)
-        if not _reason(error) and self._said[:1] == bytes((ALERT,)) and len(self._said) > 6:
-            text = f"the peer sent the alert number {self._said[6]}"  # one that OpenSSL has no name for
+        if not _reason(error) and self._first_bytes[:1] == bytes((ALERT,)) and len(self._first_bytes) > 6:
+            text = f"the peer sent the alert number {self._first_bytes[6]}"  # one that OpenSSL has no name for
         return TlsError(f"TLS handshake failed: {text}", reason=_reason(error))
 
     @property
     def ignored_bytes(self) -> int:
-        """What came behind the peer's close_notify, in clear text or not: nobody's data (R9)."""
-        return self._incoming.pending if self._eof else 0
+        """How many bytes came behind the peer's close_notify, encrypted or not; they are not read (R9)."""
+        return self._incoming.pending if self._is_eof else 0
 
     def info(self) -> TlsInfo:
-        """What the handshake came to; to be asked after it."""
+        """Version, cipher and certificates. Ask after the handshake."""
         cipher = self._tls.cipher()
         context = self._tls.context
-        verified = context.verify_mode != ssl.CERT_NONE and context.check_hostname
+        # A client has no name that could be checked.
+        verified = context.verify_mode != ssl.CERT_NONE and (context.check_hostname or self._tls.server_side)
         chain = self._chain("get_verified_chain") if verified else []
         return TlsInfo(
             version=self._tls.version() or "",

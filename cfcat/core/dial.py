@@ -1,6 +1,7 @@
-"""A host name and a port to one connected socket.
+"""From a target to one connected socket: what a dialer is, and the direct one.
 
-Resolving, racing the addresses, and saying what became of each. Source: RFC 8305 ("Happy Eyeballs": families
+`sockets` takes what a dialer makes and does not know how it was made: through a proxy, say, is another dialer. The
+direct one resolves, races the addresses, and says what became of each. Source: RFC 8305 ("Happy Eyeballs": families
 alternate, a new attempt every 250 ms or at once when one has failed, the first connection wins); rules N4, N5, N8,
 A9, A10. The deadline is the caller's.
 """
@@ -11,7 +12,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
 from cfcat.core.operation import in_daemon_thread
@@ -19,7 +20,7 @@ from cfcat.core.trace import Attempted, Outcome, Resolved, Trace, os_reason
 from cfcat.core.workers import HTTP_PORTS, Judgement, Verdict, WorkersPolicy
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
 
-__all__ = ["Address", "Dialed", "assess", "blocked", "connect_failed", "dial", "failure_message"]
+__all__ = ["Address", "Dialed", "Dialer", "assess", "blocked", "connect_failed", "dial", "direct", "failure_message"]
 
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
 HTTP_HINT = ". It looks like you might be trying to connect to a HTTP-based service \u2014 consider using fetch instead"
@@ -48,6 +49,16 @@ class Dialed(NamedTuple):
 
     sock: socket.socket
     round_trip_s: float
+
+
+class Dialer(Protocol):
+    """Turns a target into a connected, non-blocking socket.
+
+    It raises ConnectError, with its attempts, where there is none; cancelling closes everything that was begun. `trace`
+    is told what happens on the way, but not that it is connected: who takes the socket tells that.
+    """
+
+    async def __call__(self, target: Target, *, trace: Trace) -> Dialed: ...
 
 
 _Attempt = asyncio.Task[Dialed | None]
@@ -114,6 +125,15 @@ async def dial(
     addresses = _interleave(addresses)
     tell(Resolved(tuple(address.text for address in addresses), time.monotonic() - began))
     return await _Race(target, addresses, tell).run()
+
+
+def direct(*, family: str | None = None, policy: WorkersPolicy | None = None) -> Dialer:
+    """The dialer that connects to the target itself."""
+
+    async def dial_directly(target: Target, *, trace: Trace) -> Dialed:
+        return await dial(target, family=family, policy=policy, trace=trace)
+
+    return dial_directly
 
 
 def _permitted(target: Target, addresses: Sequence[Address], policy: WorkersPolicy) -> list[Address]:

@@ -17,16 +17,19 @@ Source: connect-semantics rules H, C, D, S, N and W, with the differences V2, V5
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
 
 from cfcat.errors import UpgradeError
 
 __all__ = [
+    "Action",
     "Effect",
     "Event",
     "Lifecycle",
     "Phase",
     "ReadHalf",
     "Reading",
+    "Reason",
     "WriteHalf",
     "Writing",
 ]
@@ -50,8 +53,8 @@ class Event(Enum):
     START_TLS = auto()  # socket.start_tls() (S2)
 
 
-class Effect(Enum):
-    """What is to be done, in this order. FLUSH_… end with the event FLUSHED; the last one asked for counts."""
+class Action(Enum):
+    """What is to be done. FLUSH_… end with the event FLUSHED; the last one asked for counts."""
 
     RESOLVE_OPENED = auto()
     REJECT_OPENED = auto()
@@ -61,13 +64,29 @@ class Effect(Enum):
     WRITING_ENDED = auto()  # our EOF has been sent
     DROP_WRITES = auto()  # forget what is queued; each write fails with the reason
     STOP_READS = auto()  # a read that waits fails
-    END_STREAMS = auto()  # readers and writers learn that the socket was closed (C5)
+    RELEASE_STREAMS = auto()  # readers and writers lose their locks to the upgrade (V8)
+    END_STREAMS = auto()  # readers and writers learn that the socket was closed (C5), or of the reason
     CLOSE_WIRE = auto()
     RESET_WIRE = auto()
     HAND_OVER = auto()  # the wire belongs to the upgraded socket from here on (S5)
     FAIL_UPGRADE = auto()  # the upgraded socket fails with the same error (V12)
     RESOLVE_CLOSED = auto()
-    REJECT_CLOSED = auto()
+    REJECT_CLOSED = auto()  # with the reason
+
+
+class Reason(Enum):
+    """Why writes, streams or `closed` fail. `sockets` has the exception for each."""
+
+    FAILURE = auto()  # what broke the connection, or kept it from coming about
+    ABORT = auto()  # what `writer.abort()` was given
+    CLOSED = auto()  # the socket was closed
+
+
+class Effect(NamedTuple):
+    """One thing to be done, with all that it takes: who carries it out does not look at the state again."""
+
+    action: Action
+    reason: Reason | None = None
 
 
 class Phase(Enum):
@@ -162,14 +181,21 @@ WRITE = {
     (WriteHalf.CLOSING, Event.ABORT): WriteHalf.ABORTED,
 }
 # What entering a phase brings with it, once `opened` and `closed` are seen to (`_enter`).
-ENTER = {
-    Phase.CLOSING: (Effect.FLUSH_THEN_CLOSE,),
-    Phase.UPGRADING: (Effect.STOP_READS, Effect.FLUSH_THEN_UPGRADE),
-    Phase.ENDED: (Effect.CLOSE_WIRE,),
-    Phase.CLOSED: (Effect.STOP_READS, Effect.END_STREAMS, Effect.CLOSE_WIRE),
-    Phase.FAILED: (Effect.DROP_WRITES, Effect.CLOSE_WIRE),
-    Phase.UPGRADED: (Effect.HAND_OVER,),
+ENTER: dict[Phase, tuple[Effect, ...]] = {
+    Phase.CLOSING: (Effect(Action.FLUSH_THEN_CLOSE),),
+    Phase.UPGRADING: (Effect(Action.RELEASE_STREAMS), Effect(Action.FLUSH_THEN_UPGRADE)),
+    Phase.ENDED: (Effect(Action.CLOSE_WIRE),),
+    Phase.CLOSED: (Effect(Action.STOP_READS), Effect(Action.END_STREAMS), Effect(Action.CLOSE_WIRE)),
+    Phase.FAILED: (Effect(Action.DROP_WRITES, Reason.FAILURE), Effect(Action.CLOSE_WIRE)),
+    Phase.UPGRADED: (Effect(Action.HAND_OVER),),
 }
+# What `abort()` brings with it instead, whatever was under way.
+DROPPED = (
+    Effect(Action.DROP_WRITES, Reason.CLOSED),
+    Effect(Action.STOP_READS),
+    Effect(Action.END_STREAMS),
+    Effect(Action.RESET_WIRE),
+)
 # S1's texts, in the order in which the reference checks.
 ON_TLS = "Cannot startTls on a TLS socket."
 CLOSED_BEFORE = "The connection was closed before startTls could be started."
@@ -258,22 +284,22 @@ class Lifecycle:
         effects: list[Effect] = []
         if event is Event.CONNECTED:
             self.opened = True
-            effects.append(Effect.RESOLVE_OPENED)
+            effects.append(Effect(Action.RESOLVE_OPENED))
         if event is Event.FLUSHED and self.write is not before:
-            effects.append(Effect.WRITING_ENDED)
+            effects.append(Effect(Action.WRITING_ENDED))
         if event is Event.ABORT and self.write is not before:
-            effects.append(Effect.DROP_WRITES)
+            effects.append(Effect(Action.DROP_WRITES, Reason.ABORT))
         if event is Event.CANCEL:
-            effects.append(Effect.STOP_READS)
+            effects.append(Effect(Action.STOP_READS))
         if event is Event.END:
-            effects.append(Effect.FLUSH_THEN_END)
+            effects.append(Effect(Action.FLUSH_THEN_END))
         if event is Event.DROP and self.phase is Phase.FAILED:
-            effects.append(Effect.END_STREAMS)  # what is left will not be read
+            effects.append(Effect(Action.END_STREAMS, Reason.FAILURE))  # what is left will not be read
         phase = PHASE.get((self.phase, event), self.phase)
         if phase is not self.phase:
             effects += self._enter(phase, event)
             if upgrading and phase in (Phase.FAILED, Phase.CLOSED):
-                effects.append(Effect.FAIL_UPGRADE)
+                effects.append(Effect(Action.FAIL_UPGRADE))
         return effects + self._join()
 
     def _refuse_impossible(self, event: Event) -> None:
@@ -296,12 +322,12 @@ class Lifecycle:
             return []
         if self.write is WriteHalf.OPEN:
             self.write = WriteHalf.CLOSING
-            return [Effect.FLUSH_THEN_END]
+            return [Effect(Action.FLUSH_THEN_END)]
         if self.write is WriteHalf.CLOSED:
             return self._enter(Phase.ENDED, None)
         if self.write is WriteHalf.ABORTED and not self.closed:
             self.closed = True  # W9: `closed` rejects with the reason, and the peer hears nothing
-            return [Effect.REJECT_CLOSED]
+            return [Effect(Action.REJECT_CLOSED, Reason.ABORT)]
         return []
 
     def _enter(self, phase: Phase, event: Event | None) -> list[Effect]:
@@ -309,15 +335,20 @@ class Lifecycle:
         effects = list(ENTER.get(phase, ()))
         if phase not in FINAL:
             return effects
-        failed = phase is Phase.FAILED
         if event is Event.DROP:
-            effects = [Effect.DROP_WRITES, Effect.STOP_READS, Effect.END_STREAMS, Effect.RESET_WIRE]
+            effects = list(DROPPED)
         if not self.opened:
             self.opened = True
-            effects.insert(0, Effect.REJECT_OPENED)
+            effects.insert(0, Effect(Action.REJECT_OPENED))
         if not self.closed:
             self.closed = True
-            # V7: after an abort, close() closes the connection and `closed` rejects with the reason.
-            aborted = phase is Phase.CLOSED and self.write is WriteHalf.ABORTED and event is not Event.DROP
-            effects.append(Effect.REJECT_CLOSED if failed or aborted else Effect.RESOLVE_CLOSED)
+            effects.append(self._settle_closed(phase, event))
         return effects
+
+    def _settle_closed(self, phase: Phase, event: Event | None) -> Effect:
+        if phase is Phase.FAILED:
+            return Effect(Action.REJECT_CLOSED, Reason.FAILURE)
+        # V7: after an abort, close() closes the connection and `closed` rejects with the reason.
+        if phase is Phase.CLOSED and self.write is WriteHalf.ABORTED and event is not Event.DROP:
+            return Effect(Action.REJECT_CLOSED, Reason.ABORT)
+        return Effect(Action.RESOLVE_CLOSED)

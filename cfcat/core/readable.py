@@ -89,7 +89,7 @@ class ReadableStream:
         self._owner = owner
         self._reader: ReadableStreamReader | None = None
         self._read: _Read[Any] | None = None
-        self._kept: deque[bytes] = deque()  # given back by a cancelled read
+        self._returned: deque[bytes] = deque()  # by cancelled reads; the next read has them first
         self._piping = False
         self.read_bytes = FIRST_READ_BYTES
         self.outcome = Outcome()
@@ -174,9 +174,9 @@ class ReadableStream:
         return self._read.limit if self._read is not None else 0
 
     @property
-    def kept_bytes(self) -> int:
+    def returned_bytes(self) -> int:
         """Bytes that a cancelled read gave back: received, and unread."""
-        return sum(map(len, self._kept))
+        return sum(map(len, self._returned))
 
     def deliver(self, chunk: bytes) -> None:
         """Give a chunk to the read that waits; b"" is the peer's EOF, and counts now that it is read (H2)."""
@@ -203,7 +203,7 @@ class ReadableStream:
         self.outcome.end(error)
         self.stop(error)
 
-    # ---- without waiting: for who moves much. It holds the lock, and no read waits
+    # ---- the non-blocking receive path, used by pipe mode: the caller holds the lock, and no read waits
 
     def take_into(self, buffer: memoryview) -> int | None:
         """Fill a buffer with what is here now: 0 at EOF, None where there is nothing. Raises as `read()`."""
@@ -212,20 +212,20 @@ class ReadableStream:
             raise ClosedError(READABLE_CLOSING)
         if meets is Reading.RELEASED:
             raise ClosedError(READER_RELEASED)
-        if self._kept:
-            chunk = self._take_kept(len(buffer))
+        if self._returned:
+            chunk = self._take_returned(len(buffer))
             buffer[: len(chunk)] = chunk
             return len(chunk)
         if meets is Reading.DONE:
             return 0
         try:
-            size = self._owner.carrier.take_into(buffer)
+            size = self._owner.receiving.take_into(buffer)
         except SocketError as error:
             self.fail(error)
             raise
         if size == 0:
             self._end()
-        self._owner.carrier.answer()
+        self._owner.receiving.answer()
         return size
 
     def receive_by(self, move: Callable[[int], int]) -> int | None:
@@ -237,13 +237,13 @@ class ReadableStream:
             BlockingIOError: nothing there, or no room where the bytes go to; or EOF, which `take_into()` finds.
             BrokenPipeError: nobody reads there.
         """
-        if self._kept or self._owner.reading is not Reading.FLOWING:
+        if self._returned or self._owner.reading is not Reading.FLOWING:
             return None
-        return self._owner.carrier.receive_by(move)
+        return self._owner.receiving.receive_by(move)
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back whenever `take_into()` may have something, an error included; None ends that."""
-        self._owner.carrier.watch(callback)
+        self._owner.receiving.watch(callback)
 
     # ---- the readers' side
 
@@ -254,18 +254,18 @@ class ReadableStream:
             fail(read.future, LockError(ONE_READ))
         elif meets is Reading.CLOSING:
             fail(read.future, ClosedError(READABLE_CLOSING))
-        elif self._kept:
-            read.deliver(self._take_kept(read.limit))
+        elif self._returned:
+            read.deliver(self._take_returned(read.limit))
         elif meets is Reading.DONE:
             read.deliver(b"")
         else:
             self._read = read
-            self._owner.carrier.pull()
+            self._owner.receiving.pull()
 
-    def _take_kept(self, limit: int) -> bytes:
-        chunk = self._kept.popleft()
+    def _take_returned(self, limit: int) -> bytes:
+        chunk = self._returned.popleft()
         if len(chunk) > limit:
-            self._kept.appendleft(chunk[limit:])
+            self._returned.appendleft(chunk[limit:])
         return chunk[:limit]
 
     def _give_back(self, read: _Read[Any]) -> None:
@@ -275,11 +275,11 @@ class ReadableStream:
         elif read.future.done() and read.future.exception() is None:
             chunk = read.chunk_of(read.future.result())
             if chunk:
-                self._kept.appendleft(bytes(chunk))
+                self._returned.appendleft(bytes(chunk))
 
     def _cancel(self, reason: object) -> Operation[None]:
         if self._owner.reading in (Reading.FLOWING, Reading.FAILED):
-            self._kept.clear()
+            self._returned.clear()
             self.outcome.end()
             self.stop(CancelError("undefined" if reason is None else str(reason)))
             self._owner.on(Event.CANCEL)

@@ -1,27 +1,33 @@
 """`connect()` and `Socket`: the API, and the one place where lifecycle, streams and wire meet.
 
-What the application calls and what the wire sees become events; the lifecycle answers with effects; each effect is
-one method here. Source: connect-semantics rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
+What the application calls and what the wire sees become events; the lifecycle answers with effects; each action is
+carried out by one method here, which is given the reason and does not look at the state. Source: connect-semantics
+rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket as stdlib
 import ssl
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
-from cfcat.core.dial import blocked, connect_failed, dial, failure_message
-from cfcat.core.lifecycle import FINAL, Effect, Event, Lifecycle, Phase, Reading, WriteHalf, Writing
+from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
+from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
-from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
+from cfcat.core.options import VERSIONS, SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
 from cfcat.core.readable import ReadableStream
-from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED, Carrier
+from cfcat.core.receiving import Receiving
+from cfcat.core.sending import Sending
+from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED
 from cfcat.core.trace import Connected, TlsEstablished, TraceEvent
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.workers import MOST_SOCKETS, WorkersPolicy
@@ -33,7 +39,7 @@ from cfcat.errors import (
     TlsError,
 )
 
-__all__ = ["Socket", "SocketInfo", "connect"]
+__all__ = ["Socket", "SocketInfo", "adopt", "connect"]
 
 
 class SocketInfo(NamedTuple):
@@ -65,7 +71,16 @@ def connect(
     asyncio.get_running_loop()
     if resolved.secure_transport != "off" and resolved.tls is None:
         resolved = make_options(resolved, {"tls": _default_context()})
-    return Socket._connecting(target, resolved)
+    return Socket._dialing(target, resolved, direct(family=resolved.address_family, policy=resolved.policy))
+
+
+def adopt(sock: stdlib.socket, target: Target, options: SocketOptions) -> Socket:
+    """Make a socket over an OS socket that is connected and non-blocking: a listener's, or one that a caller dialed.
+
+    It owns the OS socket from now on. `target` is what messages call the peer, and whom TLS expects; a handshake, if
+    the options ask for one, is the client's.
+    """
+    return Socket._adopting(sock, target, options)
 
 
 class Socket:
@@ -99,7 +114,7 @@ class Socket:
         self._leave: Callable[[], None] | None = None  # gives the place of this connection up
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
-        self._wire = Wire(self)
+        self._wire = Wire(self.readable, self.writable, self.on)
 
     # ---- the API
 
@@ -232,16 +247,21 @@ class Socket:
         return self._error
 
     @property
-    def carrier(self) -> Carrier:
-        """For the streams: what moves their bytes."""
-        return self._wire
+    def receiving(self) -> Receiving:
+        """For `readable`: where its bytes come from."""
+        return self._wire.receiving
+
+    @property
+    def sending(self) -> Sending:
+        """For `writable`: where its bytes go."""
+        return self._wire.sending
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
         """Take an event and carry out what follows from it."""
         if error is not None and self._lifecycle.phase not in FINAL:
             self._error = error
         for effect in self._lifecycle.on(event):
-            EFFECTS[effect](self)
+            CARRY_OUT[effect.action](self, effect.reason)
         if self._lifecycle.phase in FINAL:
             resolve(self._over, None)
             if self._leave is not None:
@@ -250,9 +270,16 @@ class Socket:
     # ---- making the connection
 
     @classmethod
-    def _connecting(cls, target: Target, options: SocketOptions) -> Socket:
+    def _dialing(cls, target: Target, options: SocketOptions, dialer: Dialer) -> Socket:
         socket = cls(target, options)
-        socket._begin(socket._open_new)
+        socket._begin(lambda: socket._open_dialed(dialer))
+        return socket
+
+    @classmethod
+    def _adopting(cls, sock: stdlib.socket, target: Target, options: SocketOptions) -> Socket:
+        socket = cls(target, options)
+        socket._wire.attach(sock)
+        socket._begin(lambda: socket._open_attached(time.monotonic()))
         return socket
 
     def _begin(self, way: Callable[[], Awaitable[None]]) -> None:
@@ -280,20 +307,24 @@ class Socket:
         else:
             self.on(Event.CONNECTED)
 
-    async def _open_new(self) -> None:
-        options = self._options
-        if options.policy is not None:
-            await self._take_turn(options.policy)
+    async def _open_dialed(self, dialer: Dialer) -> None:
+        if self._options.policy is not None:
+            await self._take_turn(self._options.policy)
         began = time.monotonic()
-        family, policy = options.address_family, options.policy
-        sock, self.round_trip_s = await dial(self._target, family=family, policy=policy, trace=self._tell)
+        sock, self.round_trip_s = await dialer(self._target, trace=self._tell)
         self._wire.attach(sock)
+        await self._open_attached(began)
+
+    async def _open_attached(self, began: float) -> None:
+        """From a connected OS socket, whoever made it, to one that can be used."""
+        options, sock = self._options, self._wire.sock
+        assert sock is not None
         try:
             ends = sock.getpeername()[:2], sock.getsockname()[:2]
         except OSError as error:  # reset in the moment that it was made
             raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
         self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
-        if policy is not None and (verdict := policy.judge_ends(*self._info)).status == "blocked":
+        if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
         self._tell(Connected(*self._info, time.monotonic() - began))
         if options.secure_transport == "on":
@@ -340,53 +371,52 @@ class Socket:
         name = self._options.expected_server_hostname
         if name is None:
             name = self._target.host.rstrip(".")  # the dot is for the resolver, no certificate has it
+        max_tls = None if self._wrapper is None else self._wrapper.max_tls
         try:
-            return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
+            with _limited(context, max_tls):
+                return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
         except (ValueError, UnicodeError, ssl.SSLError) as error:
             raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
     def _timeout(self) -> ConnectTimeout:
-        phase = "the TLS handshake was not complete" if self._wire.attached else "no connection"
+        phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
         if self._turn is not None and self._turn.cancelled():
             phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
         seconds = self._options.connect_timeout
         return ConnectTimeout(failure_message(self._target.port), f"{self._target.text}: {phase} after {seconds:g} s")
 
-    # ---- effects, a method each
+    # ---- effects, a method for each action
 
-    def _resolve_opened(self) -> None:
+    def _exception(self, reason: Reason | None) -> BaseException:
+        if reason is Reason.FAILURE:
+            return self._error
+        return self.writable.abort_reason if reason is Reason.ABORT else ClosedError(SOCKET_CLOSED)
+
+    def _resolve_opened(self, _: Reason | None) -> None:
         assert self._info is not None
         resolve(self._opened, self._info)
         self._wire.open()
 
-    def _reject_opened(self) -> None:
+    def _reject_opened(self, _: Reason | None) -> None:
         fail(self._opened, self._error)
         self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
-    def _drop_writes(self) -> None:
-        self._wire.settle_writes()
-        phase = self._lifecycle.phase
-        if phase is Phase.FAILED:
-            self.writable.drop(self._error)
+    def _drop_writes(self, reason: Reason | None) -> None:
+        self._wire.sending.settle_writes()
+        self.writable.drop(self._exception(reason))
+        if reason is Reason.FAILURE:
             self._wire.lost = self._error
-        elif phase is Phase.CLOSED:
-            self.writable.drop(ClosedError(SOCKET_CLOSED))
-        else:
-            self.writable.drop(self.writable.abort_reason)
-        self._wire.drop_unsent()
+        self._wire.sending.drop_unsent()
 
-    def _stop_reads(self) -> None:
-        if self._lifecycle.phase is Phase.UPGRADING:  # V8: as if the locks had been released
-            self.readable.fail(ClosedError(READER_RELEASED))
-            self.writable.released(ClosedError(WRITER_RELEASED))
-        else:
-            self.readable.stop(ClosedError(SOCKET_CLOSED))
+    def _release_streams(self, _: Reason | None) -> None:
+        self.readable.fail(ClosedError(READER_RELEASED))
+        self.writable.released(ClosedError(WRITER_RELEASED))
 
-    def _end_streams(self) -> None:
-        self.readable.outcome.end(self._error if self._lifecycle.phase is Phase.FAILED else None)
+    def _end_streams(self, reason: Reason | None) -> None:
+        self.readable.outcome.end(None if reason is None else self._exception(reason))
         self.writable.socket_closed()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, _: Reason | None) -> None:
         """The flush is done: the old socket ends, the new one takes the wire (S5, S6)."""
         upgraded = self._upgrade
         assert upgraded is not None
@@ -394,7 +424,7 @@ class Socket:
         upgraded._info = self._info
         upgraded.round_trip_s = self.round_trip_s
         upgraded._leave, self._leave = self._leave, None
-        unread = self.readable.kept_bytes + self._wire.unread_bytes()
+        unread = self.readable.returned_bytes + self._wire.unread_bytes()
         self._wire.move_to(upgraded._wire)
         if unread:
             text = f"{unread} bytes of clear text were unread at the upgrade to TLS (possible injection)"
@@ -402,42 +432,61 @@ class Socket:
         else:
             upgraded._begin(upgraded._open_upgrade)
 
-    def _reset_wire(self) -> None:
-        if self._origin is not None and not self._wire.attached:
+    def _reset_wire(self, _: Reason | None) -> None:
+        if self._origin is not None and not self._wire.is_attached:
             self._origin.abort()  # the upgrade has not begun: the connection is still there
         if self._task is not None and not self._task.done():
             self._task.cancel()
         else:
             self._wire.reset()
 
-    def _fail_upgrade(self) -> None:
+    def _fail_upgrade(self, _: Reason | None) -> None:
         assert self._upgrade is not None
         self._upgrade.on(Event.CONNECT_FAILED, self._error)
 
-    def _reject_closed(self) -> None:
-        aborted = self._lifecycle.write is WriteHalf.ABORTED and self._lifecycle.phase is not Phase.FAILED
-        fail(self._closed, self.writable.abort_reason if aborted else self._error)
+    def _reject_closed(self, reason: Reason | None) -> None:
+        fail(self._closed, self._exception(reason))
 
 
-EFFECTS: dict[Effect, Callable[[Socket], None]] = {
-    Effect.RESOLVE_OPENED: Socket._resolve_opened,
-    Effect.REJECT_OPENED: Socket._reject_opened,
-    Effect.FLUSH_THEN_END: lambda socket: socket._wire.flush_then_end(),
-    Effect.FLUSH_THEN_CLOSE: lambda socket: socket._wire.flush_then_close_notify(),
-    Effect.FLUSH_THEN_UPGRADE: lambda socket: socket._wire.flush(),
-    Effect.WRITING_ENDED: lambda socket: socket.writable.ended(),
-    Effect.DROP_WRITES: Socket._drop_writes,
-    Effect.STOP_READS: Socket._stop_reads,
-    Effect.END_STREAMS: Socket._end_streams,
-    Effect.CLOSE_WIRE: lambda socket: socket._wire.close(),
-    Effect.RESET_WIRE: Socket._reset_wire,
-    Effect.HAND_OVER: Socket._hand_over,
-    Effect.FAIL_UPGRADE: Socket._fail_upgrade,
-    Effect.RESOLVE_CLOSED: lambda socket: resolve(socket._closed, None),
-    Effect.REJECT_CLOSED: Socket._reject_closed,
+CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
+    Action.RESOLVE_OPENED: Socket._resolve_opened,
+    Action.REJECT_OPENED: Socket._reject_opened,
+    Action.FLUSH_THEN_END: lambda socket, _: socket._wire.sending.flush_then_end(),
+    Action.FLUSH_THEN_CLOSE: lambda socket, _: socket._wire.sending.flush_then_close_notify(),
+    Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.sending.flush(),
+    Action.WRITING_ENDED: lambda socket, _: socket.writable.ended(),
+    Action.DROP_WRITES: Socket._drop_writes,
+    Action.STOP_READS: lambda socket, _: socket.readable.stop(ClosedError(SOCKET_CLOSED)),
+    Action.RELEASE_STREAMS: Socket._release_streams,
+    Action.END_STREAMS: Socket._end_streams,
+    Action.CLOSE_WIRE: lambda socket, _: socket._wire.close(),
+    Action.RESET_WIRE: Socket._reset_wire,
+    Action.HAND_OVER: Socket._hand_over,
+    Action.FAIL_UPGRADE: Socket._fail_upgrade,
+    Action.RESOLVE_CLOSED: lambda socket, _: resolve(socket._closed, None),
+    Action.REJECT_CLOSED: Socket._reject_closed,
 }
 
 _contexts: list[ssl.SSLContext] = []
+_limiting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _limited(context: ssl.SSLContext, max_tls: str | None) -> Iterator[None]:
+    """Have what is made inside speak this version of TLS at most.
+
+    OpenSSL copies the limit into each connection when that is made, and Python can set it on the context only. So the
+    context, which other sockets may share, is as it was before anything waits.
+    """
+    with _limiting:
+        before = context.maximum_version
+        try:
+            if max_tls is not None:
+                context.maximum_version = VERSIONS[max_tls]
+            yield
+        finally:
+            if max_tls is not None:
+                context.maximum_version = before
 
 
 def _default_context() -> ssl.SSLContext:

@@ -12,7 +12,7 @@ from typing import Protocol
 from cfcat.core.lifecycle import Event, Reading, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
 
-__all__ = ["Carrier", "Outcome", "Owner", "new_future", "rejected", "resolved"]
+__all__ = ["Incoming", "Outcome", "Outgoing", "Owner", "new_future", "rejected", "resolved"]
 
 READER_LOCKED = "This ReadableStream is currently locked to a reader."
 WRITER_LOCKED = "This WritableStream is currently locked to a writer."
@@ -31,21 +31,26 @@ NOT_BYTES = (
 )
 
 
-class Carrier(Protocol):
-    """The wire, as the streams see it."""
+class Incoming(Protocol):
+    """Where a readable's bytes come from: `receiving.Receiving`, which imports the readable."""
 
     def pull(self) -> None: ...  # a read waits
-    def push(self) -> None: ...  # a write waits
-    def push_now(self) -> None: ...  # as push(), and what is done by it is settled before it returns
     def take_into(self, buffer: memoryview) -> int | None: ...
-    def answer(self) -> None: ...  # what taking gave rise to is sent, once the taker knows what it has
+    def answer(self) -> None: ...  # sends what taking gave rise to, once the taker knows what it has
     def receive_by(self, move: Callable[[int], int]) -> int | None: ...
-    def send_by(self, move: Callable[[int], int]) -> int | None: ...
     def watch(self, callback: Callable[[], object] | None) -> None: ...
 
 
+class Outgoing(Protocol):
+    """Where a writable's bytes go: `sending.Sending`, which imports the writable."""
+
+    def push(self) -> None: ...  # a write waits
+    def push_now(self) -> None: ...  # like push(), but settles finished writes before it returns
+    def send_by(self, move: Callable[[int], int]) -> int | None: ...
+
+
 class Owner(Protocol):
-    """The socket that a stream belongs to."""
+    """The socket that a stream belongs to: `sockets.Socket`, which imports the streams."""
 
     @property
     def reading(self) -> Reading: ...
@@ -54,7 +59,9 @@ class Owner(Protocol):
     @property
     def error(self) -> BaseException: ...  # why the socket failed
     @property
-    def carrier(self) -> Carrier: ...
+    def receiving(self) -> Incoming: ...
+    @property
+    def sending(self) -> Outgoing: ...
     def on(self, event: Event) -> None: ...
 
 

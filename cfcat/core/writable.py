@@ -154,7 +154,7 @@ class WritableStream:
         self.outcome.end(ClosedError(SOCKET_CLOSED))
         self._tell_ready()
 
-    # ---- without waiting: for who moves much, and holds the lock
+    # ---- the non-blocking send path, used by pipe mode: the caller holds the lock
 
     def offer(self, chunk: memoryview) -> asyncio.Future[None] | None:
         """As `WritableStreamWriter.write()`; None where the kernel has taken the chunk at once.
@@ -163,7 +163,7 @@ class WritableStream:
         """
         self._refuse()
         write = self._enqueue(chunk)
-        self._owner.carrier.push_now()
+        self._owner.sending.push_now()
         if not write.settled:
             return write.future
         if write.error is not None:
@@ -180,7 +180,7 @@ class WritableStream:
             Otherwise as `offer()`.
         """
         self._refuse()
-        count = self._owner.carrier.send_by(move)
+        count = self._owner.sending.send_by(move)
         if count is None:
             self._refuse()  # the connection may have been found broken
         return count
@@ -221,7 +221,7 @@ class WritableStream:
             return resolved()  # W2
         write = self._enqueue(data)
         future = write.future
-        self._owner.carrier.push()
+        self._owner.sending.push()
         return Operation(future)
 
     def _enqueue(self, data: memoryview) -> Write:

@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable
 from typing import Any
 
+from cfcat.core.waiting import while_moving
 from cfcat.edges.stdout import Output
 from cfcat.errors import StdoutError
 
@@ -21,8 +22,6 @@ __all__ = ["Modes", "TerminalQueue", "size_of"]
 
 # Written at once: a piece that is taken is the sign that the terminal moves.
 PIECE_BYTES = 4096
-# At the end: when the terminal takes nothing for so long it is stopped, and nobody will see the rest.
-STALL_S = 1.0
 # A terminal that says nothing of its size.
 COLUMNS, ROWS = 80, 24
 
@@ -44,7 +43,7 @@ class TerminalQueue:
         self._empty = asyncio.Event()
         self._empty.set()
         self._written = 0
-        self._stuck_at = -1  # it was waited for, and had taken nothing since so much was written
+        self._stuck_at = -1  # value of `_written` when `drain()` gave up
         self._is_gone = False
         self._task = asyncio.create_task(self._write_all())
 
@@ -65,13 +64,15 @@ class TerminalQueue:
         """Do nothing: it is written as soon as the terminal takes it."""
 
     async def drain(self) -> None:
-        """Wait until all is written, or the terminal takes nothing any more."""
-        while not self._empty.is_set() and self._stuck_at != self._written:
-            before = self._written
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), STALL_S)
-            if before == self._written:
-                self._stuck_at = before
+        """Wait until all is written, or the terminal takes nothing any more because it is stopped."""
+        if self._empty.is_set() or self._stuck_at == self._written:
+            return
+        emptied = asyncio.ensure_future(self._empty.wait())
+        try:
+            if not await while_moving(emptied, lambda: self._written):
+                self._stuck_at = self._written
+        finally:
+            emptied.cancel()
 
     async def close(self) -> None:
         """Write what can be written, and give the descriptor back."""

@@ -19,13 +19,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cfcat.core.codec import Buffer
+from cfcat.core.codec import TLS_ALERT, Buffer
 from cfcat.core.sockets import Socket
+from cfcat.core.waiting import STALL_S, until_idle, while_moving
 from cfcat.edges.stdin import Input
 from cfcat.edges.stdout import Output
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
     from cfcat.pipe.observer import Observer
 
 __all__ = ["Pump", "PumpOptions"]
-
-# What was read from stdin before the peer's end may still be taken by it: give up when nothing moves for so long.
-STALL_S = 1.0
-# How often the idle clock looks: fine enough to end within a tenth of what was asked for.
-IDLE_LOOKS = 10
-TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,13 +123,9 @@ class Pump:
     async def _finish(self) -> None:
         """Close in order; what is queued for a peer that takes nothing more is given up."""
         closing = asyncio.ensure_future(self._socket.close())
-        moved = -1
-        while not closing.done():
-            if moved == self._socket.moved_bytes:
-                closing.cancel()
-                raise LostError(detail=f"the peer ended, and took nothing more for {STALL_S:g} s", sending=True)
-            moved = self._socket.moved_bytes
-            await asyncio.wait({closing}, timeout=STALL_S)
+        if not await while_moving(closing, lambda: self._socket.moved_bytes):
+            closing.cancel()
+            raise LostError(detail=f"the peer ended, and took nothing more for {STALL_S:g} s", sending=True)
         await self._socket.closed  # rejects when what was queued could not be sent
 
     async def _send(self) -> None:
@@ -221,11 +211,7 @@ class Pump:
         raise BrokenPipeError
 
     async def _watch_idle(self, limit_s: float) -> None:
-        moved, since = self._socket.moved_bytes, time.monotonic()
-        while (still := time.monotonic() - since) < limit_s:
-            await asyncio.sleep(min(limit_s / IDLE_LOOKS, limit_s - still))
-            if moved != self._socket.moved_bytes:
-                moved, since = self._socket.moved_bytes, time.monotonic()
+        await until_idle(limit_s, lambda: self._socket.moved_bytes)
         raise IdleTimeout(f"nothing moved for {limit_s:g} s")
 
 

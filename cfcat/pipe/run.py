@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from cfcat.core.sockets import Socket, connect
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import open_input
 from cfcat.edges.stdout import Output, open_output
-from cfcat.errors import ConnectTimeout
 from cfcat.pipe.pump import Pump, PumpOptions
 from cfcat.report.render import TerminalFilter
 
@@ -72,32 +70,18 @@ async def run_pipe(
 async def _open(
     socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, reporter: Reporter | None
 ) -> Socket:
-    """Wait for the connection and, with a protocol, for its upgrade: all of it under one deadline (R7)."""
+    """Wait for the connection and, with a protocol, for its upgrade."""
     if protocol is None:
         await socket.opened
         return socket
-    from cfcat.protocols.upgrade import converse, names_for  # lazy: most runs have no dialog
+    from cfcat.protocols.upgrade import open_upgraded  # lazy: most runs have no dialog
 
-    limit_s = options.connect_timeout
-    doing = f"the {protocol.title} dialog"
-    try:
-        async with asyncio.timeout(limit_s):
-            await socket.opened
-            names = names_for(options.expected_server_hostname or socket.hostname)
-            if reporter is not None:
-                reporter.enter("starttls")
-            wrapper = await converse(socket, protocol, names, heard=None if reporter is None else reporter.heard)
-            doing = "the TLS handshake"
-            if reporter is not None:
-                reporter.enter("tls")
-            secure = socket.start_tls(wrapper=wrapper)
-            await secure.opened
-            return secure
-    except ConnectTimeout:
-        raise
-    except TimeoutError as error:
-        detail = f"{target}: {doing} was not complete after {limit_s:g} s"
-        raise ConnectTimeout(detail, detail) from error
+    if reporter is None:
+        return await open_upgraded(socket, target, options, protocol)
+    enter = reporter.enter
+    return await open_upgraded(
+        socket, target, options, protocol, heard=reporter.heard, entered=lambda step, _: enter(step)
+    )
 
 
 class _Filtered(Output):

@@ -1,22 +1,127 @@
-"""From a clear-text socket to the moment of its upgrade, by the dialog of a protocol.
+"""From a clear-text socket to TLS, by the dialog of a protocol: `open_upgraded` and `upgrade`.
 
-The asyncio side of `starttls`: it moves a dialog's bytes over the streams, up to the go-ahead. Pipe mode and the
-interactive session use it alike. What the server said stays here (R2).
+The asyncio side of `starttls`: it moves a dialog's bytes over the streams, up to the go-ahead, and waits for the
+handshake, all under one deadline (R7). Pipe mode and the interactive session use it alike. What the server said stays
+here (R2).
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket as sockets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
 
+from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
-from cfcat.errors import DialogError, LostError
+from cfcat.errors import ConnectTimeout, DialogError, LostError
 from cfcat.protocols import Conversation, HandshakeWrapper, Names, Protocol
 
-__all__ = ["converse", "names_for"]
+__all__ = ["Direction", "Step", "converse", "open_upgraded", "upgrade"]
+
+Direction = Literal["sent", "received"]
+Step = Literal["starttls", "tls"]
+Heard = Callable[[Direction, bytes], None]
+# A step begins: the dialog, on a socket that is open now; or the handshake, of the socket that replaces it.
+Entered = Callable[[Step, Socket], None]
 
 
-def names_for(server_name: str) -> Names:
+async def open_upgraded(
+    socket: Socket,
+    target: str,
+    options: SocketOptions,
+    protocol: Protocol,
+    *,
+    heard: Heard | None = None,
+    entered: Entered | None = None,
+) -> Socket:
+    """Wait for a new socket to open, run the dialog and upgrade; return the socket that has TLS.
+
+    `target` is what messages call the peer; `options` are those of the socket: its deadline holds for all of it.
+    `heard`: as for `converse`. Where it fails, both sockets are dropped.
+
+    Raises:
+        SocketError: as `Socket.opened` and `upgrade`.
+    """
+    try:
+        async with _deadline(target, options) as waiting:
+            await socket.opened
+            return await _upgrade(socket, options, protocol, waiting, heard=heard, entered=entered)
+    except BaseException:
+        socket.abort()
+        raise
+
+
+async def upgrade(
+    socket: Socket,
+    target: str,
+    options: SocketOptions,
+    protocol: Protocol | None,
+    *,
+    greeting: bytes = b"",
+    heard: Heard | None = None,
+    entered: Entered | None = None,
+) -> Socket:
+    """Upgrade an open socket, with a protocol by its dialog; return the socket that has TLS.
+
+    What fails before the ClientHello leaves the socket in clear text, and both streams unlocked; what fails after it
+    is the end of the connection. `greeting`, `heard`: as for `converse`.
+
+    Raises:
+        DialogError, InjectionError: as `converse`.
+        TlsError, CertificateError, LostError: the handshake failed.
+        ConnectTimeout: dialog and handshake took longer than `options.connect_timeout`.
+    """
+    async with _deadline(target, options) as waiting:
+        return await _upgrade(socket, options, protocol, waiting, greeting=greeting, heard=heard, entered=entered)
+
+
+async def _upgrade(
+    socket: Socket,
+    options: SocketOptions,
+    protocol: Protocol | None,
+    waiting: list[str],
+    *,
+    greeting: bytes = b"",
+    heard: Heard | None = None,
+    entered: Entered | None = None,
+) -> Socket:
+    wrapper = None
+    if protocol is not None:
+        waiting[0] = f"the {protocol.title} dialog"
+        if entered is not None:
+            entered("starttls", socket)
+        names = _names_for(options.expected_server_hostname or socket.hostname)
+        wrapper = await converse(socket, protocol, names, heard=heard, greeting=greeting)
+    waiting[0] = "the TLS handshake"
+    secure = socket.start_tls(wrapper=wrapper)
+    try:
+        if entered is not None:
+            entered("tls", secure)
+        await secure.opened
+    except BaseException:
+        secure.abort()
+        raise
+    return secure
+
+
+@contextlib.asynccontextmanager
+async def _deadline(target: str, options: SocketOptions) -> AsyncIterator[list[str]]:
+    """One deadline for everything inside; the one element of what is yielded names what is being waited for (R7)."""
+    waiting = ["the connection"]
+    limit_s = options.connect_timeout
+    try:
+        async with asyncio.timeout(limit_s):
+            yield waiting
+    except ConnectTimeout:
+        raise
+    except TimeoutError as error:
+        detail = f"{target}: {waiting[0]} was not complete after {limit_s:g} s"
+        raise ConnectTimeout(detail, detail) from error
+
+
+def _names_for(server_name: str) -> Names:
     """Who says EHLO, and whom XMPP asks for: this host's name, or an address literal where it has none."""
     try:
         return Names(sockets.gethostname(), server_name)
@@ -29,7 +134,7 @@ async def converse(
     protocol: Protocol,
     names: Names,
     *,
-    heard: Callable[[str, bytes], None] | None = None,
+    heard: Heard | None = None,
     greeting: bytes = b"",
 ) -> HandshakeWrapper | None:
     """Run the dialog up to its go-ahead; returns what `start_tls()` takes as `wrapper`.

@@ -37,6 +37,8 @@ def packets(data: bytes) -> bytes:
 class HandshakeWrapper:
     """One TLS handshake inside TDS packets."""
 
+    max_tls = "1.2"  # of the wire's contract: see above
+
     def __init__(self) -> None:
         self._header = bytearray()
         self._rest = 0  # of the packet whose header is here

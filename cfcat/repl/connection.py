@@ -8,35 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 from typing import Protocol as Interface
 
 from cfcat.core.lifecycle import Reading, Writing
-from cfcat.core.options import VERSIONS, SocketOptions
-from cfcat.core.sockets import connect
-from cfcat.errors import CommandError, ConnectTimeout, CrossedWiresError, InjectionError, LostError, SocketError
+from cfcat.core.options import SocketOptions
+from cfcat.core.sockets import Socket, connect
+from cfcat.core.waiting import STALL_S, while_moving
+from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostError, SocketError
 from cfcat.pipe.ending import Shutdown
 from cfcat.pipe.hold import HeldEnd
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
-from cfcat.protocols.upgrade import converse, names_for
+from cfcat.protocols.upgrade import Direction, Step, open_upgraded, upgrade
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
 
-__all__ = ["STALL_S", "Connection", "Direction", "Watcher"]
-
-# What is queued at the end may still be taken by the peer: give up when nothing moves for so long, as in pipe mode.
-STALL_S = 1.0
-# So much of what a server says first is kept for a dialog that is run later (R7: a line of 64 KiB).
-GREETING_BYTES = 64 * 1024
-# So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
-EXCHANGE_BYTES = 64 * 1024
-TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
-
-Direction = Literal["sent", "received"]
+__all__ = ["Connection", "Direction", "Watcher"]
 
 
 class Watcher(Interface):
@@ -84,14 +74,10 @@ class Connection:
         self.spoken: str | None = None
         self.over = asyncio.Event()
         self._watcher = watcher
-        self._begun_s = time.monotonic()
+        self._begun_s = self._handshake_begun_s = time.monotonic()
         self._receiver: Receiver | None = None
         self._script_end = HeldEnd()
-        self._first_bytes = b""
-        self._greeting = b""  # what came before anything was sent
-        self._asked = b""  # what was sent last
-        self._answer = b""  # what came since
-        self._quiet = asyncio.Event()  # no command is about to raise what breaks the connection
+        self._quiet = asyncio.Event()  # no command in flight will report the failure
         self._quiet.set()
         self._told: BaseException | None = None  # what one has raised
 
@@ -101,25 +87,23 @@ class Connection:
         """Wait for the connection; with a protocol run its dialog and upgrade, all under one deadline.
 
         Raises:
-            ConnectError, TlsError, DialogError, InjectionError: as `Socket.opened` and `converse()`.
+            ConnectError, TlsError, DialogError, InjectionError: as `Socket.opened` and `open_upgraded()`.
         """
         try:
-            if starttls is None:
-                await self._open()
-            else:
-                async with self._deadline() as doing:
-                    await self._open()
-                    await self._upgrade(starttls, doing)
+            if starttls is not None:
+                await open_upgraded(
+                    self.socket, self.target, self.options, starttls, heard=self._heard, entered=self._entered
+                )
+                self._has_tls(starttls)
+            self.remote_address, self.local_address = await self.socket.opened
+            if self.opening_s is None:
+                self.opening_s = self.age_s
         except BaseException:
             self.socket.abort()
             self._finish()
             raise
         self.opened = True
         self._listen()
-
-    async def _open(self) -> None:
-        self.remote_address, self.local_address = await self.socket.opened
-        self.opening_s = self.age_s
 
     @property
     def age_s(self) -> float:
@@ -150,8 +134,7 @@ class Connection:
         self.need_writing()
         self.sent_bytes += len(data)
         self._script_end.opening.feed(data)
-        self._asked = (self._asked + data)[-EXCHANGE_BYTES:]
-        self._answer = b""
+        self.memory.ask(data)
         self._watcher.on_sent(data)
         writer = self.socket.writable.get_writer()
         try:
@@ -175,13 +158,9 @@ class Connection:
 
     async def _while_moving(self, operation: asyncio.Future[None]) -> None:
         """Wait for it as long as bytes move; drop the connection when none do for STALL_S. Raises LostError."""
-        moved = -1
-        while not operation.done():
-            if moved == self.socket.moved_bytes:
-                self.socket.abort()
-                raise LostError(detail=f"the peer took nothing more for {STALL_S:g} s", sending=True)
-            moved = self.socket.moved_bytes
-            await asyncio.wait({operation}, timeout=STALL_S)
+        if not await while_moving(operation, lambda: self.socket.moved_bytes):
+            self.socket.abort()
+            raise LostError(detail=f"the peer took nothing more for {STALL_S:g} s", sending=True)
 
     async def end_of_script(self, shutdown: Shutdown) -> None:
         """Nothing more will be sent: end our side, as soon as that cannot cost the answer, where it has not ended.
@@ -237,17 +216,13 @@ class Connection:
 
     async def _take(self, chunk: bytes) -> None:
         self._script_end.answer()
-        await self._watcher.on_received(chunk)  # shown first: what a command goes by, everybody has seen
+        await self._watcher.on_received(chunk)  # show first, so that `:expect` never matches bytes that were not shown
         self.received_bytes += len(chunk)
-        self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
-        if not self.sent_bytes:
-            self._greeting = (self._greeting + chunk)[:GREETING_BYTES]
-        self._answer = (self._answer + chunk)[:EXCHANGE_BYTES]
-        self.memory.feed(chunk)
+        self.memory.feed(chunk, is_greeting=not self.sent_bytes)
 
     async def _end(self, error: BaseException | None) -> None:
         """The peer's end has been read, or an error."""
-        if self._first_bytes == TLS_ALERT and not self.is_secure:
+        if self.memory.begins_with_tls_alert and not self.is_secure:
             error = CrossedWiresError("the peer answered clear text with a TLS alert")
         self.error = error
         if error is None:
@@ -284,8 +259,19 @@ class Connection:
         try:
             if self._receiver is not None:
                 await self._receiver.stop()
-            async with self._deadline() as doing:
-                await self._upgrade(protocol, doing)
+            if protocol is None:
+                last = self.memory.asked.rstrip(b"\r\n").rpartition(b"\n")[2]
+                check_go_ahead(last, self.memory.answer)
+            await upgrade(
+                self.socket,
+                self.target,
+                self.options,
+                protocol,
+                greeting=self.memory.greeting,
+                heard=self._heard,
+                entered=self._entered,
+            )
+            self._has_tls(protocol)
         except BaseException as error:
             if self.is_secure or isinstance(error, InjectionError):
                 self.error = error
@@ -309,49 +295,28 @@ class Connection:
         if self.socket.reading is not Reading.FLOWING:
             raise CommandError("the peer has ended; there is nobody to start TLS with", ":open connects again")
 
-    async def _upgrade(self, protocol: Protocol | None, doing: list[str]) -> None:
-        """From clear text to TLS; `doing` is told which part of it is under way."""
-        wrapper = None
-        if protocol is None:
-            last = self._asked.rstrip(b"\r\n").rpartition(b"\n")[2]
-            check_go_ahead(last, self._answer)
-        else:
-            doing[0] = f"the {protocol.title} dialog"
-            names = names_for(self.options.expected_server_hostname or self.socket.hostname)
-            wrapper = await converse(self.socket, protocol, names, heard=self._heard, greeting=self._greeting)
-        doing[0] = "the TLS handshake"
-        begun = time.monotonic()
-        with _at_most(self.options.tls, None if protocol is None else protocol.max_tls):
-            self.socket = self.socket.start_tls(wrapper=wrapper)
-            await self.socket.opened
-        self.tls_s = time.monotonic() - begun
+    def _entered(self, step: Step, socket: Socket) -> None:
+        """A step of opening or upgrading begins, on this socket."""
+        self.socket = socket
+        if step == "tls":
+            self._handshake_begun_s = time.monotonic()
+        elif self.opening_s is None:
+            self.opening_s = self.age_s
+
+    def _has_tls(self, protocol: Protocol | None) -> None:
+        self.tls_s = time.monotonic() - self._handshake_begun_s
         self.spoken = None if protocol is None else protocol.name
         # What was said in clear text counts for nothing any more (security notes, a.5).
         self.memory.forget()
         self._script_end = HeldEnd()
-        self._greeting = self._asked = self._answer = b""
 
-    def _heard(self, direction: str, data: bytes) -> None:
+    def _heard(self, direction: Direction, data: bytes) -> None:
         if direction == "sent":
             self.sent_bytes += len(data)
             self._watcher.on_dialog("sent", data)
         elif data:
             self.received_bytes += len(data)
             self._watcher.on_dialog("received", data)
-
-    @contextlib.asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[list[str]]:
-        """The deadline of opening and upgrade; what is yielded names what is waited for (R7)."""
-        doing = ["the connection"]
-        limit_s = self.options.connect_timeout
-        try:
-            async with asyncio.timeout(limit_s):
-                yield doing
-        except ConnectTimeout:
-            raise
-        except TimeoutError as error:
-            detail = f"{self.target}: {doing[0]} was not complete after {limit_s:g} s"
-            raise ConnectTimeout(detail, detail) from error
 
     # ---- the end
 
@@ -380,17 +345,3 @@ class Connection:
                     await self._receiver.stop()
             await self._receiver.drop()
         self._finish()
-
-
-@contextlib.contextmanager
-def _at_most(context: ssl.SSLContext | None, version: str | None) -> Iterator[None]:
-    """For one handshake: protocols in whose packets a later version has no place (MS-TDS)."""
-    if context is None or version is None:
-        yield
-        return
-    before = context.maximum_version
-    context.maximum_version = VERSIONS[version]
-    try:
-        yield
-    finally:
-        context.maximum_version = before

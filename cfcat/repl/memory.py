@@ -1,9 +1,15 @@
-"""What has been received, kept for `:expect`, for `:wait` and for what they say when they fail."""
+"""What came on a connection, as far as a command may ask for it later.
+
+For `:expect` and `:wait`, and what they say when they fail; for an upgrade, which looks at the greeting and at the last
+answer; and for the guess that the peer expects TLS.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+
+from cfcat.core.codec import TLS_ALERT
 
 __all__ = ["LINE_BYTES", "MEMORY_BYTES", "Memory"]
 
@@ -12,13 +18,22 @@ MEMORY_BYTES = 1024 * 1024
 # The last line is looked for in so much of it, and quoted so far.
 RECENT_BYTES = 16 * 1024
 LINE_BYTES = 400
+# So much of what a server says first is kept for a dialog that is run later (R7: a line of 64 KiB).
+GREETING_BYTES = 64 * 1024
+# So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
+EXCHANGE_BYTES = 64 * 1024
 
 
 class Memory:
-    """The last MEMORY_BYTES received since the last match. `ended`: nothing more will come."""
+    """The last MEMORY_BYTES received since the last match, and the parts below. `ended`: nothing more will come.
+
+    `greeting`: what came before anything was sent. `asked`: what was sent last. `answer`: what came since.
+    """
 
     def __init__(self) -> None:
         self.ended = False
+        self.greeting = self.asked = self.answer = b""
+        self._first_bytes = b""
         self._unmatched = bytearray()
         self._recent = b""  # matched or not
         self._news = asyncio.Event()
@@ -28,8 +43,22 @@ class Memory:
         """The last line with anything in it, as far as it has come; b"" where there is none."""
         return next((line[:LINE_BYTES] for line in reversed(self._recent.split(b"\n")) if line.strip()), b"")
 
-    def feed(self, chunk: bytes) -> None:
-        """Take what was received."""
+    @property
+    def begins_with_tls_alert(self) -> bool:
+        """Is the first that came a TLS alert?"""
+        return self._first_bytes == TLS_ALERT
+
+    def ask(self, data: bytes) -> None:
+        """Take what is sent: what comes from now on is its answer."""
+        self.asked = (self.asked + data)[-EXCHANGE_BYTES:]
+        self.answer = b""
+
+    def feed(self, chunk: bytes, *, is_greeting: bool = False) -> None:
+        """Take what was received; `is_greeting`: before anything was sent."""
+        self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
+        if is_greeting:
+            self.greeting = (self.greeting + chunk)[:GREETING_BYTES]
+        self.answer = (self.answer + chunk)[:EXCHANGE_BYTES]
         self._unmatched += chunk
         del self._unmatched[:-MEMORY_BYTES]
         self._recent = (self._recent + chunk[-RECENT_BYTES:])[-RECENT_BYTES:]
@@ -38,7 +67,7 @@ class Memory:
     def forget(self) -> None:
         """What came so far is no answer to anything that is asked later."""
         self._unmatched.clear()
-        self._recent = b""
+        self._recent = self.greeting = self.asked = self.answer = b""
 
     def end(self) -> None:
         """Nothing more will come."""

@@ -7,10 +7,9 @@ last line our side ends, and what comes is read to its end, as in pipe mode.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
+from cfcat.core.waiting import first_of, until_idle
 from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
@@ -24,8 +23,6 @@ from cfcat.report.status import ExitStatus, status_of
 __all__ = ["MAX_LINE_BYTES", "run_script"]
 
 MAX_LINE_BYTES = 1024 * 1024  # a line is held in memory as a whole
-# How often the idle clock looks: fine enough to end within a tenth of what was asked for.
-IDLE_LOOKS = 10
 
 MakeSession = Callable[[Face], Session]
 Say = Callable[[str], None]
@@ -50,7 +47,7 @@ async def run_script(
     if ends.idle_timeout is not None:
         work.append(_watch_idle(session, ends.idle_timeout))
     try:
-        status = await _first_of(work)
+        status = await first_of(work)
     finally:
         try:
             await session.shut()
@@ -120,31 +117,19 @@ async def _end(connection: Connection, ends: PumpOptions) -> LostError | None:
 
 async def _watch_idle(session: Session, limit_s: float) -> int:
     """End when nothing moves on an open connection for so long."""
-    moved, since = (session.connection, session.moved_bytes), time.monotonic()
-    while (still := time.monotonic() - since) < limit_s:
-        await asyncio.sleep(min(limit_s / IDLE_LOOKS, limit_s - still))
-        now = session.connection, session.moved_bytes
-        connecting = session.connection is None or not session.connection.opened  # which has a deadline of its own
-        if moved != now or connecting:
-            moved, since = now, time.monotonic()
+
+    def moved() -> object:
+        if session.connection is None or not session.connection.opened:
+            return None  # being connected has a deadline of its own
+        return session.connection, session.moved_bytes
+
+    await until_idle(limit_s, moved)
     raise IdleTimeout(f"nothing moved for {limit_s:g} s")
 
 
 async def _wait_reader_gone(stdout: Output) -> int:
     await stdout.reader_gone()
     raise BrokenPipeError
-
-
-async def _first_of(work: list[Coroutine[Any, Any, int]]) -> int:
-    """Run side by side until one ends: its end is the end of all."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return next(task for task in tasks if task in done).result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Lines:

@@ -13,10 +13,24 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cfcat import Socket, connect, make_tls_context
+from cfcat.core.operation import resolve
+from cfcat.core.readable import ReadableStream
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import End, Peer, Script, Server, serve
 
-__all__ = ["BIG", "Kind", "Link", "fact", "open_descriptors", "read_all", "turns", "until"]
+__all__ = [
+    "BIG",
+    "Kind",
+    "Link",
+    "called",
+    "fact",
+    "open_descriptors",
+    "read_all",
+    "take",
+    "take_all",
+    "turns",
+    "until",
+]
 
 # 1.25 MiB and a bit: more than a turn of the loop moves and than a socket buffer takes.
 BIG = bytes(range(256)) * 5120 + b"odd length"
@@ -126,3 +140,28 @@ def open_descriptors() -> set[str]:
         with suppress(OSError):  # the listing's own
             found.add(f"{number} {os.readlink(f'/dev/fd/{number}')}")
     return found
+
+
+async def called(readable: ReadableStream) -> None:
+    """Wait until the stream calls back."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    readable.watch(lambda: resolve(future, None))
+    try:
+        await future
+    finally:
+        readable.watch(None)
+
+
+async def take(readable: ReadableStream, limit: int = 64 * 1024) -> bytes:
+    """The next chunk, b"" at EOF."""
+    buffer = memoryview(bytearray(limit))
+    while (size := readable.take_into(buffer)) is None:
+        await called(readable)
+    return bytes(buffer[:size])
+
+
+async def take_all(readable: ReadableStream) -> bytes:
+    data = bytearray()
+    while chunk := await take(readable):
+        data += chunk
+    return bytes(data)

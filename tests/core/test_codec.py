@@ -156,6 +156,62 @@ def any_pair(request: pytest.FixtureRequest, certs: CertSet) -> Pair:
     return tls_pair(certs, ssl.TLSVersion[request.param.replace(".", "_")])
 
 
+# ------------------------------------------------------------------------------------- as the server
+
+
+def hear(server: TlsCodec, pieces: Iterator[bytes]) -> None:
+    """Take what a client sends, handshake or not: in TLS 1.3 a server is done before it knows the client's mind."""
+    for piece in pieces:
+        server.receive(piece)
+        if server.handshake():
+            read(server, 1)
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "other.example"])
+def test_the_server_takes_any_sni(certs: CertSet, version: ssl.TLSVersion, cut: Cut, name: str) -> None:
+    """It has no name to check: whom the client expects is the client's affair."""
+    context = make_tls_context(cacert=certs.ca)
+    context.minimum_version = context.maximum_version = version
+    context.check_hostname = False
+    client, server = TlsCodec(context, name), server_codec(certs, version=version)
+    shake_hands(client, server, cut)
+    info = server.info()
+    assert info.version == version.name.replace("_", ".")
+    assert (info.server_name, info.verified, info.chain) == (None, False, ())
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+def test_the_server_checks_a_client_where_its_context_asks(certs: CertSet, version: ssl.TLSVersion, cut: Cut) -> None:
+    """A certificate from the right authority is verified, though there is no host name to check."""
+    context = certs.server_context(version=version)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certs.ca)
+    client = TlsCodec(make_tls_context(cacert=certs.ca, cert=certs.client.chain, key=certs.client.key), "localhost")
+    server = TlsCodec(context, server_side=True)
+    shake_hands(client, server, cut)
+    assert server.info().verified
+    assert server.info().chain
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+def test_a_client_that_speaks_clear_text_is_quoted(certs: CertSet, cut: Cut) -> None:
+    """The server's side has the same words for it."""
+    server = server_codec(certs)
+    with pytest.raises(TlsError, match="peer does not speak TLS") as caught:
+        hear(server, cut(b"GET / HTTP/1.1\r\n\r\n"))
+    assert caught.value.said.startswith(b"GET /")
+
+
+def test_a_client_that_does_not_trust_the_server_is_named(certs: CertSet, version: ssl.TLSVersion) -> None:
+    """The server learns why, from the client's alert."""
+    client, server = client_codec(certs, version, "other.example"), server_codec(certs, version=version)
+    with pytest.raises(CertificateError):
+        shake_hands(client, server)
+    with pytest.raises(TlsError, match="the peer sent the alert"):
+        hear(server, whole(client.answer()))
+
+
 # ----------------------------------------------------------------------------------------------- data
 
 

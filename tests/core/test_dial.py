@@ -117,18 +117,15 @@ def test_a9_every_spelling_is_left_to_the_resolver(spelling: str) -> None:
     assert set(seen) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
 
 
-def test_an_address_needs_no_thread() -> None:
+async def test_an_address_needs_no_thread() -> None:
     """What is a number already is not a matter for the resolver."""
     with serve(hold) as server:
         before = threading.active_count()
 
-        async def main() -> None:
-            task = asyncio.create_task(peer_of(server.address))
-            await turns(1)
-            assert not any(thread.name == "cfcat-resolver" for thread in threading.enumerate())
-            await task
-
-        run(main())
+        task = asyncio.create_task(peer_of(server.address))
+        await turns(1)
+        assert not any(thread.name == "cfcat-resolver" for thread in threading.enumerate())
+        await task
     assert threading.active_count() <= before
 
 

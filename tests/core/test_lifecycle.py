@@ -17,24 +17,26 @@ import pytest
 from cfcat.core.lifecycle import (
     FINAL,
     FROM_WIRE,
+    Action,
     Effect,
     Event,
     Lifecycle,
     Phase,
     ReadHalf,
     Reading,
+    Reason,
     WriteHalf,
     Writing,
 )
 from cfcat.errors import UpgradeError
 
 FROM_APPLICATION = frozenset(Event) - FROM_WIRE
-FLUSHES = frozenset({Effect.FLUSH_THEN_END, Effect.FLUSH_THEN_CLOSE, Effect.FLUSH_THEN_UPGRADE})
-SETTLE_OPENED = frozenset({Effect.RESOLVE_OPENED, Effect.REJECT_OPENED})
-SETTLE_CLOSED = frozenset({Effect.RESOLVE_CLOSED, Effect.REJECT_CLOSED})
-END_OF_WIRE = frozenset({Effect.CLOSE_WIRE, Effect.RESET_WIRE})
+FLUSHES = frozenset({Action.FLUSH_THEN_END, Action.FLUSH_THEN_CLOSE, Action.FLUSH_THEN_UPGRADE})
+SETTLE_OPENED = frozenset({Action.RESOLVE_OPENED, Action.REJECT_OPENED})
+SETTLE_CLOSED = frozenset({Action.RESOLVE_CLOSED, Action.REJECT_CLOSED})
+END_OF_WIRE = frozenset({Action.CLOSE_WIRE, Action.RESET_WIRE})
 # What may still be let go of once the socket has come to its end.
-LETTING_GO = frozenset({Effect.STOP_READS, Effect.DROP_WRITES, Effect.END_STREAMS}) | END_OF_WIRE
+LETTING_GO = frozenset({Action.STOP_READS, Action.DROP_WRITES, Action.END_STREAMS}) | END_OF_WIRE
 # A half never goes back.
 AFTER_READ = {
     ReadHalf.OPEN: frozenset(ReadHalf),
@@ -81,17 +83,18 @@ class Past:
     flushing: bool = False  # a flush was asked for, and FLUSHED has not come
 
     def after(self, event: Event, effects: list[Effect]) -> Past:
-        count = effects.count
+        actions = [effect.action for effect in effects]
+        count = actions.count
         flushing = self.flushing and event is not Event.FLUSHED
         return replace(
             self,
             opened=self.opened + sum(map(count, SETTLE_OPENED)),
             closed=self.closed + sum(map(count, SETTLE_CLOSED)),
-            end_asked=self.end_asked + count(Effect.FLUSH_THEN_END),
-            end_sent=self.end_sent + count(Effect.WRITING_ENDED),
-            handed_over=self.handed_over + count(Effect.HAND_OVER),
-            upgrades_failed=self.upgrades_failed + count(Effect.FAIL_UPGRADE),
-            flushing=flushing or bool(FLUSHES & set(effects)),
+            end_asked=self.end_asked + count(Action.FLUSH_THEN_END),
+            end_sent=self.end_sent + count(Action.WRITING_ENDED),
+            handed_over=self.handed_over + count(Action.HAND_OVER),
+            upgrades_failed=self.upgrades_failed + count(Action.FAIL_UPGRADE),
+            flushing=flushing or bool(FLUSHES & set(actions)),
         )
 
 
@@ -109,9 +112,13 @@ class Step:
     def event(self) -> Event:
         return self.path[-1]
 
+    @property
+    def actions(self) -> list[Action]:
+        return [effect.action for effect in self.effects]
+
     def __str__(self) -> str:
         names = ", ".join(event.name for event in self.path)
-        return f"after {names}: {[effect.name for effect in self.effects]} in {vars(self.after)}"
+        return f"after {names}: {[action.name for action in self.actions]} in {vars(self.after)}"
 
 
 def refused_by_contract(state: Lifecycle, past: Past, event: Event) -> bool:
@@ -166,9 +173,9 @@ def test_every_sequence_settles_opened_and_closed_once(transport: str, half_open
         assert (step.past.opened, step.past.closed) == (step.after.opened, step.after.closed), str(step)
         if step.after.phase in FINAL:
             assert step.past.opened == step.past.closed == 1, str(step)
-        if Effect.RESOLVE_OPENED in step.effects:
+        if Action.RESOLVE_OPENED in step.actions:
             assert step.event is Event.CONNECTED, str(step)
-            assert step.effects[0] is Effect.RESOLVE_OPENED, str(step)
+            assert step.actions[0] is Action.RESOLVE_OPENED, str(step)
 
 
 @every_socket
@@ -185,7 +192,7 @@ def test_every_sequence_ends_for_good(transport: str, half_open: bool) -> None:
     for step in walk(transport, half_open):
         if step.before.phase not in FINAL:
             continue
-        assert set(step.effects) <= LETTING_GO, str(step)
+        assert set(step.actions) <= LETTING_GO, str(step)
         if step.event in FROM_WIRE:
             assert step.effects == [], str(step)
             assert vars(step.after) == vars(step.before), str(step)
@@ -200,22 +207,22 @@ def test_every_sequence_takes_the_wire_down_when_it_ends(transport: str, half_op
     """Entering a final phase closes or resets the wire, once, or hands it over."""
     for step in walk(transport, half_open):
         if step.after.phase in FINAL and step.before.phase not in FINAL:
-            ways = [effect for effect in step.effects if effect in END_OF_WIRE | {Effect.HAND_OVER}]
+            ways = [action for action in step.actions if action in END_OF_WIRE | {Action.HAND_OVER}]
             assert len(ways) == 1, str(step)
-            assert (ways == [Effect.HAND_OVER]) == (step.after.phase is Phase.UPGRADED), str(step)
-            assert (ways == [Effect.RESET_WIRE]) == (step.event is Event.DROP), str(step)
+            assert (ways == [Action.HAND_OVER]) == (step.after.phase is Phase.UPGRADED), str(step)
+            assert (ways == [Action.RESET_WIRE]) == (step.event is Event.DROP), str(step)
         elif step.after.phase not in FINAL:
-            assert not END_OF_WIRE & set(step.effects), str(step)
+            assert not END_OF_WIRE & set(step.actions), str(step)
 
 
 @every_socket
 def test_every_sequence_settles_the_upgrade_once(transport: str, half_open: bool) -> None:
     """V12: leaving UPGRADING either hands the wire over or fails the new socket, and nothing else does."""
     for step in walk(transport, half_open):
-        told = [effect for effect in step.effects if effect in (Effect.HAND_OVER, Effect.FAIL_UPGRADE)]
+        told = [action for action in step.actions if action in (Action.HAND_OVER, Action.FAIL_UPGRADE)]
         left = step.before.phase is Phase.UPGRADING and step.after.phase is not Phase.UPGRADING
         assert len(told) == left, str(step)
-        assert (Effect.HAND_OVER in told) == (left and step.after.phase is Phase.UPGRADED), str(step)
+        assert (Action.HAND_OVER in told) == (left and step.after.phase is Phase.UPGRADED), str(step)
         assert step.past.handed_over + step.past.upgrades_failed <= 1, str(step)
         if transport != "starttls":
             assert step.after.phase not in (Phase.UPGRADING, Phase.UPGRADED), str(step)
@@ -288,12 +295,31 @@ def test_the_walk_gets_everywhere(transport: str, half_open: bool) -> None:
     assert max(len(step.path) for step in steps) >= 6
 
 
+@every_socket
+def test_every_effect_has_its_reason(transport: str, half_open: bool) -> None:
+    """What fails says why: the failure, the abort, or the close; what does not fail says nothing."""
+    reasons = set()
+    for step in walk(transport, half_open):
+        failed = step.after.phase is Phase.FAILED
+        reason_of = {
+            Action.DROP_WRITES: Reason.ABORT if step.event is Event.ABORT else Reason.CLOSED,
+            Action.REJECT_CLOSED: Reason.ABORT,
+        }
+        if failed and step.event is not Event.ABORT:
+            reason_of = dict.fromkeys((Action.DROP_WRITES, Action.REJECT_CLOSED, Action.END_STREAMS), Reason.FAILURE)
+        for action, reason in step.effects:
+            assert reason is reason_of.get(action), str(step)
+            reasons.add((action, reason))
+    assert {reason for action, reason in reasons if action is Action.DROP_WRITES} == set(Reason)
+    assert {reason for action, reason in reasons if action is Action.END_STREAMS} == {None, Reason.FAILURE}
+
+
 # -------------------------------------------------------------------------------- opening: N4, V2, C2
 
 
 def test_n1_connected_resolves_opened() -> None:
     """N1: and nothing else."""
-    assert machine().on(Event.CONNECTED) == [Effect.RESOLVE_OPENED]
+    assert machine().on(Event.CONNECTED) == [Effect(Action.RESOLVE_OPENED)]
 
 
 @pytest.mark.parametrize("before", [(), (Event.CLOSE,), (Event.END,), (Event.START_TLS,)], ids=named)
@@ -301,8 +327,11 @@ def test_n4_a_failure_to_connect_rejects_opened_and_closed(before: tuple[Event, 
     """N4: whatever was asked for meanwhile."""
     state = machine(*before)
     effects = state.on(Event.CONNECT_FAILED)
-    assert effects[0] is Effect.REJECT_OPENED
-    assert effects.index(Effect.DROP_WRITES) < effects.index(Effect.REJECT_CLOSED)
+    assert effects[0] == Effect(Action.REJECT_OPENED)
+    assert [effect.action for effect in effects if effect.reason is Reason.FAILURE] == [
+        Action.DROP_WRITES,
+        Action.REJECT_CLOSED,
+    ]
     assert state.phase is Phase.FAILED
 
 
@@ -318,8 +347,12 @@ def test_v2_n7_reads_and_writes_fail_after_a_failure_to_connect() -> None:
 def test_h1_reading_eof_ends_our_side_and_then_the_socket() -> None:
     """H1: queued writes, our EOF, and `closed` resolves."""
     state = machine(Event.CONNECTED)
-    assert state.on(Event.PEER_EOF) == [Effect.FLUSH_THEN_END]
-    assert state.on(Event.FLUSHED) == [Effect.WRITING_ENDED, Effect.CLOSE_WIRE, Effect.RESOLVE_CLOSED]
+    assert state.on(Event.PEER_EOF) == [Effect(Action.FLUSH_THEN_END)]
+    assert state.on(Event.FLUSHED) == [
+        Effect(Action.WRITING_ENDED),
+        Effect(Action.CLOSE_WIRE),
+        Effect(Action.RESOLVE_CLOSED),
+    ]
     assert state.phase is Phase.ENDED
 
 
@@ -327,7 +360,11 @@ def test_h1_eof_while_our_end_is_under_way_asks_for_no_second_one() -> None:
     """H1, W6: the end that the writer asked for will do."""
     state = machine(Event.CONNECTED, Event.END)
     assert state.on(Event.PEER_EOF) == []
-    assert state.on(Event.FLUSHED) == [Effect.WRITING_ENDED, Effect.CLOSE_WIRE, Effect.RESOLVE_CLOSED]
+    assert state.on(Event.FLUSHED) == [
+        Effect(Action.WRITING_ENDED),
+        Effect(Action.CLOSE_WIRE),
+        Effect(Action.RESOLVE_CLOSED),
+    ]
 
 
 def test_h2_only_the_reading_of_eof_counts() -> None:
@@ -349,7 +386,7 @@ def test_h4_half_open_writing_goes_on_after_eof() -> None:
     state = machine(Event.CONNECTED, half_open=True)
     assert state.on(Event.PEER_EOF) == []
     assert state.writing is Writing.FLOWING
-    assert state.on(Event.END) == [Effect.FLUSH_THEN_END]
+    assert state.on(Event.END) == [Effect(Action.FLUSH_THEN_END)]
 
 
 @pytest.mark.parametrize(
@@ -359,14 +396,14 @@ def test_h5_half_open_eof_never_settles_closed(order: tuple[Event, ...]) -> None
     """H5: in whichever order the sides finish, only close() does."""
     state = machine(Event.CONNECTED, *order, half_open=True)
     assert (state.phase, state.closed) == (Phase.OPEN, False)
-    assert state.on(Event.CLOSE) == [Effect.FLUSH_THEN_CLOSE]
-    assert state.on(Event.FLUSHED)[-1] is Effect.RESOLVE_CLOSED
+    assert state.on(Event.CLOSE) == [Effect(Action.FLUSH_THEN_CLOSE)]
+    assert state.on(Event.FLUSHED)[-1] == Effect(Action.RESOLVE_CLOSED)
 
 
 def test_r7_cancel_ends_reading_and_nothing_else() -> None:
     """R7: reads are done, writing goes on, and there is no automatic close."""
     state = machine(Event.CONNECTED)
-    assert state.on(Event.CANCEL) == [Effect.STOP_READS]
+    assert state.on(Event.CANCEL) == [Effect(Action.STOP_READS)]
     assert (state.reading, state.writing, state.closed) == (Reading.DONE, Writing.FLOWING, False)
 
 
@@ -376,7 +413,7 @@ def test_r10_eof_seen_by_a_pipe_ends_nothing() -> None:
     assert state.on(Event.PIPED_EOF) == []
     assert (state.reading, state.writing) == (Reading.DONE, Writing.FLOWING)
     state.on(Event.END)
-    assert state.on(Event.FLUSHED) == [Effect.WRITING_ENDED]
+    assert state.on(Event.FLUSHED) == [Effect(Action.WRITING_ENDED)]
     assert (state.phase, state.closed) == (Phase.OPEN, False)
 
 
@@ -386,17 +423,17 @@ def test_r10_eof_seen_by_a_pipe_ends_nothing() -> None:
 def test_w6_end_is_a_half_close() -> None:
     """W6: the queue, our EOF, and reading goes on."""
     state = machine(Event.CONNECTED)
-    assert state.on(Event.END) == [Effect.FLUSH_THEN_END]
-    assert state.on(Event.FLUSHED) == [Effect.WRITING_ENDED]
+    assert state.on(Event.END) == [Effect(Action.FLUSH_THEN_END)]
+    assert state.on(Event.FLUSHED) == [Effect(Action.WRITING_ENDED)]
     assert (state.reading, state.phase) == (Reading.FLOWING, Phase.OPEN)
 
 
 def test_w6_end_may_come_before_opened() -> None:
     """W4, W6: it is kept until the connection is up."""
     state = machine()
-    assert state.on(Event.END) == [Effect.FLUSH_THEN_END]
-    assert state.on(Event.CONNECTED) == [Effect.RESOLVE_OPENED]
-    assert state.on(Event.FLUSHED) == [Effect.WRITING_ENDED]
+    assert state.on(Event.END) == [Effect(Action.FLUSH_THEN_END)]
+    assert state.on(Event.CONNECTED) == [Effect(Action.RESOLVE_OPENED)]
+    assert state.on(Event.FLUSHED) == [Effect(Action.WRITING_ENDED)]
 
 
 @pytest.mark.parametrize("after", [(), (Event.FLUSHED,)], ids=["under way", "done"])
@@ -412,14 +449,14 @@ def test_w7_after_the_end_writes_and_ends_are_refused(after: tuple[Event, ...]) 
 def test_w8_abort_drops_the_queue_and_the_peer_sees_nothing(opened: bool) -> None:
     """W8: neither our EOF nor an end of the wire; reading goes on."""
     state = machine(*[Event.CONNECTED] * opened)
-    assert state.on(Event.ABORT) == [Effect.DROP_WRITES]
+    assert state.on(Event.ABORT) == [Effect(Action.DROP_WRITES, Reason.ABORT)]
     assert (state.reading, state.writing, state.closed) == (Reading.FLOWING, Writing.ENDED, False)
 
 
 def test_w8_abort_while_the_end_is_under_way_takes_the_end_back() -> None:
     """W8: the write half is aborted, and no flush that comes in late ends it in order."""
     state = machine(Event.CONNECTED, Event.END)
-    assert state.on(Event.ABORT) == [Effect.DROP_WRITES]
+    assert state.on(Event.ABORT) == [Effect(Action.DROP_WRITES, Reason.ABORT)]
     assert state.on(Event.FLUSHED) == []
     assert state.write is WriteHalf.ABORTED
 
@@ -434,30 +471,34 @@ def test_w8_abort_after_the_end_changes_nothing() -> None:
 def test_w9_v7_close_after_abort_closes_and_closed_rejects() -> None:
     """W9, V7: unlike the reference the connection does not leak; the reason is on `closed`."""
     state = machine(Event.CONNECTED, Event.ABORT)
-    assert state.on(Event.CLOSE) == [Effect.FLUSH_THEN_CLOSE]
+    assert state.on(Event.CLOSE) == [Effect(Action.FLUSH_THEN_CLOSE)]
     effects = state.on(Event.FLUSHED)
-    assert Effect.CLOSE_WIRE in effects
-    assert effects[-1] is Effect.REJECT_CLOSED
+    assert Effect(Action.CLOSE_WIRE) in effects
+    assert effects[-1] == Effect(Action.REJECT_CLOSED, Reason.ABORT)
 
 
 def test_w9_eof_after_abort_rejects_closed_and_leaves_the_wire() -> None:
     """W9, D2: the peer hears nothing."""
     state = machine(Event.CONNECTED, Event.ABORT)
-    assert state.on(Event.PEER_EOF) == [Effect.REJECT_CLOSED]
+    assert state.on(Event.PEER_EOF) == [Effect(Action.REJECT_CLOSED, Reason.ABORT)]
     assert state.phase is Phase.OPEN
 
 
 def test_w10_a_lost_connection_fails_reads_and_writes() -> None:
     """W10, R9, V5: what was queued is dropped, and `closed` rejects."""
     state = machine(Event.CONNECTED)
-    assert state.on(Event.LOST) == [Effect.DROP_WRITES, Effect.CLOSE_WIRE, Effect.REJECT_CLOSED]
+    assert state.on(Event.LOST) == [
+        Effect(Action.DROP_WRITES, Reason.FAILURE),
+        Effect(Action.CLOSE_WIRE),
+        Effect(Action.REJECT_CLOSED, Reason.FAILURE),
+    ]
     assert (state.reading, state.writing) == (Reading.FAILED, Writing.FAILED)
 
 
 def test_row_59_abort_after_a_failure_ends_the_streams() -> None:
     """Nobody reads what is left: `closed` of a reader does not wait for that any more."""
     state = machine(Event.CONNECTED, Event.LOST)
-    assert state.on(Event.DROP) == [Effect.END_STREAMS]
+    assert state.on(Event.DROP) == [Effect(Action.END_STREAMS, Reason.FAILURE)]
     assert state.phase is Phase.FAILED
 
 
@@ -467,12 +508,12 @@ def test_row_59_abort_after_a_failure_ends_the_streams() -> None:
 def test_c1_close_flushes_and_then_ends_both_directions() -> None:
     """C1, C5, C6: reads stop, streams learn of it, the wire is closed, `closed` resolves."""
     state = machine(Event.CONNECTED)
-    assert state.on(Event.CLOSE) == [Effect.FLUSH_THEN_CLOSE]
+    assert state.on(Event.CLOSE) == [Effect(Action.FLUSH_THEN_CLOSE)]
     assert state.on(Event.FLUSHED) == [
-        Effect.STOP_READS,
-        Effect.END_STREAMS,
-        Effect.CLOSE_WIRE,
-        Effect.RESOLVE_CLOSED,
+        Effect(Action.STOP_READS),
+        Effect(Action.END_STREAMS),
+        Effect(Action.CLOSE_WIRE),
+        Effect(Action.RESOLVE_CLOSED),
     ]
     assert state.phase is Phase.CLOSED
 
@@ -482,7 +523,7 @@ def test_c2_close_waits_for_opened_and_for_the_flush() -> None:
     state = machine(Event.CLOSE)
     with pytest.raises(RuntimeError):
         state.on(Event.FLUSHED)
-    assert state.on(Event.CONNECTED) == [Effect.RESOLVE_OPENED]
+    assert state.on(Event.CONNECTED) == [Effect(Action.RESOLVE_OPENED)]
     assert (state.phase, state.closed) == (Phase.CLOSING, False)
     state.on(Event.FLUSHED)
     assert state.phase is Phase.CLOSED
@@ -525,15 +566,15 @@ def test_c7_eof_or_abort_meanwhile_does_not_hold_up_close() -> None:
     """A read that waits may still see EOF; the flush that close() asked for is the one that counts."""
     state = machine(Event.CONNECTED, Event.CLOSE)
     assert state.on(Event.PEER_EOF) == []
-    assert state.on(Event.FLUSHED)[-1] is Effect.RESOLVE_CLOSED
+    assert state.on(Event.FLUSHED)[-1] == Effect(Action.RESOLVE_CLOSED)
 
 
 @pytest.mark.parametrize("half_open", [False, True])
 def test_v6_close_right_after_eof_resolves_closed(half_open: bool) -> None:
     """V6: the automatic close (H1) may be overtaken, and `closed` resolves all the same."""
     state = machine(Event.CONNECTED, Event.PEER_EOF, half_open=half_open)
-    assert state.on(Event.CLOSE) == [Effect.FLUSH_THEN_CLOSE]
-    assert state.on(Event.FLUSHED)[-1] is Effect.RESOLVE_CLOSED
+    assert state.on(Event.CLOSE) == [Effect(Action.FLUSH_THEN_CLOSE)]
+    assert state.on(Event.FLUSHED)[-1] == Effect(Action.RESOLVE_CLOSED)
 
 
 def test_v6_close_of_a_socket_that_has_ended_settles_nothing_twice() -> None:
@@ -554,7 +595,7 @@ def test_v6_close_of_a_socket_that_has_ended_settles_nothing_twice() -> None:
 def test_d1_closed_resolves(last_two: tuple[Event, Event]) -> None:
     """D1: by close(), by EOF, by an upgrade."""
     state = machine(Event.CONNECTED, last_two[0])
-    assert Effect.RESOLVE_CLOSED in state.on(last_two[1])
+    assert Effect(Action.RESOLVE_CLOSED) in state.on(last_two[1])
 
 
 @pytest.mark.parametrize(
@@ -571,7 +612,8 @@ def test_d1_closed_resolves(last_two: tuple[Event, Event]) -> None:
 def test_d2_v5_closed_rejects(past: tuple[Event, ...]) -> None:
     """D2: failure to connect, abort and then close() or EOF; V5: a broken connection."""
     state = machine(*past[:-1])
-    assert Effect.REJECT_CLOSED in state.on(past[-1])
+    reason = Reason.ABORT if Event.ABORT in past else Reason.FAILURE
+    assert Effect(Action.REJECT_CLOSED, reason) in state.on(past[-1])
 
 
 def test_d3_closed_is_pending_while_nobody_reads_or_writes() -> None:
@@ -588,7 +630,7 @@ def test_d4_both_sides_finished_by_hand_leave_closed_pending() -> None:
 def test_d4_eof_after_our_end_settles_closed() -> None:
     """D4: without allow_half_open."""
     state = machine(Event.CONNECTED, Event.END, Event.FLUSHED)
-    assert state.on(Event.PEER_EOF) == [Effect.CLOSE_WIRE, Effect.RESOLVE_CLOSED]
+    assert state.on(Event.PEER_EOF) == [Effect(Action.CLOSE_WIRE), Effect(Action.RESOLVE_CLOSED)]
 
 
 # --------------------------------------------------------------- start_tls(): S1, S3, S5, S6, S14, V12, V16
@@ -636,23 +678,23 @@ def test_v16_a_second_start_tls_says_so(after: tuple[Event, ...]) -> None:
 def test_s3_v8_streams_are_released_from_the_call_on() -> None:
     """S3, V8: who holds them or not: a waiting read stops, later ones and writes fail."""
     state = machine(Event.CONNECTED)
-    assert state.on(Event.START_TLS) == [Effect.STOP_READS, Effect.FLUSH_THEN_UPGRADE]
+    assert state.on(Event.START_TLS) == [Effect(Action.RELEASE_STREAMS), Effect(Action.FLUSH_THEN_UPGRADE)]
     assert (state.reading, state.writing) == (Reading.RELEASED, Writing.RELEASED)
 
 
 def test_s5_s6_s7_the_flush_hands_the_wire_over_and_resolves_closed() -> None:
     """S5, S6, S7: at one moment, and not before the clear text is sent."""
     state = machine(Event.CONNECTED, Event.START_TLS)
-    assert state.on(Event.FLUSHED) == [Effect.HAND_OVER, Effect.RESOLVE_CLOSED]
+    assert state.on(Event.FLUSHED) == [Effect(Action.HAND_OVER), Effect(Action.RESOLVE_CLOSED)]
     assert state.phase is Phase.UPGRADED
 
 
 def test_s2_start_tls_may_come_before_opened() -> None:
     """S2: the flush is asked for at once, and ends after the connection is up."""
     state = machine()
-    assert state.on(Event.START_TLS) == [Effect.STOP_READS, Effect.FLUSH_THEN_UPGRADE]
-    assert state.on(Event.CONNECTED) == [Effect.RESOLVE_OPENED]
-    assert state.on(Event.FLUSHED) == [Effect.HAND_OVER, Effect.RESOLVE_CLOSED]
+    assert state.on(Event.START_TLS) == [Effect(Action.RELEASE_STREAMS), Effect(Action.FLUSH_THEN_UPGRADE)]
+    assert state.on(Event.CONNECTED) == [Effect(Action.RESOLVE_OPENED)]
+    assert state.on(Event.FLUSHED) == [Effect(Action.HAND_OVER), Effect(Action.RESOLVE_CLOSED)]
 
 
 @pytest.mark.parametrize(
@@ -668,7 +710,7 @@ def test_s6_the_old_socket_cannot_close_the_new_one(after: tuple[Event, ...]) ->
 def test_v12_the_upgrade_fails_with_the_old_socket(event: Event) -> None:
     """V12: before the wire is handed over, what ends the old socket fails the new one too."""
     state = machine(*[Event.CONNECTED] * (event is Event.LOST), Event.START_TLS)
-    assert Effect.FAIL_UPGRADE in state.on(event)
+    assert Effect(Action.FAIL_UPGRADE) in state.on(event)
 
 
 @pytest.mark.parametrize("past", [(), (Event.CONNECTED,)], ids=named)
@@ -676,7 +718,7 @@ def test_s14_the_upgrade_wins_over_a_close_under_way(past: tuple[Event, ...]) ->
     """S14: right after an un-awaited close()."""
     state = machine(*past, Event.CLOSE)
     assert state.can_upgrade
-    assert Effect.FLUSH_THEN_UPGRADE in state.on(Event.START_TLS)
+    assert Effect(Action.FLUSH_THEN_UPGRADE) in state.on(Event.START_TLS)
     assert state.phase is Phase.UPGRADING
 
 
@@ -724,11 +766,11 @@ def test_abort_drops_everything_and_resets_the_wire(past: tuple[Event, ...]) -> 
     state = machine(*past)
     effects = state.on(Event.DROP)
     if not past:
-        assert effects.pop(0) is Effect.REJECT_OPENED
+        assert effects.pop(0) == Effect(Action.REJECT_OPENED)
     assert effects == [
-        Effect.DROP_WRITES,
-        Effect.STOP_READS,
-        Effect.END_STREAMS,
-        Effect.RESET_WIRE,
-        Effect.RESOLVE_CLOSED,
+        Effect(Action.DROP_WRITES, Reason.CLOSED),
+        Effect(Action.STOP_READS),
+        Effect(Action.END_STREAMS),
+        Effect(Action.RESET_WIRE),
+        Effect(Action.RESOLVE_CLOSED),
     ]

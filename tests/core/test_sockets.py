@@ -36,7 +36,7 @@ from cfcat import (
     make_tls_context,
 )
 from tests.core.links import BIG, GO_AHEAD, STARTTLS, Link, fact, open_descriptors, read_all, turns, until
-from tests.helpers.aio import run
+from tests.core.links import Kind as LinkKind
 from tests.helpers.certs import CertSet, Kind
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
@@ -462,28 +462,26 @@ async def test_close_under_tls_does_not_wait_for_a_peer_that_does_not_end(certs:
 
 
 @pytest.mark.parametrize("turned", [0, 1, 2, 5])
-def test_abort_cuts_a_close_short(certs: CertSet, turned: int) -> None:
+@pytest.mark.parametrize("kind", ["plain", "tls12", "tls13"])
+async def test_abort_cuts_a_close_short(kind: LinkKind, certs: CertSet, turned: int) -> None:
     """It is what a timeout needs while `close()` waits for a peer that does not read, or does not end."""
 
     def script(conn: Peer) -> None:
         conn.send(b"ready")
         conn.hang()
 
-    async def main(link: Link) -> None:
-        with no_descriptor_left():
-            with link.serve(script) as server:
-                socket = await link.connect(server)
-                assert await socket.readable.get_reader().read() == b"ready"
-                socket.writable.get_writer().write(bytes(48 << 20))
-                closing = socket.close()
-                await turns(turned)
-                assert not closing.done()
-                socket.abort()
-                await asyncio.gather(closing, socket.closed)
-                server.release()
-
-    for kind in ("plain", "tls12", "tls13"):
-        run(main(Link(kind, certs)))
+    link = Link(kind, certs)
+    with no_descriptor_left():
+        with link.serve(script) as server:
+            socket = await link.connect(server)
+            assert await socket.readable.get_reader().read() == b"ready"
+            socket.writable.get_writer().write(bytes(48 << 20))
+            closing = socket.close()
+            await turns(turned)
+            assert not closing.done()
+            socket.abort()
+            await asyncio.gather(closing, socket.closed)
+            server.release()
 
 
 async def test_c4_close_resolves_after_a_failure() -> None:
@@ -577,42 +575,38 @@ async def test_rows_18_62_the_end_of_the_connection_in_the_handshake(
 
 
 @pytest.mark.parametrize("half_open", [False, True])
-def test_t7_v9_truncation_is_an_error_after_the_data(certs: CertSet, half_open: bool) -> None:
+@pytest.mark.parametrize("kind", ["tls12", "tls13", "upgraded12", "upgraded13"])
+async def test_t7_v9_truncation_is_an_error_after_the_data(kind: LinkKind, certs: CertSet, half_open: bool) -> None:
     """T7, V9: from the start and after an upgrade alike; `closed` rejects (V5)."""
 
     def script(conn: Peer) -> None:
         conn.send(b"cut")
         conn.end()
 
-    async def main(link: Link) -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server, allow_half_open=half_open)
-            reader = socket.readable.get_reader()
-            assert await reader.read() == b"cut"
-            for ask in (reader.read, reader.read, lambda: socket.closed, lambda: reader.closed):
-                assert await rejection(ask(), TruncatedError) == "Network connection lost."
-
-    for kind in ("tls12", "tls13", "upgraded12", "upgraded13"):
-        run(main(Link(kind, certs)))
+    link = Link(kind, certs)
+    with link.serve(script) as server:
+        socket = await link.connect(server, allow_half_open=half_open)
+        reader = socket.readable.get_reader()
+        assert await reader.read() == b"cut"
+        for ask in (reader.read, reader.read, lambda: socket.closed, lambda: reader.closed):
+            assert await rejection(ask(), TruncatedError) == "Network connection lost."
 
 
-def test_t8_what_is_no_tls_is_an_error_after_the_data(certs: CertSet) -> None:
+@pytest.mark.parametrize("kind", ["tls13", "upgraded13"])
+async def test_t8_what_is_no_tls_is_an_error_after_the_data(kind: LinkKind, certs: CertSet) -> None:
     """T8, V3: with the real reason."""
 
     def script(conn: Peer) -> None:
         conn.send(b"genuine")
         conn.send_raw(b"HTTP/1.1 400 Bad Request\r\n")
 
-    async def main(link: Link) -> None:
-        with link.serve(script) as server:
-            socket = await link.connect(server)
-            reader = socket.readable.get_reader()
-            assert await reader.read() == b"genuine"
-            for ask in (reader.read, reader.read, lambda: socket.closed):
-                assert "wrong version number" in await rejection(ask(), TlsError)
-
-    for kind in ("tls13", "upgraded13"):
-        run(main(Link(kind, certs)))
+    link = Link(kind, certs)
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        reader = socket.readable.get_reader()
+        assert await reader.read() == b"genuine"
+        for ask in (reader.read, reader.read, lambda: socket.closed):
+            assert "wrong version number" in await rejection(ask(), TlsError)
 
 
 # -------------------------------------------------------------------------------------------------- upgrade
@@ -1029,6 +1023,47 @@ async def test_abort_of_the_old_socket_before_the_upgrade_fails_the_new_one(cert
             assert await rejection(operation, ClosedError) == SOCKET_CLOSED
         await asyncio.gather(new.close(), old.closed)
         await turns(5)
+
+
+class AtMost12:
+    """A wrapper that leaves the handshake as it is, and asks for TLS 1.2."""
+
+    max_tls = "1.2"
+    wanted = 64 * 1024
+
+    def wrap(self, tls: bytes) -> bytes:
+        return tls
+
+    def unwrap(self, wire: bytes) -> bytes:
+        return wire
+
+
+@pytest.mark.parametrize("limited_first", [True, False])
+async def test_a_limit_of_tls_is_for_one_socket(certs: CertSet, limited_first: bool) -> None:
+    """Two handshakes at the same time share one context: each has its own version, and the context is as before."""
+    release = threading.Event()
+
+    def slow(conn: Peer) -> None:
+        conn.wait(release)
+        tls_only(certs)(conn)
+
+    context = make_tls_context(cacert=certs.ca)
+    before = context.maximum_version
+    with serve(slow) as first, serve(tls_only(certs)) as second:
+        sockets = [connect(server.address, tls=context, secure_transport="starttls") for server in (first, second)]
+        await asyncio.gather(*(socket.opened for socket in sockets))
+        wrappers = [AtMost12(), None] if limited_first else [None, AtMost12()]
+        slow_one, quick_one = (
+            socket.start_tls(wrapper=wrapper) for socket, wrapper in zip(sockets, wrappers, strict=True)
+        )
+        await until(lambda: slow_one.moved_bytes)  # its ClientHello is on the way
+        assert context.maximum_version is before
+        await quick_one.opened
+        release.set()
+        await slow_one.opened
+        versions = [socket.tls_info.version for socket in (slow_one, quick_one) if socket.tls_info is not None]
+        assert versions == ["TLSv1.2", "TLSv1.3"][:: 1 if limited_first else -1]
+        await asyncio.gather(slow_one.close(), quick_one.close())
 
 
 # --------------------------------------------------------------------------------------------------- crowds

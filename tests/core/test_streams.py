@@ -446,6 +446,21 @@ async def test_writer_abort_drops_the_queue_and_shows_the_peer_nothing(link: Lin
     assert server.ended != "close_notify", "it looked as if all had been sent"
 
 
+async def test_no_close_notify_behind_dropped_data(link: Link) -> None:
+    """V7: nothing of it was sent, so TLS could still end in order; the peer sees a bare FIN, never close_notify."""
+    with link.serve(Peer.recv_until_eof) as server:
+        socket = await link.connect(server)
+        writer = socket.writable.get_writer()
+        writer.write(b"dropped")
+        await writer.abort("enough")
+        await socket.opened
+        await socket.close()
+        with pytest.raises(AbortError, match="enough"):
+            await socket.closed
+    assert server.ended == "eof"
+    assert link.received(server) == b""
+
+
 async def test_writer_abort_takes_back_an_end_that_is_under_way(link: Link) -> None:
     """W8: a peer that got a part of the data must not be told that this was all."""
     aborted = threading.Event()

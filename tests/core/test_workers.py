@@ -214,19 +214,16 @@ class Permitting(WorkersPolicy):
         return Verdict(ip, "blocked", "P2", f"{ip} is blocked") if ip in self._blocked else Verdict(ip, "allowed")
 
 
-def test_p9_only_the_addresses_that_remain_are_tried(names: Resolve) -> None:
+async def test_p9_only_the_addresses_that_remain_are_tried(names: Resolve) -> None:
     """A name with one of each is connected to; the one left out hears nothing, and whoever wants to is told."""
     told: list[Judgement] = []
     policy = Permitting("127.0.0.1", tell=told.append)
 
-    async def main() -> None:
-        with serve(Peer.recv_until_eof, host="::1") as six, serve(Peer.recv_until_eof) as four:
-            names("both.test", lambda _: [found("127.0.0.1", four.port), found("::1", six.port)])
-            async with connect("both.test:1", policy=policy) as socket:
-                assert (await socket.opened).remote_address == six.address
-            assert four.connections == 0
-
-    run(main())
+    with serve(Peer.recv_until_eof, host="::1") as six, serve(Peer.recv_until_eof) as four:
+        names("both.test", lambda _: [found("127.0.0.1", four.port), found("::1", six.port)])
+        async with connect("both.test:1", policy=policy) as socket:
+            assert (await socket.opened).remote_address == six.address
+        assert four.connections == 0
     assert [judgement.reasons for judgement in told] == [["127.0.0.1 is blocked (rule P2)"]]
 
 
@@ -256,18 +253,14 @@ async def refusal(address: str, **options: Any) -> BlockedError:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"])
-def test_p2_blocked_is_not_connected(host: str) -> None:
+async def test_p2_blocked_is_not_connected(host: str) -> None:
     """The reference's message, a detail with rule and address; the listener sees nobody."""
 
-    async def main() -> BlockedError:
-        with stdlib.create_server(("", 0), family=stdlib.AF_INET6, dualstack_ipv6=True) as listener:
-            listener.setblocking(False)
-            error = await refusal(f"{host}:{listener.getsockname()[1]}")
-            with pytest.raises(BlockingIOError):
-                listener.accept()
-            return error
-
-    error = run(main())
+    with stdlib.create_server(("", 0), family=stdlib.AF_INET6, dualstack_ipv6=True) as listener:
+        listener.setblocking(False)
+        error = await refusal(f"{host}:{listener.getsockname()[1]}")
+        with pytest.raises(BlockingIOError):
+            listener.accept()
     assert isinstance(error, ConnectError)
     assert (error.message, error.rule) == (CONNECT_FAILED, "P2")
     assert "local, in" in error.detail

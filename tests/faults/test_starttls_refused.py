@@ -160,7 +160,7 @@ import select
 from cfcat.core.sockets import Socket
 start_tls = Socket.start_tls
 def late(self, *args, **options):
-    assert select.select([self._wire._sock], [], [], 5)[0]
+    assert select.select([self._wire.sock], [], [], 5)[0]
     return start_tls(self, *args, **options)
 Socket.start_tls = late
 """

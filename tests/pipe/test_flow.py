@@ -15,7 +15,6 @@ from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import StdinError, StdoutError
 from cfcat.pipe.flow import Flow
 from tests.core.links import turns, until
-from tests.helpers.aio import run
 from tests.pipe.fast import MIB
 from tests.pipe.tools import pattern
 
@@ -55,7 +54,7 @@ async def test_what_is_always_ready_lets_others_run(tmp_path: Path) -> None:
     assert turns >= 256 // 4  # a turn moves 4 MiB at most
 
 
-def test_the_bytes_are_what_came_through(tmp_path: Path) -> None:
+async def test_the_bytes_are_what_came_through(tmp_path: Path) -> None:
     """What looks on sees each chunk, and says what is written in its place; that is what is counted."""
     (tmp_path / "input").write_bytes(pattern(MIB))
     seen: list[bytes] = []
@@ -64,41 +63,35 @@ def test_the_bytes_are_what_came_through(tmp_path: Path) -> None:
         seen.append(bytes(chunk))
         return bytes(chunk) * 2
 
-    async def main() -> None:
-        output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
-        with edges(os.open(tmp_path / "input", os.O_RDONLY), output) as (source, sink):
-            flow = Flow(source, sink, through)
-            await flow.run()
-            assert flow.moved_bytes == 2 * MIB
-
-    run(main())
+    output = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+    with edges(os.open(tmp_path / "input", os.O_RDONLY), output) as (source, sink):
+        flow = Flow(source, sink, through)
+        await flow.run()
+        assert flow.moved_bytes == 2 * MIB
     assert b"".join(seen) == pattern(MIB)
     assert (tmp_path / "output").read_bytes() == b"".join(chunk * 2 for chunk in seen)
 
 
 @pytest.mark.parametrize("stuck", ["source", "sink"])
-def test_a_flow_that_is_stopped_watches_nothing_any_more(stuck: str) -> None:
+async def test_a_flow_that_is_stopped_watches_nothing_any_more(stuck: str) -> None:
     """The loop has forgotten its descriptors: their numbers may become something else's."""
     stdin, feed = os.pipe() if stuck == "source" else (os.open("/dev/zero", os.O_RDONLY), -1)
     drain, stdout = os.pipe()
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        before = descriptors()
-        with edges(stdin, stdout) as (source, sink):
-            mine = descriptors() - before | {stdin, stdout}
-            flow = Flow(source, sink)
-            running = asyncio.create_task(flow.run())
+    loop = asyncio.get_running_loop()
+    before = descriptors()
+    with edges(stdin, stdout) as (source, sink):
+        mine = descriptors() - before | {stdin, stdout}
+        flow = Flow(source, sink)
+        running = asyncio.create_task(flow.run())
+        await turns(5)
+        if stuck == "sink":
+            await until(lambda: flow.moved_bytes >= MIB)  # what the pipe holds
             await turns(5)
-            if stuck == "sink":
-                await until(lambda: flow.moved_bytes >= MIB)  # what the pipe holds
-                await turns(5)
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-            assert not any(loop.remove_reader(fd) or loop.remove_writer(fd) for fd in mine)
-
-    run(main())
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert not any(loop.remove_reader(fd) or loop.remove_writer(fd) for fd in mine)
     for fd in {feed, drain} - {-1}:
         os.close(fd)
 

@@ -11,8 +11,7 @@ from cfcat import Socket, connect
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, HandshakeWrapper
 from cfcat.protocols.upgrade import converse
-from tests.core.links import fact
-from tests.helpers.aio import run
+from tests.core.links import fact, until
 from tests.helpers.peers import Peer, serve
 from tests.helpers.peers import Script as Play
 from tests.protocols.scripts import NAMES, SCRIPTS, Script
@@ -59,19 +58,19 @@ def first_turn(script: Script) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_dialog_may_begin_after_its_greeting_was_read(protocol: str) -> None:
+async def test_dialog_may_begin_after_its_greeting_was_read(protocol: str) -> None:
     """None of it read, one byte, half of it or all: the server is told the same, and the dialog comes to its end."""
     script = DIALOGS[protocol]
     length = len(first_turn(script))
 
-    async def main(address: str) -> None:
+    with serve(play(script)) as server:
         for size in sorted({0, min(1, length), length // 2, length}):
             heard: dict[str, bytes] = {"sent": b"", "received": b""}
 
             def hear(direction: str, data: bytes, heard: dict[str, bytes] = heard) -> None:
                 heard[direction] += data
 
-            socket = await opened(address)
+            socket = await opened(server.address)
             greeting = await read(socket, size)
             wrapper = await converse(socket, PROTOCOLS[protocol], NAMES, heard=hear, greeting=greeting)
             assert isinstance(wrapper, HandshakeWrapper) is (protocol == "mssql")
@@ -81,30 +80,52 @@ def test_dialog_may_begin_after_its_greeting_was_read(protocol: str) -> None:
             assert not socket.writable.locked
             await socket.close()
 
-    with serve(play(script)) as server:
-        run(main(server.address))
+
+async def test_the_told_part_of_a_greeting_is_not_told_again() -> None:
+    """It ends in the middle of a line, whose end comes in two pieces: each byte is told once."""
+    read_so_far = threading.Event()
+
+    def script(conn: Peer) -> None:
+        conn.send(b"220-first\r\n220 se")
+        conn.send(b"co")
+        conn.wait(read_so_far)
+        conn.send(b"nd\r\n554 no\r\n")
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        heard: dict[str, bytes] = {"sent": b"", "received": b""}
+
+        def hear(direction: str, data: bytes) -> None:
+            heard[direction] += data
+
+        socket = await opened(server.address)
+        greeting = await read(socket, len(b"220-first\r\n220 se"))
+        dialog = asyncio.create_task(converse(socket, PROTOCOLS["smtp"], NAMES, heard=hear, greeting=greeting))
+        await until(lambda: socket.moved_bytes == len(greeting + b"co"))
+        read_so_far.set()
+        with pytest.raises(DialogError, match="refused"):
+            await dialog
+        await socket.close()
+    assert heard["received"] == b"cond\r\n554 no\r\n"
 
 
-def test_greeting_may_have_more_than_itself() -> None:
+async def test_greeting_may_have_more_than_itself() -> None:
     """What came with it is read as what comes after it, up to the go-ahead and beyond."""
     greeting, hello = b"220 mail ESMTP\r\n", b"250 mail\r\n"
 
     def script(conn: Peer) -> None:
         conn.recv_until_eof()
 
-    async def main(address: str) -> None:
-        socket = await opened(address)
+    with serve(script) as server:
+        socket = await opened(server.address)
         early = greeting + hello + b"220 go\r\n"
         await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=early)
         await socket.close()
-        socket = await opened(address)
+        socket = await opened(server.address)
         with pytest.raises(InjectionError) as caught:
             await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=early + b"250 injected\r\n")
         assert caught.value.count == len(b"250 injected\r\n")
         await socket.close()
-
-    with serve(script) as server:
-        run(main(server.address))
     assert server.peers[0].received == b"EHLO client.example\r\nSTARTTLS\r\n"
     assert server.peers[1].received == b""
 
@@ -119,24 +140,21 @@ def test_greeting_may_have_more_than_itself() -> None:
         (b"\x15\x03\x01", "the server seems to speak TLS from the first byte"),
     ],
 )
-def test_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes, message: str) -> None:
+async def test_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes, message: str) -> None:
     """It is judged before anything is sent, and the streams are unlocked after it."""
 
-    async def main(address: str) -> None:
-        socket = await opened(address)
+    with serve(Peer.recv_until_eof) as server:
+        socket = await opened(server.address)
         with pytest.raises(DialogError) as caught:
             await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=greeting)
         assert str(caught.value) == message
         assert not socket.readable.locked
         assert not socket.writable.locked
         await socket.close()
-
-    with serve(Peer.recv_until_eof) as server:
-        run(main(server.address))
     assert server.received == b""
 
 
-def test_clear_text_goes_on_after_a_refusal() -> None:
+async def test_clear_text_goes_on_after_a_refusal() -> None:
     """R2: the server says no; the same connection can be read and written as before."""
 
     def script(conn: Peer) -> None:
@@ -146,8 +164,8 @@ def test_clear_text_goes_on_after_a_refusal() -> None:
         assert conn.recv_until(b"\n") == b"QUIT\r\n"
         conn.send(b"+OK bye\r\n")
 
-    async def main(address: str) -> None:
-        socket = await opened(address)
+    with serve(script) as server:
+        socket = await opened(server.address)
         with pytest.raises(DialogError, match="refused STLS"):
             await converse(socket, PROTOCOLS["pop3"], NAMES)
         writer = socket.writable.get_writer()
@@ -156,11 +174,8 @@ def test_clear_text_goes_on_after_a_refusal() -> None:
         writer.release_lock()
         await socket.close()
 
-    with serve(script) as server:
-        run(main(server.address))
 
-
-def test_cancelled_dialog_leaves_what_comes_to_the_next_reader() -> None:
+async def test_cancelled_dialog_leaves_what_comes_to_the_next_reader() -> None:
     """Ctrl-C while the server is silent: the streams are unlocked, and no byte that comes later is lost."""
 
     asked = threading.Event()
@@ -171,8 +186,8 @@ def test_cancelled_dialog_leaves_what_comes_to_the_next_reader() -> None:
         assert conn.recv_until(b"\n") == b"NICK me\r\n"
         conn.send(b":irc.example 451 * :late\r\n")
 
-    async def main(address: str) -> None:
-        socket = await opened(address)
+    with serve(script) as server:
+        socket = await opened(server.address)
         task = asyncio.create_task(converse(socket, PROTOCOLS["irc"], NAMES))
         await fact(asked)
         task.cancel()
@@ -184,24 +199,18 @@ def test_cancelled_dialog_leaves_what_comes_to_the_next_reader() -> None:
         writer.release_lock()
         await socket.close()
 
-    with serve(script) as server:
-        run(main(server.address))
 
-
-def test_reset_in_the_dialog_is_named_and_unlocks() -> None:
+async def test_reset_in_the_dialog_is_named_and_unlocks() -> None:
     """A reset is an end of the dialog as any other (64), and says that it was one."""
 
     def script(conn: Peer) -> None:
         conn.recv_until(b"\n")
         conn.reset()
 
-    async def main(address: str) -> None:
-        socket = await opened(address)
+    with serve(script) as server:
+        socket = await opened(server.address)
         with pytest.raises(DialogError, match="reset by peer during the SMTP dialog"):
             await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=b"220 mail\r\n")
         assert not socket.readable.locked
         assert not socket.writable.locked
         socket.abort()
-
-    with serve(script) as server:
-        run(main(server.address))

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from cfcat.errors import CertificateError, CommandError, ConnectTimeout, DialogError, InjectionError, TlsError
-from cfcat.protocols import PROTOCOLS
 from cfcat.repl.advice import dialog_lines
-from cfcat.repl.connection import _at_most
 from cfcat.repl.session import PromptState
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet, Kind
@@ -311,9 +309,9 @@ async def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str)
                 await session.execute("STARTTLS")
                 await session.execute(":expect INJECTED")
             if way == "unread":  # as if there were no request that is known
-                session.need_connection()._asked = b""
-                session.need_connection()._answer = b""
-                session.need_connection().socket.readable._kept.append(b"INJECTED")
+                session.need_connection().memory.asked = b""
+                session.need_connection().memory.answer = b""
+                session.need_connection().socket.readable._returned.append(b"INJECTED")
             with pytest.raises(InjectionError, match="8 bytes"):
                 await session.execute(":starttls smtp" if way == "dialog" else ":starttls")
             assert session.prompt_state == PromptState(server.address, "", ("closed",))
@@ -386,17 +384,6 @@ async def test_upgrade_has_the_deadline_of_a_connection(certs: CertSet, part: st
             with pytest.raises(ConnectTimeout, match=f"{part} was not complete after 0.3 s"):
                 await session.execute(":starttls smtp")
             assert session.prompt_state.marks == (() if in_dialog else ("closed",))
-
-
-def test_ceiling_of_a_protocol_is_for_one_handshake() -> None:
-    """MS-TDS: TLS 1.3 does not fit into its packets; the session's context is as it was afterwards."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    before = context.maximum_version
-    with _at_most(context, PROTOCOLS["mssql"].max_tls):
-        assert context.maximum_version is ssl.TLSVersion.TLSv1_2
-    assert context.maximum_version is before
-    with _at_most(context, None), _at_most(None, "1.2"):
-        assert context.maximum_version is before
 
 
 async def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
-"""Streams without waiting: the calls of whoever moves much, beside those of the API, on every kind of connection.
+"""Receiving: the non-blocking path on every kind of connection, and both ways through the kernel alone.
 
-`take_into` and `offer` do what `read` and `write` do; `receive_by` and `send_by` let the kernel do it, where the bytes
-are what is on the wire. The same bytes, ends, errors and counts come of it.
+`take_into` does what `read` does; `receive_by` and `send_by` let the kernel do it, where the bytes are those on the
+wire. The same bytes, ends, errors and counts come of it.
 """
 
 from __future__ import annotations
@@ -14,39 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cfcat import ClosedError, LostError, Socket, SocketError, TruncatedError, connect
-from cfcat.core.operation import resolve
-from cfcat.core.readable import ReadableStream
-from tests.core.links import BIG, Link, fact, turns, until
+from cfcat import ClosedError, LostError, Socket, TruncatedError, connect
+from tests.core.links import BIG, Link, called, fact, take, take_all, turns, until
 from tests.helpers.peers import Peer, serve
-
-SIZE = 64 * 1024
-
-
-async def called(readable: ReadableStream) -> None:
-    """Wait until the stream calls back."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    readable.watch(lambda: resolve(future, None))
-    try:
-        await future
-    finally:
-        readable.watch(None)
-
-
-async def take(readable: ReadableStream, limit: int = SIZE) -> bytes:
-    """The next chunk, b"" at EOF."""
-    buffer = memoryview(bytearray(limit))
-    while (size := readable.take_into(buffer)) is None:
-        await called(readable)
-    return bytes(buffer[:size])
-
-
-async def take_all(readable: ReadableStream) -> bytes:
-    data = bytearray()
-    while chunk := await take(readable):
-        data += chunk
-    return bytes(data)
-
 
 # ------------------------------------------------------------------------------------------------- receiving
 
@@ -169,107 +139,6 @@ async def test_who_watches_is_told_of_the_end(link: Link, end: Callable[[Socket]
             await taking
         await socket.close()
         server.release()
-
-
-# --------------------------------------------------------------------------------------------------- sending
-
-
-async def test_what_the_kernel_takes_at_once_needs_no_waiting(link: Link) -> None:
-    """None: it is sent; the queue is empty and the next one may follow."""
-    with link.serve(Peer.recv_until_eof) as server:
-        socket = await link.connect(server)
-        await socket.opened
-        writer = socket.writable.get_writer()
-        for number in range(100):
-            assert socket.writable.offer(memoryview(b"%02d" % number)) is None
-        assert socket.writable.queued_bytes == 0
-        await writer.write(b"and a write")
-        await writer.close()
-        await socket.close()
-    assert link.received(server) == b"".join(b"%02d" % number for number in range(100)) + b"and a write"
-
-
-async def test_what_has_no_room_is_queued_as_a_write(link: Link) -> None:
-    """A future, which settles when the kernel has all of it; writes that came before go first."""
-    go = threading.Event()
-
-    def script(conn: Peer) -> None:
-        conn.wait(go)
-        conn.recv_until_eof()
-
-    with link.serve(script) as server:
-        socket = await link.connect(server)
-        await socket.opened
-        writer = socket.writable.get_writer()
-        written = writer.write(BIG * 8)
-        offered = socket.writable.offer(memoryview(b"behind"))
-        assert offered is not None
-        assert not offered.done()
-        go.set()
-        await offered
-        await written
-        await socket.close()
-    assert link.received(server) == BIG * 8 + b"behind"
-
-
-async def offer_until_refused(socket: Socket) -> None:
-    while True:  # the first may be taken before the reset is known
-        if pending := socket.writable.offer(memoryview(BIG)):
-            await pending
-
-
-async def test_a_broken_connection_refuses_an_offer(link: Link) -> None:
-    """At once where that is known, or by its future; from then on as a write would be."""
-    opened, gone = threading.Event(), threading.Event()
-
-    def script(conn: Peer) -> None:
-        conn.wait(opened)
-        conn.reset()
-        gone.set()
-
-    with link.serve(script) as server:
-        socket = await link.connect(server)
-        await socket.opened
-        opened.set()
-        await fact(gone)
-        with pytest.raises(SocketError):
-            await offer_until_refused(socket)
-        with pytest.raises(SocketError):
-            socket.writable.offer(memoryview(b"more"))
-
-
-async def test_an_offer_that_finds_the_connection_broken_says_so(plain: Link) -> None:
-    """Not None: that would be success."""
-    opened = threading.Event()
-
-    def script(conn: Peer) -> None:
-        conn.wait(opened)
-        conn.reset()
-
-    with plain.serve(script) as server:
-        socket = await plain.connect(server)
-        await socket.opened
-        opened.set()
-        await called(socket.readable)  # the reset is here
-        with pytest.raises(LostError):
-            socket.writable.offer(memoryview(b"x"))
-
-
-async def test_an_offer_after_the_end_is_refused(link: Link) -> None:
-    """W7, C7: as a write."""
-    with link.serve(Peer.recv_until_eof) as server:
-        socket = await link.connect(server)
-        await socket.opened
-        writer = socket.writable.get_writer()
-        await writer.close()
-        with pytest.raises(ClosedError):
-            socket.writable.offer(memoryview(b"late"))
-        with pytest.raises(ClosedError):
-            socket.writable.send_by(lambda fd: os.write(fd, b"late"))
-        await socket.close()
-        with pytest.raises(ClosedError):
-            socket.writable.offer(memoryview(b"later"))
-    assert link.received(server) == b""
 
 
 # ------------------------------------------------------------------------------------------ within the kernel
