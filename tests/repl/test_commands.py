@@ -403,13 +403,6 @@ def test_open_refuses(argument: str, text: str, hint: str) -> None:
     assert refusal(caught.value) == (text, hint)
 
 
-def test_tls_modes_are_those_of_the_command_line() -> None:
-    """The values of --tls."""
-    from cfcat.program.cli import Tls
-
-    assert tuple(Tls) == TLS_MODES
-
-
 @pytest.mark.parametrize(
     ("argument", "timeout_s", "matching", "other"),
     [
