@@ -227,7 +227,7 @@ def cfcat(
         settings = Settings(
             view=view if mode is Mode.REPL else "text",
             eol=eol or "crlf",
-            protocol=profile,
+            proto=profile,
             workers="on" if workers else "off",
             starttls=starttls,
             insecure=insecure,

@@ -10,12 +10,11 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from cfcat.core.address import parse_address
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.dial import assess
-from cfcat.core.options import SecureTransport
 from cfcat.core.workers import WorkersPolicy
 from cfcat.edges.stdin import open_input
 from cfcat.errors import CommandError, StdinError, reason_of
@@ -135,8 +134,7 @@ async def _close(session: Session, argument: str) -> None:
 
 
 async def _open(session: Session, argument: str) -> None:
-    target, mode = parse_open(argument)
-    await session.reopen(target, cast(SecureTransport | None, mode))
+    await session.reopen(*parse_open(argument))
 
 
 async def _quit(session: Session, argument: str) -> None:
@@ -147,21 +145,19 @@ async def _quit(session: Session, argument: str) -> None:
 
 
 async def _view(session: Session, argument: str) -> None:
-    session.settings.set("view", parse_view(argument))
+    session.set("view", parse_view(argument))
 
 
 async def _eol(session: Session, argument: str) -> None:
-    session.settings.set("eol", parse_eol(argument))
+    session.set("eol", parse_eol(argument))
 
 
 async def _set(session: Session, argument: str) -> None:
     change = parse_set(argument)
     if change is None:
         session.face.show_notice("\n".join(session.settings.lines()))
-        return
-    session.settings.set(change.name, change.value)
-    if change.name == "proto":
-        session.watch_for_secrets()
+    else:
+        session.set(change.name, change.value)
 
 
 async def _log(session: Session, argument: str) -> None:

@@ -14,13 +14,8 @@ from typing import NamedTuple
 
 from cfcat.errors import CommandError
 from cfcat.protocols import PROTOCOLS
-from cfcat.repl.arguments import (
-    EOLS,
-    SETTINGS,
-    VIEWS,
-    clip,
-    missing,
-)
+from cfcat.repl.arguments import clip, missing
+from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 from cfcat.report.render import escape
 
 __all__ = ["COMMANDS", "Call", "Command", "Line", "help_lines", "parse"]

@@ -154,8 +154,8 @@ class Session:
 
         As set; else as spoken in the dialog of an upgrade, or as the port is known for.
         """
-        if self.settings.protocol != "auto":
-            return self.settings.protocol
+        if self.settings.proto != "auto":
+            return self.settings.proto
         spoken = None if self.connection is None else self.connection.spoken
         return spoken if spoken in PROFILES else profile_for(parse_address(self.target).port)
 
@@ -226,6 +226,12 @@ class Session:
         if self.connection is None:
             raise CommandError("there is no connection", ":open connects")
         return self.connection
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting; a name and a value of SETTINGS."""
+        self.settings = self.settings.changed(name, value)
+        if name == "proto":
+            self.watch_for_secrets()
 
     async def send(self, data: bytes) -> None:
         """Send; a secret that would go out in clear text over a network only after a yes.

@@ -100,7 +100,7 @@ def test_no_shutdown() -> None:
     [
         ("", {}),
         ("--eol lf", {"eol": "lf"}),
-        ("--proto imap", {"protocol": "imap"}),
+        ("--proto imap", {"proto": "imap"}),
         ("--workers", {"workers": "on"}),
         ("--raw", {}),
         ("-x", {}),
@@ -132,7 +132,7 @@ def test_values_are_those_of_who_takes_them() -> None:
     """The words of an option are written down for the parser; here they are compared."""
     by_name = {param.name: param for param in typer.main.get_command(app).params}
     assert tuple(getattr(by_name["tls"].type, "choices", ())) == SECURE_TRANSPORTS
-    assert tuple(getattr(by_name["eol"].type, "choices", ())) == SETTINGS["eol"].values
+    assert tuple(getattr(by_name["eol"].type, "choices", ())) == SETTINGS["eol"]
 
 
 def test_a_request_needs_no_parser() -> None:

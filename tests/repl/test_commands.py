@@ -9,14 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cfcat.core.choices import SECURE_TRANSPORTS
 from cfcat.errors import CommandError
 from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.actions import DEFAULT_EXPECT_S, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
-    EOLS,
-    SETTINGS,
-    TLS_MODES,
-    VIEWS,
     parse_eol,
     parse_expect,
     parse_hex,
@@ -30,6 +27,7 @@ from cfcat.repl.arguments import (
     unescape,
 )
 from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
+from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 from cfcat.report.messages import explain
 from cfcat.report.status import ExitStatus, status_of
 from tests.report.form import check_form
@@ -583,7 +581,7 @@ def test_help_names_every_value() -> None:
     assert {*SETTINGS, *(value for values in SETTINGS.values() for value in values)} <= words("set")
     assert set(VIEWS) <= words("view")
     assert set(EOLS) <= words("eol")
-    assert {"--tls", *TLS_MODES} <= words("open")
+    assert {"--tls", *SECURE_TRANSPORTS} <= words("open")
     assert {"\\r", "\\n", "\\t", "\\0", "\\\\", "\\xNN"} <= words("send")
 
 

@@ -27,7 +27,7 @@ def challenging(conn: Peer) -> None:
 async def test_secret_in_clear_text_is_asked_about(answer: bool) -> None:
     """Only to a host that is not this one; a no sends nothing, and the next line is judged as if it had not been."""
     with serve(challenging) as server:
-        async with opened(server.address, protocol="smtp") as (session, face):
+        async with opened(server.address, proto="smtp") as (session, face):
             connection = session.need_connection()
             connection.remote_address = "192.0.2.7:25"
             face.answer = answer
@@ -69,7 +69,7 @@ async def test_secret_without_a_verb() -> None:
     """What follows AUTH LOGIN is two secrets; a no leaves them such, and what follows the verdict is none."""
     answers = [b"334 name\r\n", b"334 password\r\n", b"235 ok\r\n", b"250 ok\r\n"]
     with serve(lines_on_demand(*answers)) as server:
-        async with opened(server.address, protocol="smtp") as (session, face):
+        async with opened(server.address, proto="smtp") as (session, face):
             session.need_connection().remote_address = "192.0.2.7:25"
             await session.execute("AUTH LOGIN")
             assert face.questions == []
@@ -90,7 +90,7 @@ async def test_secret_without_a_verb() -> None:
 async def test_protocol_says_what_is_a_secret() -> None:
     """--proto and :set proto: PASS is a verb of FTP, and of SMTP not."""
     with serve(greeting(b"")) as server:
-        async with opened(server.address, protocol="ftp") as (session, _):
+        async with opened(server.address, proto="ftp") as (session, _):
             await session.execute("PASS x")
             assert session.last_was_secret
             await session.execute(":set proto smtp")
@@ -101,7 +101,7 @@ async def test_protocol_says_what_is_a_secret() -> None:
 async def test_secret_that_is_typed_ahead() -> None:
     """The answers to AUTH LOGIN are known for what they are before anybody has asked for them."""
     with serve(greeting(b"")) as server:
-        async with opened(server.address, protocol="smtp") as (session, _):
+        async with opened(server.address, proto="smtp") as (session, _):
             session.need_connection().remote_address = "192.0.2.7:25"
             await session.execute("AUTH LOGIN")
             assert (await refused(session, "dXNlcg==")).message.startswith("not sent: it carries a secret")
@@ -110,7 +110,7 @@ async def test_secret_that_is_typed_ahead() -> None:
 async def test_server_that_refuses_an_exchange_ends_it() -> None:
     """What is typed next is no answer to a challenge any more."""
     with serve(lines_on_demand(b"535 no\r\n")) as server:
-        async with opened(server.address, protocol="smtp") as (session, face):
+        async with opened(server.address, proto="smtp") as (session, face):
             session.need_connection().remote_address = "192.0.2.7:25"
             await session.execute("AUTH LOGIN")
             await session.execute(":expect ^535.*\\n")
@@ -149,7 +149,7 @@ def test_transcript(tmp_path: Path) -> None:
 
     async def main() -> None:
         with serve(challenging) as server:
-            async with opened(server.address, protocol="smtp") as (session, _):
+            async with opened(server.address, proto="smtp") as (session, _):
                 await session.execute("NOOP")
                 await session.execute(":expect ^250")
                 await session.execute(f":log {path}")

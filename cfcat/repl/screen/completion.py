@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from cfcat.core.choices import SECURE_TRANSPORTS
 from cfcat.protocols import PROTOCOLS
 from cfcat.protocols.verbs import completions
-from cfcat.repl.arguments import EOLS, SETTINGS, TLS_MODES, VIEWS
 from cfcat.repl.commands import COMMANDS, Command
+from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 
 __all__ = ["candidates"]
 
@@ -44,7 +45,7 @@ def _words(command: Command, before: list[str], last: str, target: str) -> list[
     if command.arguments == "setting":
         return list(SETTINGS if not before else SETTINGS.get(before[0], ()) if len(before) == 1 else ())
     if command.arguments == "target":
-        return list(TLS_MODES) if before[-1:] == ["--tls"] else [target, "--tls"]
+        return list(SECURE_TRANSPORTS) if before[-1:] == ["--tls"] else [target, "--tls"]
     choices = {"protocol": PROTOCOLS, "view": VIEWS, "eol": EOLS, "command": COMMANDS}
     return [] if before else list(choices.get(command.arguments, ()))
 
