@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cfcat.core.choices import SECURE_TRANSPORTS
 from cfcat.errors import CommandError
 from cfcat.protocols import PROFILES, PROTOCOLS
-from cfcat.repl.actions import DEFAULT_EXPECT_S, DEFAULT_QUIET_S
+from cfcat.repl.actions import ACTIONS, DEFAULT_EXPECT_S, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
     parse_eol,
     parse_expect,
@@ -65,8 +65,19 @@ def test_commands_are_those_of_the_design() -> None:
     names = "starttls tls cert send hex file eof close open view eol crlf lf log export info set workers wait expect"
     assert list(COMMANDS) == [*names.split(), "help", "quit"]
     assert all(command.name == name and command.usage.startswith(f":{name}") for name, command in COMMANDS.items())
-    kinds = {"", "file", "protocol", "view", "eol", "target", "command", "setting"}
-    assert {command.arguments for command in COMMANDS.values()} == kinds
+    kinds = {"file", "target", "command", "setting"}
+    assert {command.arguments for command in COMMANDS.values() if isinstance(command.arguments, str)} == kinds
+    words = {name: command.arguments for name, command in COMMANDS.items() if isinstance(command.arguments, tuple)}
+    assert {name: given for name, given in words.items() if given} == {
+        "starttls": tuple(PROTOCOLS),
+        "view": VIEWS,
+        "eol": tuple(EOLS),
+    }
+
+
+def test_every_command_does_something() -> None:
+    """A row has its action, but for an alias; and an action its row."""
+    assert set(ACTIONS) == {name for name, command in COMMANDS.items() if not command.stands_for}
 
 
 @pytest.mark.parametrize("line", ["", "EHLO me", " :quit", "a:b", "\t", "ГОСТ ", "x\\r", "\udc80"])
