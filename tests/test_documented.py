@@ -18,8 +18,8 @@ import pytest
 
 import cfcat
 from cfcat.core.options import SocketOptions
-from cfcat.program.cli import DEFAULT_CONNECT_TIMEOUT_S
 from cfcat.program.help import GROUPS, MORE
+from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S
 from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.commands import COMMANDS, help_lines
 from cfcat.report.status import ExitStatus

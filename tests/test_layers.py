@@ -24,7 +24,7 @@ PACKAGE = PROJECT / "cfcat"
 # other, but for the modules of a folder. A new module gets its line here.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
-    ("cfcat.core.address",),
+    ("cfcat.core.address", "cfcat.core.choices"),
     ("cfcat.core.certificate",),
     ("cfcat.core.trace", "cfcat.core.workers"),
     ("cfcat.core.options",),
@@ -68,7 +68,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.repl",),
     ("cfcat.program.modes", "cfcat.program.values"),
     ("cfcat.program.help",),
-    ("cfcat.program.output",),
+    ("cfcat.program.output", "cfcat.program.process"),
+    ("cfcat.program.request",),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.cli",),
     ("cfcat.program",),
@@ -81,6 +82,7 @@ ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 PURE = (
     "cfcat.errors",
     "cfcat.core.address",
+    "cfcat.core.choices",
     "cfcat.core.lifecycle",
     "cfcat.core.certificate",
     "cfcat.core.trace",
@@ -255,10 +257,13 @@ REPORTING = (
 # What every start pays for, and what a plain run does beside: a new module here must be worth its milliseconds.
 TO_PARSE = frozenset(
     {
-        *("cfcat", "cfcat.__main__", "cfcat.errors", "cfcat.core", "cfcat.core.address"),
+        *("cfcat", "cfcat.__main__", "cfcat.errors", "cfcat.core", "cfcat.core.address", "cfcat.core.choices"),
         *("cfcat.edges", "cfcat.edges.console", "cfcat.edges.descriptors", "cfcat.edges.stderr"),
         *("cfcat.report", *(f"cfcat.report.{name}" for name in ("color", "messages", "render", "status"))),
-        *("cfcat.program", *(f"cfcat.program.{name}" for name in ("cli", "help", "modes", "output", "values"))),
+        *(
+            "cfcat.program",
+            *(f"cfcat.program.{name}" for name in ("cli", "help", "modes", "output", "process", "request", "values")),
+        ),
     }
 )
 TO_PIPE = frozenset(

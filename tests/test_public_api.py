@@ -27,7 +27,6 @@ from cfcat import (
     make_tls_context,
 )
 from cfcat.core import readable, writable
-from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 
@@ -248,22 +247,19 @@ async def test_the_example_of_the_documentation_runs(certs: CertSet) -> None:
         await secure.closed
 
 
-def test_the_example_of_the_module_runs() -> None:
+async def test_the_example_of_the_module_runs() -> None:
     """`async with`, a writer, `async for`."""
 
     def script(conn: Peer) -> None:
         assert conn.recv_until_eof() == b"\r\n"
         conn.send(b"iWelcome\r\n.\r\n")
 
-    async def main() -> bytes:
-        with serve(script) as server:
-            async with connect(server.address) as socket:
-                writer = socket.writable.get_writer()
-                await writer.write(b"\r\n")
-                await writer.close()
-                return b"".join([chunk async for chunk in socket.readable])
-
-    assert run(main()) == b"iWelcome\r\n.\r\n"
+    with serve(script) as server:
+        async with connect(server.address) as socket:
+            writer = socket.writable.get_writer()
+            await writer.write(b"\r\n")
+            await writer.close()
+            assert b"".join([chunk async for chunk in socket.readable]) == b"iWelcome\r\n.\r\n"
 
 
 async def test_connect_takes_an_address_and_options_in_each_of_their_forms() -> None:

@@ -11,8 +11,9 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from cfcat.core.choices import SECURE_TRANSPORTS, AddressFamily, SecureTransport, TlsVersion
 from cfcat.core.trace import Trace
 from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CaFileError, ClientCertificateError, OptionsError, reason_of
@@ -27,11 +28,6 @@ __all__ = [
     "make_tls_context",
 ]
 
-SecureTransport = Literal["off", "on", "starttls"]
-AddressFamily = Literal["ipv4", "ipv6"]
-TlsVersion = Literal["1.2", "1.3"]
-
-SECURE_TRANSPORTS = ("off", "on", "starttls")
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # The keychain of macOS and the store of Windows are not OpenSSL's.
 PLATFORM_STORE = sys.platform in ("darwin", "win32")

@@ -16,12 +16,9 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["TRANSFER_BYTES", "Opening", "Sent", "Shutdown", "Silence", "sent_what", "silence_s"]
-
-# What stdin's end does: "auto" by the table, "now" is sent at once, "never" is not passed on.
-Shutdown = Literal["auto", "now", "never"]
+__all__ = ["TRANSFER_BYTES", "Opening", "Sent", "Silence", "sent_what", "silence_s"]
 
 # More than that is no request but a transfer: whoever takes it waits for its end, and has nothing to say before.
 TRANSFER_BYTES = 64 * 1024

@@ -12,10 +12,11 @@ import contextlib
 import math
 from collections.abc import Callable
 
+from cfcat.core.choices import Shutdown
 from cfcat.core.lifecycle import Writing
 from cfcat.core.sockets import Socket
 from cfcat.errors import LostError, TruncatedError, UnansweredError
-from cfcat.pipe.ending import Opening, Shutdown, sent_what, silence_s
+from cfcat.pipe.ending import Opening, sent_what, silence_s
 
 __all__ = ["HeldEnd"]
 

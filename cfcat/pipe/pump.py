@@ -23,13 +23,13 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cfcat.core.choices import Shutdown
 from cfcat.core.codec import TLS_ALERT, Buffer
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import STALL_S, until_idle, while_moving
 from cfcat.edges.stdin import Input
 from cfcat.edges.stdout import Output
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
-from cfcat.pipe.ending import Shutdown
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder

@@ -1,4 +1,4 @@
-"""The command line: flags to (address, options, mode), a run, its exit status.
+"""The command line: flags to a request, which is carried out; its exit status.
 
 Decides nothing about connections: flags are checked and translated, everything else is the core's. Library code
 raises; here it is printed, in one line.
@@ -8,72 +8,36 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
-from collections.abc import Callable
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, assert_never
 
 import typer
 
 from cfcat import __version__
-from cfcat.edges.console import put, say
+from cfcat.core.choices import AddressFamily, SecureTransport, Shutdown, TlsVersion
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
 from cfcat.program.help import GroupedHelp
-from cfcat.program.modes import Mode, Stdin, check_options, choose_mode
-from cfcat.program.output import OutputOptions, make_recorder, make_reporter, save_export
-from cfcat.program.values import check_profile, check_protocol, check_target, is_name
-from cfcat.report.messages import CLEAR_TEXT_NOTE, INSECURE_NOTE, explain, keys_note
-from cfcat.report.render import escape
-from cfcat.report.status import ExitStatus, status_of
+from cfcat.program.modes import (
+    Mode,
+    check_alone,
+    check_export,
+    check_family,
+    check_options,
+    check_together,
+    choose_mode,
+)
+from cfcat.program.output import OutputOptions, save_export, tell_failure
+from cfcat.program.process import check_descriptors, die_of_sigpipe, guard_standard_descriptors, kind_of_stdin
+from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S, CheckRequest, ExportRequest, Request, TlsRequest
+from cfcat.program.values import check_name, check_profile, check_protocol, check_target
+from cfcat.report.color import ColorChoice
+from cfcat.report.status import ExitStatus
 
-if TYPE_CHECKING:
-    import ssl
-
-    from cfcat.core.address import Target
-    from cfcat.protocols import Protocol
-    from cfcat.record.recording import Recorder
-    from cfcat.report.reporter import Reporter
-
-__all__ = ["app", "run"]
-
-# 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
-DEFAULT_CONNECT_TIMEOUT_S = 30.0
-# What the verdict of --check-workers may depend on.
-WITH_CHECK = frozenset({"target", "port", "check_workers", "ipv4", "ipv6", "connect_timeout", "json"})
-LOOP_DESCRIPTORS = 3  # epoll, and the pair of sockets that wakes it
+__all__ = ["app", "parse", "run"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-
-class Tls(StrEnum):
-    off = "off"
-    on = "on"
-    starttls = "starttls"
-
-
-class Version(StrEnum):
-    v1_2 = "1.2"
-    v1_3 = "1.3"
-
-
-class Color(StrEnum):
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
-class Shutdown(StrEnum):
-    auto = "auto"
-    now = "now"
-    never = "never"
-
-
-class Eol(StrEnum):
-    crlf = "crlf"
-    lf = "lf"
-    cr = "cr"
-    none = "none"
+Eol = Literal["crlf", "lf", "cr", "none"]  # those of the session's settings, which are not loaded for this
 
 
 def _seconds(value: float | None) -> float | None:
@@ -154,7 +118,8 @@ def cfcat(
         ),
     ] = None,
     tls: Annotated[
-        Tls | None, typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]")
+        SecureTransport | None,
+        typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]"),
     ] = None,
     starttls: Annotated[
         str | None,
@@ -172,8 +137,8 @@ def cfcat(
         str | None, typer.Option(metavar="FILE", help="Its key, where that is not in the same FILE.")
     ] = None,
     alpn: Annotated[str | None, typer.Option(metavar="LIST", help="ALPN protocols to offer: h2,http/1.1")] = None,
-    tls_min: Annotated[Version | None, typer.Option(help="Lowest TLS version.  [default: 1.2]")] = None,
-    tls_max: Annotated[Version | None, typer.Option(help="Highest TLS version.")] = None,
+    tls_min: Annotated[TlsVersion | None, typer.Option(help="Lowest TLS version.  [default: 1.2]")] = None,
+    tls_max: Annotated[TlsVersion | None, typer.Option(help="Highest TLS version.")] = None,
     ignore_unexpected_eof: Annotated[
         bool,
         typer.Option(
@@ -224,287 +189,177 @@ def cfcat(
         bool, typer.Option("--json", help="Report on standard error, at the end, as one JSON object.")
     ] = False,
     progress: Annotated[bool, typer.Option("--progress", help="Show bytes and rate on a terminal.")] = False,
-    color: Annotated[Color, typer.Option(help="Colour on a terminal, always or never.")] = Color.auto,
+    color: Annotated[ColorChoice, typer.Option(help="Colour on a terminal, always or never.")] = "auto",
     raw: Annotated[bool, typer.Option("--raw", help="On a terminal: pass control characters too.")] = False,
     version: Annotated[
         bool,
         typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
-) -> None:
+) -> Request | CheckRequest | ExportRequest:
     """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
 
     On a terminal this is an interactive session. Otherwise the end of standard input is passed on when that cannot cost
     the answer, and the server's end ends the run. Exit status 0 is an end in order.
     """
+    given = _given(context)
     if transcript is not None:
-        _export_transcript(context, transcript, export)
-        return
+        check_export(given)
+        assert export is not None
+        return ExportRequest(transcript, export)
     address = check_target(target, port)
-    family = "ipv4" if ipv4 else "ipv6" if ipv6 else None
-    _refuse((ipv4 and ipv6, "-4 and -6 exclude each other"))
+    check_family(given)
+    family: AddressFamily | None = "ipv4" if ipv4 else "ipv6" if ipv6 else None
     if check_workers:
-        _refuse_other_options(context)
-        raise typer.Exit(_check_workers(address, family, connect_timeout, json=json))
-    mode = choose_mode(_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
-    not_for_every_mode = {
-        "-w": idle_timeout is not None,
-        "--shutdown": shutdown is not None,
-        "--no-shutdown": no_shutdown,
-        "-q": quit_after is not None,
-        "--crlf": crlf,
-        "--eol": eol is not None,
-        "--proto": proto is not None,
-        "--no-history": no_history,
-        "--progress": progress,
-    }
-    check_options(mode, [option for option, given in not_for_every_mode.items() if given])
+        check_alone(given)
+        return CheckRequest(address, family, connect_timeout, json)
+    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
+    check_options(mode, given)
     protocol = None if starttls is None else check_protocol(starttls)
-    secured = starttls is not None or tls in (Tls.on, Tls.starttls)
-    only_with_tls = {
-        "--sni": sni is not None,
-        "--cacert": cacert is not None,
-        "-k": insecure,
-        "--cert": cert is not None,
-        "--alpn": alpn is not None,
-        "--tls-min": tls_min is not None,
-        "--tls-max": tls_max is not None,
-        "--ignore-unexpected-eof": ignore_unexpected_eof,
-    }
-    _refuse(
-        (shutdown is not None and no_shutdown, f"--no-shutdown excludes --shutdown {shutdown}"),
-        (starttls is not None and tls in (Tls.on, Tls.off), f"--starttls excludes --tls {tls}"),
-        *((given and not secured, f"{option} needs --tls on") for option, given in only_with_tls.items()),
-        (key is not None and cert is None, "--key needs --cert"),
-        (insecure and cacert is not None, "-k and --cacert exclude each other"),
-        (log_secrets and log is None, "--log-secrets needs --log FILE"),
-        (sni == "", "--sni needs a name"),
-        (sni is not None and not is_name(sni), f"--sni: '{escape(sni or '')}' is not a host name"),
+    check_together(given)
+    if sni is not None:
+        check_name(sni)
+    profile = check_profile(proto or "auto")
+
+    from cfcat.core.options import SocketOptions  # lazy: ssl, 15 ms
+    from cfcat.pipe.pump import PumpOptions  # lazy: asyncio, 50 ms
+
+    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
+    secure_transport = tls or "off" if protocol is None else "starttls"
+    settings = tls_request = None
+    if mode is not Mode.PIPE:
+        from cfcat.repl.settings import Settings  # lazy: it knows the verbs of all protocols
+
+        view = "raw" if raw else "hex" if output.wants_hexdump else "text"
+        settings = Settings(
+            view=view if mode is Mode.REPL else "text",
+            eol=eol or "crlf",
+            proto=profile,
+            workers="on" if workers else "off",
+            starttls=starttls,
+            insecure=insecure,
+            typed=mode is Mode.REPL,
+            history=not no_history,
+            log=log,
+            log_secrets=log_secrets,
+        )
+    if secure_transport != "off":
+        offered = () if alpn is None else tuple(alpn.split(","))
+        ceiling = None if protocol is None else protocol.max_tls
+        tls_request = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", ceiling or tls_max)
+    return Request(
+        target=address.text,
+        mode=mode,
+        options=SocketOptions(
+            secure_transport=secure_transport,
+            allow_half_open=half_open,
+            expected_server_hostname=sni,
+            address_family=family,
+            connect_timeout=connect_timeout,
+            ignore_unexpected_eof=ignore_unexpected_eof,
+        ),
+        pump=PumpOptions(
+            half_open=half_open,
+            shutdown="never" if no_shutdown else shutdown or "auto",
+            quit_after=quit_after,
+            idle_timeout=idle_timeout,
+            crlf=crlf,
+        ),
+        output=output,
+        settings=settings,
+        tls=tls_request,
+        protocol=protocol,
+        export=export,
+        workers=workers,
+        raw=raw,
     )
-    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color.value)
-    view = "raw" if raw else "hex" if output.wants_hexdump else "text"
-    settings = {
-        "view": view if mode is Mode.REPL else "text",
-        "eol": (eol or Eol.crlf).value,
-        "protocol": check_profile(proto or "auto"),
-        "starttls": starttls,
-        "workers": "on" if workers else "off",
-        "insecure": insecure,
-        "typed": mode is Mode.REPL,
-        "history": not no_history,
-        "log": log,
-        "log_secrets": log_secrets,
-    }
-    ends = {
-        "half_open": half_open,
-        "shutdown": "never" if no_shutdown else (shutdown or Shutdown.auto).value,
-        "quit_after": quit_after,
-        "idle_timeout": idle_timeout,
-        "crlf": crlf,
-    }
-    options: dict[str, Any] = {
-        "secure_transport": "starttls" if protocol is not None else (tls or Tls.off).value,
-        "allow_half_open": half_open,
-        "expected_server_hostname": sni,
-        "address_family": family,
-        "connect_timeout": connect_timeout,
-        "ignore_unexpected_eof": ignore_unexpected_eof,
-    }
-    offered = [] if alpn is None else alpn.split(",")
-    reporter = None
-    recorder = None if export is None else make_recorder(export, typed=mode is Mode.REPL)
-    try:
-        direct = options["secure_transport"] == "on"
-        reporter = make_reporter(
-            output,
-            address.text,
-            mode.name.lower(),
-            handshake_next=direct,
-            offered=offered,
-            recorder=recorder if mode is Mode.PIPE else None,  # a session tells it itself
-        )
-        note = say if reporter is None else reporter.note
-        if secured:
-            ceiling = None if protocol is None else protocol.max_tls
-            options["tls"] = _tls_context(
-                note,
-                cacert=cacert,
-                insecure=insecure,
-                cert=cert,
-                key=key,
-                alpn=offered,
-                tls_min=tls_min or Version.v1_2,
-                tls_max=ceiling or tls_max,
-            )
-        if mode is Mode.PIPE and protocol is None and tls is Tls.starttls:
-            note(CLEAR_TEXT_NOTE)
-        if workers and mode is Mode.PIPE:  # a session has its own
-            from cfcat.report.verdict import workers_policy  # lazy: most runs may connect to anything
-
-            options["policy"] = workers_policy(note)
-        status = _run(
-            mode, address.text, options, ends, settings, output, reporter, recorder, protocol=protocol, raw=raw
-        )
-        if recorder is not None and export is not None and status == ExitStatus.OK:
-            save_export(export, recorder.conversations)
-        if reporter is not None:
-            reporter.finish(None, status)
-    except BrokenPipeError as error:
-        if reporter is not None:
-            reporter.finish(error, 128 + signal.SIGPIPE)
-        _die_of_sigpipe()
-    except Exception as error:
-        raise typer.Exit(_fail(error, address.text, reporter, json=json)) from error
-    raise typer.Exit(status)
 
 
-def _run(
-    mode: Mode,
-    target: str,
-    options: dict[str, Any],
-    ends: dict[str, Any],
-    settings: dict[str, Any],
-    output: OutputOptions,
-    reporter: Reporter | None,
-    recorder: Recorder | None,
-    *,
-    protocol: Protocol | None,
-    raw: bool,
-) -> int:
-    from cfcat.core.options import SocketOptions
-    from cfcat.pipe.pump import PumpOptions
-    from cfcat.program.run import run_in_pipe, run_on_terminal, run_script_file  # lazy: asyncio, 50 ms
-
-    _check_descriptors()
-    if mode is Mode.PIPE:
-        pump = PumpOptions(**ends)
-        return run_in_pipe(target, SocketOptions(**options), pump, protocol=protocol, raw=raw, reporter=reporter)
-    from cfcat.repl.settings import Settings  # lazy: it knows the verbs of all protocols
-
-    if mode is Mode.SCRIPT:
-        pump, session = PumpOptions(**ends), Settings(**settings)
-        return run_script_file(
-            target, SocketOptions(**options), pump, session, raw=raw, reporter=reporter, recorder=recorder
-        )
-    color, session = output.colored(1), Settings(**settings)
-    return run_on_terminal(target, SocketOptions(**options), session, color=color, reporter=reporter, recorder=recorder)
+def _given(context: typer.Context) -> list[str]:
+    """What stands on the command line, in the order of its declaration: the names of each parameter, the long one
+    first, and where it has one of a few values the name with that: "--tls", "--tls on"."""
+    names: list[str] = []
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        names += reversed(param.opts)
+        if hasattr(param.type, "choices"):
+            names.append(f"{param.opts[-1]} {context.params[param.name or '']}")
+    return names
 
 
-def _export_transcript(context: typer.Context, transcript: str, export: str | None) -> None:
-    """Raises UsageError: there is anything else to do, or the transcript is of no use; StdoutError."""
-    given = {param.name for param in _given(context)}
-    _refuse(
-        (export is None, "--from needs --export FILE"),
-        (given != {"transcript", "export"}, "--from goes with --export FILE and nothing else"),
-    )
-    from cfcat.export.files import open_transcript  # lazy: an export only
+def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequest | ExportRequest | ExitStatus:
+    """What the arguments ask for; a status where it was --help or --version, which have been shown.
 
-    assert export is not None
-    try:
-        conversations = open_transcript(transcript)
-    except CommandError as error:
-        raise UsageError(error.message, error.hint) from error
-    save_export(export, lambda: conversations)
+    `closed`: which of the descriptors 0 to 2 are not there.
+
+    Raises:
+        UsageError, typer.TyperException: they make no sense.
+        OSError, SystemExit: stdout could not be written; EPIPE is the latter.
+    """
+    command = typer.main.get_command(app)
+    asked: Any = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
+    return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line; return its exit status."""
-    closed = _guard_standard_descriptors()
+    closed = guard_standard_descriptors()
     json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # for what is wrong with the options
-    command = typer.main.get_command(app)
     try:
         if 1 in closed:
             raise StdoutError("standard output is closed")
-        status = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
+        status = _carry_out(parse(arguments, closed))
         sys.stdout.flush()  # --help and --version are written by Python's own stream
         if not status:
-            os.close(os.dup(1))  # some file systems know only in closing that there was no room
+            os.close(os.dup(1))  # some file systems report ENOSPC at close()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
         unwritable = StdoutError("cannot write standard output", reason_of(error))
-        return _fail(unwritable, "", json=json)
+        return tell_failure(unwritable, "", json=json)
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
-        _die_of_sigpipe()
+        die_of_sigpipe()
     except typer.TyperException as error:  # what the parser has to say of the flags
-        return _fail(UsageError(*_usage_problem(error)), "", json=json)
+        return tell_failure(UsageError(*_usage_problem(error)), "", json=json)
     except SocketError as error:
-        return _fail(error, "", json=json)
-    return status or ExitStatus.OK
+        return tell_failure(error, "", json=json)
+    return status
 
 
-def _guard_standard_descriptors() -> list[int]:
-    """Fill closed descriptors 0 to 2 with /dev/null, so that no socket becomes one; returns which were closed."""
-    closed = []
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            closed.append(fd)
-            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number: fd itself
-            if null != fd:
-                os.dup2(null, fd)
-                os.close(null)
-    return closed
+def _carry_out(asked: Request | CheckRequest | ExportRequest | ExitStatus) -> int:
+    """Returns the exit status. Raises UsageError, StdoutError: an export has nothing to begin with, or no place."""
+    if isinstance(asked, ExitStatus):
+        return asked
+    if isinstance(asked, Request):
+        from cfcat.program.run import perform  # lazy: asyncio, 50 ms
+
+        return perform(asked)
+    if isinstance(asked, CheckRequest):
+        return _check(asked)
+    if isinstance(asked, ExportRequest):
+        return _export(asked)
+    assert_never(asked)
 
 
-def _check_descriptors() -> None:
-    """Raise OSError where there are too few for an event loop: a half made one complains when it is collected."""
-    taken: list[int] = []
-    try:
-        while len(taken) < LOOP_DESCRIPTORS:
-            taken.append(os.open(os.devnull, os.O_RDONLY))
-    finally:
-        for fd in taken:
-            os.close(fd)
-
-
-def _stdin(closed: list[int]) -> Stdin:
-    return Stdin.CLOSED if 0 in closed else Stdin.TERMINAL if os.isatty(0) else Stdin.OTHER
-
-
-def _refuse(*rules: tuple[bool, str]) -> None:
-    for broken, text in rules:
-        if broken:
-            raise UsageError(text)
-
-
-def _tls_context(note: Callable[[str], None], *, insecure: bool, **settings: Any) -> ssl.SSLContext:
-    from cfcat.core.options import log_keys, make_tls_context  # lazy: ssl, 15 ms
-
-    if insecure:
-        note(INSECURE_NOTE)
-
-    def password() -> str:
-        from cfcat.edges.password import ask_password  # lazy: an encrypted key only
-
-        return ask_password(f"cfcat: password of {settings['key'] or settings['cert']}: ")
-
-    context = make_tls_context(insecure=insecure, password=password, **settings)
-    if problem := log_keys(context):
-        note(keys_note(problem))
-    return context
-
-
-def _given(context: typer.Context) -> list[Any]:
-    """The parameters that stand on the command line."""
-    sources = ((param, context.get_parameter_source(param.name or "")) for param in context.command.params)
-    return [param for param, source in sources if source is not None and source.name == "COMMANDLINE"]
-
-
-def _refuse_other_options(context: typer.Context) -> None:
-    """A check connects to nothing: what is about a connection has no meaning there."""
-    for param in _given(context):
-        if param.name not in WITH_CHECK:
-            raise UsageError(f"--check-workers does not connect: {param.opts[-1]} has no meaning there")
-
-
-def _check_workers(target: Target, family: str | None, timeout_s: float, *, json: bool) -> int:
+def _check(asked: CheckRequest) -> int:
     from cfcat.program.check import run_check  # lazy: asyncio, 50 ms
 
     try:
-        _check_descriptors()
-        return run_check(target, family=family, timeout_s=timeout_s, json=json)
+        check_descriptors()
+        return run_check(asked.target, family=asked.family, timeout_s=asked.timeout_s, json=asked.json)
     except Exception as error:
-        return _fail(error, target.text)
+        return tell_failure(error, asked.target.text)
+
+
+def _export(asked: ExportRequest) -> int:
+    from cfcat.export.files import open_transcript  # lazy: an export only
+
+    try:
+        conversations = open_transcript(asked.transcript)
+    except CommandError as error:
+        raise UsageError(error.message, error.hint) from error
+    save_export(asked.export, lambda: conversations)
+    return ExitStatus.OK
 
 
 def _usage_problem(error: typer.TyperException) -> tuple[str, str]:
@@ -512,25 +367,3 @@ def _usage_problem(error: typer.TyperException) -> tuple[str, str]:
     if similar := getattr(error, "possibilities", None):  # of an option that does not exist
         text, hint = error.message, f"{similar[0]}; {hint}"
     return text[:1].lower() + text[1:].rstrip("."), hint
-
-
-def _fail(error: BaseException, target: str, reporter: Reporter | None = None, *, json: bool = False) -> int:
-    if os.environ.get("CFCAT_DEBUG") == "1":
-        import traceback
-
-        put("".join(traceback.format_exception(error)))
-    message, status = explain(error, target), status_of(error)
-    if reporter is None and json:
-        reporter = make_reporter(OutputOptions(json=True), target, "pipe")
-    if reporter is None:
-        put(str(message))
-    else:
-        reporter.finish(error, status, message)
-    return status
-
-
-def _die_of_sigpipe() -> NoReturn:
-    """The reader of stdout is gone: end as a C program would, silently and by the signal."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
-    raise SystemExit(128 + signal.SIGPIPE)  # the signal was blocked

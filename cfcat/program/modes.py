@@ -1,17 +1,30 @@
-"""Which mode a run has, by what stdin and stdout are and what is asked for; and which options are for which mode.
+"""Which mode a run has, by what stdin and stdout are and what is asked for; and which options go together.
 
-Pure. Source: design 2.1; an option in the wrong mode is an error, never ignored.
+Pure. An option in the wrong mode or in the wrong company is an error, never ignored. Every such rule is a row here;
+the options that were given come as a list of names, such as "--insecure", "-k" and "--tls on".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from cfcat.core.choices import Shutdown
 from cfcat.errors import UsageError
 
-__all__ = ["Mode", "Stdin", "check_options", "choose_mode"]
+__all__ = [
+    "Excludes",
+    "Mode",
+    "Needs",
+    "Stdin",
+    "check_alone",
+    "check_export",
+    "check_family",
+    "check_options",
+    "check_together",
+    "choose_mode",
+]
 
 
 class Mode(Enum):
@@ -64,6 +77,59 @@ OPTIONS: dict[str, tuple[Mode, ...]] = {
 }
 
 
+class Needs(NamedTuple):
+    """`option` means nothing unless one of `others` is given too; `advice` is what a message asks for."""
+
+    option: str
+    advice: str
+    others: tuple[str, ...]
+
+    def problem(self, given: Collection[str]) -> str | None:
+        """What is wrong with these options, or None."""
+        if self.option in given and not any(other in given for other in self.others):
+            return f"{self.option} needs {self.advice}"
+        return None
+
+
+class Excludes(NamedTuple):
+    """`option` and `other` contradict each other."""
+
+    option: str
+    other: str
+    text: str
+
+    def problem(self, given: Collection[str]) -> str | None:
+        """What is wrong with these options, or None."""
+        return self.text if self.option in given and self.other in given else None
+
+
+_TLS = ("--tls on", "--tls starttls", "--starttls")
+FAMILY = Excludes("-4", "-6", "-4 and -6 exclude each other")
+# In the order in which they are looked at.
+TOGETHER: tuple[Needs | Excludes, ...] = (
+    *(
+        Excludes("--no-shutdown", f"--shutdown {when}", f"--no-shutdown excludes --shutdown {when}")
+        for when in get_args(Shutdown)
+    ),
+    Excludes("--starttls", "--tls on", "--starttls excludes --tls on"),
+    Excludes("--starttls", "--tls off", "--starttls excludes --tls off"),
+    Needs("--sni", "--tls on", _TLS),
+    Needs("--cacert", "--tls on", _TLS),
+    Needs("-k", "--tls on", _TLS),
+    Needs("--cert", "--tls on", _TLS),
+    Needs("--alpn", "--tls on", _TLS),
+    Needs("--tls-min", "--tls on", _TLS),
+    Needs("--tls-max", "--tls on", _TLS),
+    Needs("--ignore-unexpected-eof", "--tls on", _TLS),
+    Needs("--key", "--cert", ("--cert",)),
+    Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
+    Needs("--log-secrets", "--log FILE", ("--log",)),
+)
+# What the verdict of --check-workers may depend on: a check connects to nothing, and other options are about that.
+WITH_CHECK = frozenset({"target", "port", "--check-workers", "-4", "-6", "--connect-timeout", "--json"})
+WITH_FROM = frozenset({"--from", "--export"})
+
+
 def choose_mode(stdin: Stdin, stdout_is_terminal: bool, *, pipe: bool, repl: bool) -> Mode:
     """The mode of a run. `pipe`, `repl`: is it asked for?
 
@@ -79,11 +145,41 @@ def choose_mode(stdin: Stdin, stdout_is_terminal: bool, *, pipe: bool, repl: boo
     raise UsageError(*chosen)
 
 
-def check_options(mode: Mode, given: Iterable[str]) -> None:
-    """Raise UsageError for an option that is not for this mode; `given` are names of OPTIONS."""
-    for option in given:
-        modes = OPTIONS[option]
-        if mode not in modes:
+def check_options(mode: Mode, given: Collection[str]) -> None:
+    """Raise UsageError for an option that is not for this mode."""
+    for option, modes in OPTIONS.items():
+        if option in given and mode not in modes:
             meant = " and ".join(other.value for other in modes)
             way = "" if Mode.REPL in modes and len(modes) == 1 else " (--pipe)" if Mode.PIPE in modes else " (--repl)"
             raise UsageError(f"{option} is not for {mode.value}", f"it is for {meant}{way}")
+
+
+def check_family(given: Collection[str]) -> None:
+    """Raise UsageError where IPv4 only and IPv6 only are asked for."""
+    _refuse(FAMILY.problem(given))
+
+
+def check_together(given: Collection[str]) -> None:
+    """Raise UsageError for the first of TOGETHER that is broken."""
+    for rule in TOGETHER:
+        _refuse(rule.problem(given))
+
+
+def check_alone(given: Collection[str]) -> None:
+    """Raise UsageError for an option that means nothing with --check-workers."""
+    for name in given:
+        if name not in WITH_CHECK:
+            raise UsageError(f"--check-workers does not connect: {name} has no meaning there")
+
+
+def check_export(given: Collection[str]) -> None:
+    """Raise UsageError where --from comes without --export, or with anything else."""
+    if "--export" not in given:
+        raise UsageError("--from needs --export FILE")
+    if not WITH_FROM.issuperset(given):
+        raise UsageError("--from goes with --export FILE and nothing else")
+
+
+def _refuse(problem: str | None) -> None:
+    if problem is not None:
+        raise UsageError(problem)

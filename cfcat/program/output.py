@@ -1,19 +1,20 @@
-"""What a run is to show of itself, from the command line's options to the `Reporter` that shows it.
+"""What a run is to show of itself, from the command line's options to the `Reporter` that shows it; and its failure.
 
 `OutputOptions` is cheap; everything else is loaded where something is to be shown, and nothing where not.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.edges.console import put
 from cfcat.errors import CommandError, StdoutError, reason_of
 from cfcat.report.color import ColorChoice, use_color
+from cfcat.report.messages import explain
 from cfcat.report.render import escape
+from cfcat.report.status import status_of
 
 if TYPE_CHECKING:
     from cfcat.record.recording import Conversation, Recorder
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
 
-__all__ = ["OutputOptions", "make_recorder", "make_reporter", "save_export"]
+__all__ = ["OutputOptions", "make_recorder", "make_reporter", "save_export", "tell_failure"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(NamedTuple):
     """`verbose`: 1 events, 2 bytes, 3 hexdump. `log`: the file of the transcript."""
 
     verbose: int = 0
@@ -105,6 +105,22 @@ def save_export(export: str, conversations: Callable[[], list[Conversation]]) ->
         write_export(export, conversations())
     except CommandError as error:
         raise StdoutError(error.message) from error
+
+
+def tell_failure(error: BaseException, target: str, reporter: Reporter | None = None, *, json: bool = False) -> int:
+    """Say what went wrong, in one line or in the object of `--json`; returns the exit status."""
+    if os.environ.get("CFCAT_DEBUG") == "1":
+        import traceback
+
+        put("".join(traceback.format_exception(error)))
+    message, status = explain(error, target), status_of(error)
+    if reporter is None and json:
+        reporter = make_reporter(OutputOptions(json=True), target, "pipe")
+    if reporter is None:
+        put(str(message))
+    else:
+        reporter.finish(error, status, message)
+    return status
 
 
 def _transcript(output: OutputOptions, target: str) -> Transcript | None:

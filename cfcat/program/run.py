@@ -1,4 +1,4 @@
-"""The three modes, from checked options to an exit status.
+"""The three modes, from a request to an exit status.
 
 Imported when a run is certain: this is where the event loop is loaded, and prompt_toolkit for the interactive mode.
 """
@@ -9,89 +9,159 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cfcat.core.options import SocketOptions
+from cfcat.core.options import SocketOptions, log_keys, make_tls_context
 from cfcat.edges.console import put, say
-from cfcat.pipe.pump import PumpOptions
 from cfcat.pipe.run import run_pipe
-from cfcat.report.messages import escaped_note, ignored_note
+from cfcat.program.modes import Mode
+from cfcat.program.output import make_recorder, make_reporter, save_export, tell_failure
+from cfcat.program.process import check_descriptors, die_of_sigpipe
+from cfcat.program.request import Request, TlsRequest
+from cfcat.report.messages import CLEAR_TEXT_NOTE, INSECURE_NOTE, escaped_note, ignored_note, keys_note
 from cfcat.report.render import TerminalFilter
+from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:
-    from cfcat.protocols import Protocol
+    import ssl
+
     from cfcat.record.recording import Recorder
     from cfcat.repl.session import Face, Session
-    from cfcat.repl.settings import Settings
     from cfcat.report.reporter import Reporter
 
-__all__ = ["run_in_pipe", "run_on_terminal", "run_script_file"]
+__all__ = ["perform"]
 
 T = TypeVar("T")
+Note = Callable[[str], None]
 
 
-def run_in_pipe(
-    target: str,
-    options: SocketOptions,
-    ends: PumpOptions,
-    *,
-    protocol: Protocol | None,
-    raw: bool,
-    reporter: Reporter | None = None,
-) -> int:
+def perform(request: Request) -> int:
+    """Carry out a request; returns the exit status, or dies of SIGPIPE. What goes wrong has been told then.
+
+    Raises:
+        StdoutError: there is no place for the export. Nothing has been connected to.
+    """
+    recorder = None if request.export is None else make_recorder(request.export, typed=request.mode is Mode.REPL)
+    reporter = None
+    try:
+        reporter = make_reporter(
+            request.output,
+            request.target,
+            request.mode.name.lower(),
+            handshake_next=request.options.secure_transport == "on",
+            offered=() if request.tls is None else request.tls.alpn,
+            recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
+        )
+        request = request._replace(options=_complete(request, say if reporter is None else reporter.note))
+        check_descriptors()
+        status = _run(request, reporter, recorder)
+        if recorder is not None and request.export is not None and status == ExitStatus.OK:
+            save_export(request.export, recorder.conversations)
+        if reporter is not None:
+            reporter.finish(None, status)
+    except BrokenPipeError as error:
+        if reporter is not None:
+            reporter.finish(error, 128 + signal.SIGPIPE)
+        die_of_sigpipe()
+    except Exception as error:
+        return tell_failure(error, request.target, reporter, json=request.output.json)
+    return status
+
+
+def _complete(request: Request, note: Note) -> SocketOptions:
+    """The options, with what may fail or has something to say: the TLS context, and in pipe mode the policy."""
+    options = request.options
+    if request.tls is not None:
+        options = dataclasses.replace(options, tls=_make_context(request.tls, note))
+    if request.mode is not Mode.PIPE:
+        return options  # a session has its own policy
+    if options.secure_transport == "starttls" and request.protocol is None:
+        note(CLEAR_TEXT_NOTE)
+    if request.workers:
+        from cfcat.report.verdict import workers_policy  # lazy: most runs may connect to anything
+
+        options = dataclasses.replace(options, policy=workers_policy(note))
+    return options
+
+
+def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
+    if tls.insecure:
+        note(INSECURE_NOTE)
+
+    def password() -> str:
+        from cfcat.edges.password import ask_password  # lazy: an encrypted key only
+
+        return ask_password(f"cfcat: password of {tls.key or tls.cert}: ")
+
+    context = make_tls_context(
+        cacert=tls.cacert,
+        insecure=tls.insecure,
+        cert=tls.cert,
+        key=tls.key,
+        password=password,
+        alpn=tls.alpn,
+        tls_min=tls.tls_min,
+        tls_max=tls.tls_max,
+    )
+    if problem := log_keys(context):
+        note(keys_note(problem))
+    return context
+
+
+def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None) -> int:
+    if request.mode is Mode.PIPE:
+        return _run_in_pipe(request, reporter)
+    make_session = _session_maker(request, reporter, recorder)
+    if request.mode is Mode.SCRIPT:
+        return _run_script_file(request, make_session, reporter)
+    return _run_on_terminal(request, make_session)
+
+
+def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
     """stdin to the socket, the socket to stdout. Raises as `run_pipe`."""
     note = say if reporter is None else reporter.note
-    with _filter(raw, note) as shown:
-        run = run_pipe(target, options, ends, protocol=protocol, shown=shown, reporter=reporter)
+    with _filter(request.raw, note) as shown:
+        run = run_pipe(
+            request.target,
+            request.options,
+            request.pump,
+            protocol=request.protocol,
+            shown=shown,
+            reporter=reporter,
+        )
         ignored = asyncio.run(_until_a_bug(run))
     if ignored:
-        note(ignored_note(target, ignored))
-    return 0
+        note(ignored_note(request.target, ignored))
+    return ExitStatus.OK
 
 
-def run_script_file(
-    target: str,
-    options: SocketOptions,
-    ends: PumpOptions,
-    settings: Settings,
-    *,
-    raw: bool,
-    reporter: Reporter | None = None,
-    recorder: Recorder | None = None,
-) -> int:
+def _run_script_file(request: Request, make_session: Callable[[Face], Session], reporter: Reporter | None) -> int:
     """stdin has the lines of a session. Raises as `run_script`."""
     from cfcat.repl.script import run_script  # lazy: so are the commands
 
-    make_session = _session_maker(target, options, settings, reporter, recorder)
     write, note = (put, say) if reporter is None else (reporter.put, reporter.note)
-    with _filter(raw, note) as shown:
-        return asyncio.run(_until_a_bug(run_script(make_session, ends, write, shown=shown)))
+    with _filter(request.raw, note) as shown:
+        return asyncio.run(_until_a_bug(run_script(make_session, request.pump, write, shown=shown)))
 
 
-def run_on_terminal(
-    target: str,
-    options: SocketOptions,
-    settings: Settings,
-    *,
-    color: bool = False,
-    reporter: Reporter | None = None,
-    recorder: Recorder | None = None,
-) -> int:
+def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) -> int:
     """A session on the terminal. Raises as `run_screen`."""
     from cfcat.repl.screen.start import run_screen  # lazy: prompt_toolkit, 130 ms
 
-    return asyncio.run(run_screen(_session_maker(target, options, settings, reporter, recorder), color=color))
+    return asyncio.run(run_screen(make_session, color=request.output.colored(1)))
 
 
-def _session_maker(
-    target: str, options: SocketOptions, settings: Settings, reporter: Reporter | None, recorder: Recorder | None
-) -> Callable[[Face], Session]:
+def _session_maker(request: Request, reporter: Reporter | None, recorder: Recorder | None) -> Callable[[Face], Session]:
     from cfcat.repl.session import Session  # lazy: it knows all commands
+
+    settings = request.settings
+    assert settings is not None, "a session has settings"
 
     def make_session(face: Face) -> Session:
         trace = None if reporter is None else reporter.trace
-        session = Session(target, dataclasses.replace(options, trace=trace), face, settings)
+        session = Session(request.target, dataclasses.replace(request.options, trace=trace), face, settings)
         if recorder is not None:
             session.recorder = recorder
         if reporter is None:
@@ -106,7 +176,7 @@ def _session_maker(
 
 
 @contextlib.contextmanager
-def _filter(raw: bool, note: Callable[[str], None]) -> Iterator[TerminalFilter | None]:
+def _filter(raw: bool, note: Note) -> Iterator[TerminalFilter | None]:
     """What stdout gets where that is a terminal (R22), told of at the end; None: everything."""
     shown = TerminalFilter() if os.isatty(1) and not raw else None
     try:

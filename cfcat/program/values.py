@@ -12,7 +12,7 @@ from cfcat.report.render import escape
 if TYPE_CHECKING:
     from cfcat.protocols import Protocol
 
-__all__ = ["check_profile", "check_protocol", "check_target", "is_name"]
+__all__ = ["check_name", "check_profile", "check_protocol", "check_target"]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
@@ -41,7 +41,15 @@ def _has_port(text: str) -> bool:
     return True
 
 
-def is_name(text: str) -> bool:
+def check_name(name: str) -> None:
+    """The name of `--sni`. Raises UsageError."""
+    if not name:
+        raise UsageError("--sni needs a name")
+    if not _is_name(name):
+        raise UsageError(f"--sni: '{escape(name)}' is not a host name")
+
+
+def _is_name(text: str) -> bool:
     """Could it be a host name in a certificate? A dot may end it."""
     labels = text.removesuffix(".").split(".")
     printable = text.isascii() and text.isprintable() and " " not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cfcat.core.choices import TlsVersion
 from cfcat.protocols.dialog import Dialog, Names
 
 __all__ = ["Protocol"]
@@ -36,7 +37,7 @@ class Protocol:
     more_ports: tuple[int, ...] = ()
     other_ports: tuple[int, ...] = ()
     alpn: str | None = None
-    max_tls: str | None = None
+    max_tls: TlsVersion | None = None
     greeting: bytes = b""
     verbs: tuple[str, ...] | None = None
     secrets: tuple[bytes, ...] = ()

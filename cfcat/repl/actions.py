@@ -1,6 +1,7 @@
-"""What each command of a session does: one function a command, and the table of them.
+"""What each command of a session does: one function for each row of `commands`.
 
-Their arguments are parsed by `commands`; what a connection can do is its own.
+The session calls it with the rest of the line, which `arguments` parses. Whatever SocketError it raises is told in one
+line, and the session goes on; CommandError is for a line that cannot be done. What a connection can do is its own.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from cfcat.core.address import parse_address
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.dial import assess
-from cfcat.core.options import SecureTransport
 from cfcat.core.workers import WorkersPolicy
 from cfcat.edges.stdin import open_input
 from cfcat.errors import CommandError, StdinError, reason_of
@@ -50,10 +50,23 @@ DEFAULT_QUIET_S = 0.5
 # :wait gives up on a peer that goes on and on, so long after the silence could have been over.
 LONGEST_NOISE_S = 60.0
 
+ACTIONS: dict[str, Action] = {}  # by the name of the command
+
+
+def _action(command: str) -> Callable[[Action], Action]:
+    """What is defined below this is what the command does."""
+
+    def enter(action: Action) -> Action:
+        ACTIONS[command] = action
+        return action
+
+    return enter
+
 
 # ---------------------------------------------------------------------------------------------- TLS
 
 
+@_action("starttls")
 async def _starttls(session: Session, argument: str) -> None:
     connection = session.need_connection()
     protocol = parse_protocol(argument)
@@ -67,10 +80,12 @@ async def _starttls(session: Session, argument: str) -> None:
     session.face.show_notice(f"TLS established: {info.version}, {info.cipher}")
 
 
+@_action("tls")
 async def _tls(session: Session, argument: str) -> None:
     session.face.show_notice("\n".join(describe_tls(_tls_info(session))))
 
 
+@_action("cert")
 async def _cert(session: Session, argument: str) -> None:
     session.face.show_notice("\n".join(describe_chain(_tls_info(session), time.time())))
 
@@ -87,14 +102,17 @@ def _tls_info(session: Session) -> TlsInfo:
 # ------------------------------------------------------------------------------------------ sending
 
 
+@_action("send")
 async def _send(session: Session, argument: str) -> None:
     await session.send(unescape(argument))
 
 
+@_action("hex")
 async def _hex(session: Session, argument: str) -> None:
     await session.send(parse_hex(argument))
 
 
+@_action("file")
 async def _file(session: Session, argument: str) -> None:
     connection = session.need_connection()
     connection.need_writing()
@@ -123,10 +141,12 @@ def _unreadable(path: str, reason: str) -> CommandError:
 # --------------------------------------------------------------------------------------- connection
 
 
+@_action("eof")
 async def _eof(session: Session, argument: str) -> None:
     await session.need_connection().end()
 
 
+@_action("close")
 async def _close(session: Session, argument: str) -> None:
     connection = session.need_connection()
     if session.is_closed:
@@ -134,11 +154,12 @@ async def _close(session: Session, argument: str) -> None:
     await connection.close()
 
 
+@_action("open")
 async def _open(session: Session, argument: str) -> None:
-    target, mode = parse_open(argument)
-    await session.reopen(target, cast(SecureTransport | None, mode))
+    await session.reopen(*parse_open(argument))
 
 
+@_action("quit")
 async def _quit(session: Session, argument: str) -> None:
     session.over = True
 
@@ -146,28 +167,31 @@ async def _quit(session: Session, argument: str) -> None:
 # ----------------------------------------------------------------------------------------- settings
 
 
+@_action("view")
 async def _view(session: Session, argument: str) -> None:
-    session.settings.set("view", parse_view(argument))
+    session.set("view", parse_view(argument))
 
 
+@_action("eol")
 async def _eol(session: Session, argument: str) -> None:
-    session.settings.set("eol", parse_eol(argument))
+    session.set("eol", parse_eol(argument))
 
 
+@_action("set")
 async def _set(session: Session, argument: str) -> None:
     change = parse_set(argument)
     if change is None:
         session.face.show_notice("\n".join(session.settings.lines()))
-        return
-    session.settings.set(change.name, change.value)
-    if change.name == "proto":
-        session.watch_for_secrets()
+    else:
+        session.set(change.name, change.value)
 
 
+@_action("log")
 async def _log(session: Session, argument: str) -> None:
     session.log_to(parse_log(argument))
 
 
+@_action("export")
 async def _export(session: Session, argument: str) -> None:
     path = parse_path(argument)
     session.export_to(path)
@@ -177,6 +201,7 @@ async def _export(session: Session, argument: str) -> None:
 # ------------------------------------------------------------------------------------------ showing
 
 
+@_action("info")
 async def _info(session: Session, argument: str) -> None:
     session.face.show_notice("\n".join(_facts(session)))
 
@@ -197,6 +222,7 @@ def _facts(session: Session) -> list[str]:
     return [*lines, f"settings: {', '.join(session.settings.lines())}"]
 
 
+@_action("workers")
 async def _workers(session: Session, argument: str) -> None:
     options = session.options
     judgement, refusal = await assess(
@@ -208,6 +234,7 @@ async def _workers(session: Session, argument: str) -> None:
     session.face.show_notice("\n".join(describe_judgement(session.target, judgement, refusal)))
 
 
+@_action("help")
 async def _help(session: Session, argument: str) -> None:
     session.face.show_notice("\n".join(help_lines(argument or None)))
 
@@ -215,6 +242,7 @@ async def _help(session: Session, argument: str) -> None:
 # ------------------------------------------------------------------------------------------ waiting
 
 
+@_action("wait")
 async def _wait(session: Session, argument: str) -> None:
     memory = session.need_connection().memory
     quiet_s = parse_wait(argument)
@@ -229,6 +257,7 @@ async def _wait(session: Session, argument: str) -> None:
         raise CommandError(f"the peer did not pause for {quiet_s:g} s within {limit_s:g} s") from error
 
 
+@_action("expect")
 async def _expect(session: Session, argument: str) -> None:
     connection = session.need_connection()
     timeout_s, pattern = parse_expect(argument)
@@ -249,27 +278,3 @@ def _unmatched(connection: Connection, pattern: re.Pattern[bytes], what: str) ->
     last = connection.memory.last_line
     seen = f"the last line seen is {quote(last)}" if last else "nothing was received"
     return CommandError(f":expect {escape(pattern.pattern)}: {what}; {seen}")
-
-
-ACTIONS: Mapping[str, Action] = {
-    "starttls": _starttls,
-    "tls": _tls,
-    "cert": _cert,
-    "send": _send,
-    "hex": _hex,
-    "file": _file,
-    "eof": _eof,
-    "close": _close,
-    "open": _open,
-    "view": _view,
-    "eol": _eol,
-    "log": _log,
-    "export": _export,
-    "info": _info,
-    "set": _set,
-    "workers": _workers,
-    "wait": _wait,
-    "expect": _expect,
-    "help": _help,
-    "quit": _quit,
-}

@@ -10,20 +10,18 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 from cfcat.core.address import parse_address
+from cfcat.core.choices import SECURE_TRANSPORTS, SecureTransport
 from cfcat.errors import AddressError, CommandError
-from cfcat.protocols import PROFILES, PROTOCOLS, Protocol
+from cfcat.protocols import PROTOCOLS, Protocol
+from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 from cfcat.report.messages import explain_address
 from cfcat.report.render import escape
 
 __all__ = [
-    "EOLS",
-    "SETTINGS",
-    "TLS_MODES",
-    "VIEWS",
     "Change",
     "Expectation",
     "Reopening",
@@ -42,17 +40,7 @@ __all__ = [
     "unescape",
 ]
 
-VIEWS = ("text", "hex", "raw")
-EOLS = ("crlf", "lf", "cr", "none")
-# What `:set` knows, and the values of each.
-SETTINGS: Mapping[str, Sequence[str]] = {
-    "view": VIEWS,
-    "eol": EOLS,
-    "proto": ("auto", *PROFILES),
-    "clear-secrets": ("off", "on"),
-    "workers": ("off", "on"),
-}
-TLS_MODES = ("off", "on", "starttls")
+Word = TypeVar("Word", bound=str)
 
 # ---------------------------------------------------------------------------------------------- bytes
 
@@ -118,7 +106,7 @@ class Reopening(NamedTuple):
     """What `:open` says; None where it says nothing. `target` has been looked at: it is a host and a port."""
 
     target: str | None
-    tls: str | None
+    tls: SecureTransport | None
 
 
 class Expectation(NamedTuple):
@@ -142,13 +130,13 @@ def parse_open(argument: str) -> Reopening:
         CommandError: it is something else, or the target cannot be parsed.
     """
     words = argument.split()
-    mode = None
+    mode: SecureTransport | None = None
     for number, word in enumerate(words):
         option, equals, value = word.partition("=")
         if option == "--tls":
             if not equals:
                 value = words[number + 1] if number + 1 < len(words) else ""
-            mode = _choose(value, TLS_MODES, "--tls")
+            mode = _choose(value, SECURE_TRANSPORTS, "--tls")
             del words[number : number + (1 if equals else 2)]
             break
     for word in words:
@@ -232,7 +220,7 @@ def parse_view(argument: str) -> str:
 
 def parse_eol(argument: str) -> str:
     """One of `EOLS`. Raises CommandError."""
-    return _choose(argument, EOLS, ":eol")
+    return _choose(argument, tuple(EOLS), ":eol")
 
 
 def parse_set(argument: str) -> Change | None:
@@ -261,9 +249,10 @@ def parse_log(argument: str) -> str | None:
     return None if argument == "off" else parse_path(argument)
 
 
-def _choose(word: str, choices: Sequence[str], whose: str) -> str:
-    if word in choices:
-        return word
+def _choose(word: str, choices: Sequence[Word], whose: str) -> Word:
+    for choice in choices:
+        if choice == word:
+            return choice
     if not word:
         raise CommandError(f"{whose} needs a value", _one_of(choices))
     near = difflib.get_close_matches(word.lower(), choices, n=1)

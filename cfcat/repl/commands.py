@@ -1,8 +1,10 @@
 """The commands of a session: what a line means, and what the arguments of a command mean.
 
 Pure. A line without a colon in front is for the peer; `::x` sends `:x`; everything else is a command, or a mistake, of
-which nothing is sent. Names are never guessed: a mistyped one is answered with the nearest. What a command does is the
-session's. Source: design, "The REPL".
+which nothing is sent. Names are never guessed: a mistyped one is answered with the nearest.
+
+To add a command, give it a row here and in `actions` a function of its name: parser, `:help` and completion take the
+row, the session the function.
 """
 
 from __future__ import annotations
@@ -10,34 +12,32 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cfcat.errors import CommandError
 from cfcat.protocols import PROTOCOLS
-from cfcat.repl.arguments import (
-    EOLS,
-    SETTINGS,
-    VIEWS,
-    clip,
-    missing,
-)
+from cfcat.repl.arguments import clip, missing
+from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 from cfcat.report.render import escape
 
 __all__ = ["COMMANDS", "Call", "Command", "Line", "help_lines", "parse"]
+
+# What Tab completes where that is no list of words: a path, the target of this session, a command, a setting.
+Kind = Literal["file", "target", "command", "setting"]
 
 
 class Command(NamedTuple):
     """A row of the table. `name`: without its colon. `usage`: with it; what is optional is in brackets.
 
-    `arguments`: what Tab completes after it: "file", "protocol", "view", "eol", "target", "command", "setting", or ""
-    for nothing. `details`: more lines for `:help NAME`. `verbatim`: the blanks of the argument count, but for the one
-    before it. `stands_for`: the line that an alias is short for, or "".
+    `arguments`: what Tab completes after it: words, or things of some kind. `details`: more lines for `:help NAME`.
+    `verbatim`: the blanks of the argument count, but for the one before it. `stands_for`: the line that an alias is
+    short for, or "".
     """
 
     name: str
     usage: str
     summary: str
-    arguments: str = ""
+    arguments: Kind | tuple[str, ...] = ()
     details: str = ""
     verbatim: bool = False
     stands_for: str = ""
@@ -69,7 +69,7 @@ _TABLE = (
         "starttls",
         ":starttls [PROTO]",
         "upgrade the connection to TLS, in place",
-        "protocol",
+        tuple(PROTOCOLS),
         f"""\
 With PROTO its dialog is run first; without it the peer must have agreed
 already, to a STARTTLS that you sent yourself. Possible once, and only on a
@@ -121,7 +121,7 @@ without it the one used before. A connection that is open is closed first.""",
         "view",
         f":view {'|'.join(VIEWS)}",
         "show what comes as text, as hex, or unfiltered",
-        "view",
+        VIEWS,
         """\
 text: control characters and bytes that are no UTF-8 are shown escaped.
 raw: everything passes; the peer can do to your terminal whatever it likes.""",
@@ -130,7 +130,7 @@ raw: everything passes; the peer can do to your terminal whatever it likes.""",
         "eol",
         f":eol {'|'.join(EOLS)}",
         "what Enter sends after the text",
-        "eol",
+        tuple(EOLS),
         """\
 crlf is what most protocols want, and what a session begins with.""",
     ),

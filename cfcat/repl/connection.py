@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 from typing import Protocol as Interface
 
+from cfcat.core.choices import Shutdown
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, connect
 from cfcat.core.waiting import STALL_S, while_moving
 from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostError, SocketError
-from cfcat.pipe.ending import Shutdown
 from cfcat.pipe.hold import HeldEnd
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead

@@ -1,7 +1,7 @@
 """A session: lines and commands go in, a `Face` shows what comes out.
 
 It holds the current connection and replaces it at `:open`. Text is sent as it is with the line ending, everything else
-is a command (`actions`). It knows neither terminal nor script: those are its faces.
+is a command (`actions`). It must not know about terminals and scripts: those are its faces.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Face", "PromptState", "Session"]
 
-# Whether a line carries a secret is told by its beginning.
+# The beginning of a line shows whether it carries a secret.
 JUDGED_BYTES = 4096
-# A challenge, or the verdict on an answer, stands at the end of what came: looking at each line of a download is dear.
+# A challenge, or the verdict on an answer, stands at the end of what came. Every line would be too slow for a bulk
+# transfer.
 HEARD_BYTES = 16 * 1024
 
 
@@ -76,9 +77,20 @@ class PromptState(NamedTuple):
 class Session:
     """One user's connections, one after the other.
 
-    Make it inside a running event loop, `open()` it, give it lines, and `shut()` it in any case. One command runs at a
-    time: a second `execute()` waits for the first. `over`: `:quit` was said. `last_was_secret`: did the line that was
-    executed last carry a secret, so that it must not be stored?
+    States: `connection` is None before the first one and while `:open` replaces it; then it is connecting, open, half
+    closed or closed, which its socket knows and `prompt_state` tells. A connection that has ended stays until the next
+    `:open`, for `:info`, `:expect` and the like. `over`: the user has asked to leave; the face calls `shut()` then.
+
+    Invariants: one line is executed at a time, and a second `execute()` waits for the first. A line that raises
+    CommandError while it is parsed sends nothing. `recorder` is told of everything from the first connection on, the
+    transcript of what happens while there is one. Options and settings are replaced, never changed: the request that
+    the session began with stays as it was.
+
+    Who calls what: a face makes it inside a running event loop, calls `open()`, `execute()` and `end()`, and `shut()`
+    in any case; it reads the properties for its prompt. The functions in `actions` call what commands do. The
+    connection calls the `on_…` methods, in the order in which things happen.
+
+    `last_was_secret`: did the line that was executed last carry a secret, so that it must not be stored?
     """
 
     def __init__(self, target: str, options: SocketOptions, face: Face, settings: Settings) -> None:
@@ -154,8 +166,8 @@ class Session:
 
         As set; else as spoken in the dialog of an upgrade, or as the port is known for.
         """
-        if self.settings.protocol != "auto":
-            return self.settings.protocol
+        if self.settings.proto != "auto":
+            return self.settings.proto
         spoken = None if self.connection is None else self.connection.spoken
         return spoken if spoken in PROFILES else profile_for(parse_address(self.target).port)
 
@@ -226,6 +238,12 @@ class Session:
         if self.connection is None:
             raise CommandError("there is no connection", ":open connects")
         return self.connection
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting; a name and a value of SETTINGS."""
+        self.settings = self.settings.changed(name, value)
+        if name == "proto":
+            self.watch_for_secrets()
 
     async def send(self, data: bytes) -> None:
         """Send; a secret that would go out in clear text over a network only after a yes.

@@ -1,44 +1,34 @@
 """How a session behaves, as the command line begins it and `:set`, `:view` and `:eol` change it.
 
-Pure. The tables are what parser, help, completion and command line are made of.
+Pure. What `:set` knows is written here once, as fields of `Settings`: parser, help, completion and the list of all
+settings are made of `SETTINGS`, and that is made of the fields.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 from cfcat.protocols import PROFILES
 
-__all__ = ["EOLS", "SETTINGS", "VIEWS", "Setting", "Settings"]
+__all__ = ["EOLS", "SETTINGS", "VIEWS", "Settings"]
 
 EOLS: Mapping[str, bytes] = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
 VIEWS = ("text", "hex", "raw")
 
 
-class Setting(NamedTuple):
-    """What `:set` can change: the field of `Settings`, and all the values that it can have."""
-
-    field: str
-    values: tuple[str, ...]
+def _one_of(*values: str) -> Any:
+    """A field that `:set` changes to one of these values; a session begins with the first."""
+    return dataclasses.field(default=values[0], metadata={"values": values})
 
 
-SETTINGS: Mapping[str, Setting] = {
-    "view": Setting("view", VIEWS),
-    "eol": Setting("eol", tuple(EOLS)),
-    "proto": Setting("protocol", ("auto", *PROFILES)),
-    "clear-secrets": Setting("clear_secrets", ("off", "on")),
-    "workers": Setting("workers", ("off", "on")),
-}
-
-
-@dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """The first five change while the session runs, the others do not.
+    """First what `:set` changes, a field for each; then what stays as the command line said.
 
-    `view`: how received bytes are drawn. `eol`: what Enter sends. `protocol`: whose verbs and secrets count; "auto" is
-    by the port. `clear_secrets`: "on" sends secrets in clear text without asking. `workers`: "on" connects only where a
+    `view`: how received bytes are drawn. `eol`: what Enter sends. `proto`: whose verbs and secrets count; "auto" is by
+    the port. `clear_secrets`: "on" sends secrets in clear text without asking. `workers`: "on" connects only where a
     Worker could.
     `starttls`: the protocol whose dialog is run whenever a connection opens, or None. `log`: the file of the
     transcript, or None; `log_secrets`: with the secrets in it. `insecure`: certificates are not checked.
@@ -46,11 +36,11 @@ class Settings:
     stored.
     """
 
-    view: str = "text"
-    eol: str = "crlf"
-    protocol: str = "auto"
-    clear_secrets: str = "off"
-    workers: str = "off"
+    view: str = _one_of(*VIEWS)
+    eol: str = _one_of(*EOLS)
+    proto: str = _one_of("auto", *PROFILES)
+    clear_secrets: str = _one_of("off", "on")
+    workers: str = _one_of("off", "on")
     starttls: str | None = None
     log: str | None = None
     log_secrets: bool = False
@@ -58,10 +48,23 @@ class Settings:
     typed: bool = False
     history: bool = True
 
-    def set(self, name: str, value: str) -> None:
-        """Change what SETTINGS has by this name to one of its values."""
-        setattr(self, SETTINGS[name].field, value)
+    def changed(self, name: str, value: str) -> Settings:
+        """The same with another value for what SETTINGS has by this name."""
+        change: dict[str, Any] = {_field(name): value}
+        return dataclasses.replace(self, **change)
 
     def lines(self) -> list[str]:
         """Every name with its value, as `:set` alone shows them."""
-        return [f"{name} {getattr(self, setting.field)}" for name, setting in SETTINGS.items()]
+        return [f"{name} {getattr(self, _field(name))}" for name in SETTINGS]
+
+
+def _field(name: str) -> str:
+    return name.replace("-", "_")
+
+
+# What `:set` changes, as it is typed, and the values that it may have: `clear-secrets` is the field `clear_secrets`.
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    field.name.replace("_", "-"): field.metadata["values"]
+    for field in dataclasses.fields(Settings)
+    if "values" in field.metadata
+}

@@ -35,8 +35,9 @@ __all__ = ["Growth", "Servers", "check", "connections", "growth_of", "programs",
 
 DATA = bytes(range(256)) * 16
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# What is made once, at the first use of a thing, has been made after so many uses of all of them.
-WARM_UP = 40
+# What is made once, at the first use of a thing, has been made after so many uses of all of them. Garbage in cycles
+# stays until Python collects in full: after so many, it has taken as much memory as it ever does.
+WARM_UP = 400
 # What the counting itself holds, and what Python's caches gain that nothing can empty.
 NOISE_BLOCKS = 50
 

@@ -549,3 +549,17 @@ def test_json_of_a_script_without_a_connection() -> None:
     with refusing() as port:
         report = report_of(cfcat("--repl", "--json", f"127.0.0.1:{port}", stdin=b"x\n"))
     assert (report["mode"], report["status"], report["phase"], report["end"]) == ("script", 7, "connect", None)
+
+
+# ----------------------------------------------------------------------------------------------- tracebacks
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--tls", "on", "--cacert", "/nowhere", "a:1"], ["a..b:1"]])
+def test_traceback_for_who_wants_it(arguments: list[str]) -> None:
+    """CFCAT_DEBUG=1 shows where the error comes from, before the message; without it nothing does."""
+    plain = cfcat(*arguments)
+    assert "Traceback" not in plain.stderr
+    debugged = cfcat(*arguments, env={"CFCAT_DEBUG": "1"})
+    assert debugged.stderr.startswith("Traceback (most recent call last):\n")
+    assert debugged.stderr.endswith(plain.stderr)
+    assert (debugged.stdout, debugged.status) == (b"", plain.status)

@@ -21,7 +21,18 @@ from tests.helpers.peers import Peer, Script
 from tests.pipe.conftest import either
 from tests.servers import conftest as servers
 
-__all__ = ["DEADLINE_S", "Recorder", "echo", "either", "greeting", "lines_on_demand", "opened", "refused", "trusting"]
+__all__ = [
+    "DEADLINE_S",
+    "Recorder",
+    "echo",
+    "either",
+    "greeting",
+    "lines_on_demand",
+    "opened",
+    "refused",
+    "session_for",
+    "trusting",
+]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,6 +101,11 @@ async def opened(target: str, transport: str = "off", **more: Any) -> AsyncItera
         yield session, face
     finally:
         await session.shut()
+
+
+def session_for(target: str, face: Recorder) -> Session:
+    """A session that nobody has opened, with nothing but defaults."""
+    return Session(target, SocketOptions(), face, Settings())
 
 
 def trusting(certs: CertSet) -> ssl.SSLContext:

@@ -9,14 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cfcat.core.choices import SECURE_TRANSPORTS
 from cfcat.errors import CommandError
 from cfcat.protocols import PROFILES, PROTOCOLS
-from cfcat.repl.actions import DEFAULT_EXPECT_S, DEFAULT_QUIET_S
+from cfcat.repl.actions import ACTIONS, DEFAULT_EXPECT_S, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
-    EOLS,
-    SETTINGS,
-    TLS_MODES,
-    VIEWS,
     parse_eol,
     parse_expect,
     parse_hex,
@@ -30,6 +27,7 @@ from cfcat.repl.arguments import (
     unescape,
 )
 from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
+from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 from cfcat.report.messages import explain
 from cfcat.report.status import ExitStatus, status_of
 from tests.report.form import check_form
@@ -67,8 +65,19 @@ def test_commands_are_those_of_the_design() -> None:
     names = "starttls tls cert send hex file eof close open view eol crlf lf log export info set workers wait expect"
     assert list(COMMANDS) == [*names.split(), "help", "quit"]
     assert all(command.name == name and command.usage.startswith(f":{name}") for name, command in COMMANDS.items())
-    kinds = {"", "file", "protocol", "view", "eol", "target", "command", "setting"}
-    assert {command.arguments for command in COMMANDS.values()} == kinds
+    kinds = {"file", "target", "command", "setting"}
+    assert {command.arguments for command in COMMANDS.values() if isinstance(command.arguments, str)} == kinds
+    words = {name: command.arguments for name, command in COMMANDS.items() if isinstance(command.arguments, tuple)}
+    assert {name: given for name, given in words.items() if given} == {
+        "starttls": tuple(PROTOCOLS),
+        "view": VIEWS,
+        "eol": tuple(EOLS),
+    }
+
+
+def test_every_command_does_something() -> None:
+    """A row has its action, but for an alias; and an action its row."""
+    assert set(ACTIONS) == {name for name, command in COMMANDS.items() if not command.stands_for}
 
 
 @pytest.mark.parametrize("line", ["", "EHLO me", " :quit", "a:b", "\t", "ГОСТ ", "x\\r", "\udc80"])
@@ -403,13 +412,6 @@ def test_open_refuses(argument: str, text: str, hint: str) -> None:
     assert refusal(caught.value) == (text, hint)
 
 
-def test_tls_modes_are_those_of_the_command_line() -> None:
-    """The values of --tls."""
-    from cfcat.program.cli import Tls
-
-    assert tuple(Tls) == TLS_MODES
-
-
 @pytest.mark.parametrize(
     ("argument", "timeout_s", "matching", "other"),
     [
@@ -590,7 +592,7 @@ def test_help_names_every_value() -> None:
     assert {*SETTINGS, *(value for values in SETTINGS.values() for value in values)} <= words("set")
     assert set(VIEWS) <= words("view")
     assert set(EOLS) <= words("eol")
-    assert {"--tls", *TLS_MODES} <= words("open")
+    assert {"--tls", *SECURE_TRANSPORTS} <= words("open")
     assert {"\\r", "\\n", "\\t", "\\0", "\\\\", "\\xNN"} <= words("send")
 
 

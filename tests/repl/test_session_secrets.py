@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from cfcat.repl.advice import is_loopback
-from tests.helpers.aio import run
 from tests.helpers.peers import Peer, serve
 from tests.repl.conftest import echo, greeting, lines_on_demand, opened, refused
 
@@ -27,7 +26,7 @@ def challenging(conn: Peer) -> None:
 async def test_secret_in_clear_text_is_asked_about(answer: bool) -> None:
     """Only to a host that is not this one; a no sends nothing, and the next line is judged as if it had not been."""
     with serve(challenging) as server:
-        async with opened(server.address, protocol="smtp") as (session, face):
+        async with opened(server.address, proto="smtp") as (session, face):
             connection = session.need_connection()
             connection.remote_address = "192.0.2.7:25"
             face.answer = answer
@@ -69,7 +68,7 @@ async def test_secret_without_a_verb() -> None:
     """What follows AUTH LOGIN is two secrets; a no leaves them such, and what follows the verdict is none."""
     answers = [b"334 name\r\n", b"334 password\r\n", b"235 ok\r\n", b"250 ok\r\n"]
     with serve(lines_on_demand(*answers)) as server:
-        async with opened(server.address, protocol="smtp") as (session, face):
+        async with opened(server.address, proto="smtp") as (session, face):
             session.need_connection().remote_address = "192.0.2.7:25"
             await session.execute("AUTH LOGIN")
             assert face.questions == []
@@ -90,7 +89,7 @@ async def test_secret_without_a_verb() -> None:
 async def test_protocol_says_what_is_a_secret() -> None:
     """--proto and :set proto: PASS is a verb of FTP, and of SMTP not."""
     with serve(greeting(b"")) as server:
-        async with opened(server.address, protocol="ftp") as (session, _):
+        async with opened(server.address, proto="ftp") as (session, _):
             await session.execute("PASS x")
             assert session.last_was_secret
             await session.execute(":set proto smtp")
@@ -101,7 +100,7 @@ async def test_protocol_says_what_is_a_secret() -> None:
 async def test_secret_that_is_typed_ahead() -> None:
     """The answers to AUTH LOGIN are known for what they are before anybody has asked for them."""
     with serve(greeting(b"")) as server:
-        async with opened(server.address, protocol="smtp") as (session, _):
+        async with opened(server.address, proto="smtp") as (session, _):
             session.need_connection().remote_address = "192.0.2.7:25"
             await session.execute("AUTH LOGIN")
             assert (await refused(session, "dXNlcg==")).message.startswith("not sent: it carries a secret")
@@ -110,7 +109,7 @@ async def test_secret_that_is_typed_ahead() -> None:
 async def test_server_that_refuses_an_exchange_ends_it() -> None:
     """What is typed next is no answer to a challenge any more."""
     with serve(lines_on_demand(b"535 no\r\n")) as server:
-        async with opened(server.address, protocol="smtp") as (session, face):
+        async with opened(server.address, proto="smtp") as (session, face):
             session.need_connection().remote_address = "192.0.2.7:25"
             await session.execute("AUTH LOGIN")
             await session.execute(":expect ^535.*\\n")
@@ -118,18 +117,14 @@ async def test_server_that_refuses_an_exchange_ends_it() -> None:
             assert face.questions == []
 
 
-def test_line_that_begins_with_a_blank_is_private_where_somebody_types(tmp_path: Path) -> None:
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "script"])
+async def test_line_that_begins_with_a_blank_is_private_where_somebody_types(tmp_path: Path, typed: bool) -> None:
     """As in a shell; in a script it is data."""
-
-    async def main(typed: bool) -> None:
-        with serve(greeting(b"")) as server:
-            async with opened(server.address, typed=typed, log=str(tmp_path / f"log {typed}")) as (session, _):
-                await session.execute(" my secret")
-                assert session.last_was_secret is typed
-
-    for typed in (True, False):
-        run(main(typed))
-        assert ("my secret" in (tmp_path / f"log {typed}").read_text()) is not typed
+    with serve(greeting(b"")) as server:
+        async with opened(server.address, typed=typed, log=str(tmp_path / "log")) as (session, _):
+            await session.execute(" my secret")
+            assert session.last_was_secret is typed
+    assert ("my secret" in (tmp_path / "log").read_text()) is not typed
 
 
 async def test_transcript_that_cannot_be_written_to_its_end() -> None:
@@ -143,27 +138,24 @@ async def test_transcript_that_cannot_be_written_to_its_end() -> None:
             assert face.notices == ["warning: the log is not complete: no space left on device"]
 
 
-def test_transcript(tmp_path: Path) -> None:
+async def test_transcript(tmp_path: Path) -> None:
     """:log writes from now on, only for its owner, with secrets masked; off ends it; a bad place is one line."""
     path = tmp_path / "log"
 
-    async def main() -> None:
-        with serve(challenging) as server:
-            async with opened(server.address, protocol="smtp") as (session, _):
-                await session.execute("NOOP")
-                await session.execute(":expect ^250")
-                await session.execute(f":log {path}")
-                for line in LOGIN[:-1]:
-                    await session.execute(line)
-                    await session.execute(":expect ^[23].*")
-                await session.execute(":send half a ")
-                await session.execute(":log off")
-                await session.execute(LOGIN[-1])
-                await session.execute(":expect ^250")
-                error = await refused(session, f":log {tmp_path}")
-                assert error.message == f"cannot write {tmp_path}: is a directory"
-
-    run(main())
+    with serve(challenging) as server:
+        async with opened(server.address, proto="smtp") as (session, _):
+            await session.execute("NOOP")
+            await session.execute(":expect ^250")
+            await session.execute(f":log {path}")
+            for line in LOGIN[:-1]:
+                await session.execute(line)
+                await session.execute(":expect ^[23].*")
+            await session.execute(":send half a ")
+            await session.execute(":log off")
+            await session.execute(LOGIN[-1])
+            await session.execute(":expect ^250")
+            error = await refused(session, f":log {tmp_path}")
+            assert error.message == f"cannot write {tmp_path}: is a directory"
     text = path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "> - EHLO me\\r\\n" in text
@@ -175,13 +167,9 @@ def test_transcript(tmp_path: Path) -> None:
     assert "x" not in text.partition("half a")[2]
 
 
-def test_transcript_is_whole_when_the_session_is_left(tmp_path: Path) -> None:
+async def test_transcript_is_whole_when_the_session_is_left(tmp_path: Path) -> None:
     """What was held back for the end of its line is written, too."""
-
-    async def main() -> None:
-        with serve(greeting(b"")) as server:
-            async with opened(server.address, log=str(tmp_path / "log")) as (session, _):
-                await session.execute(":send half a line")
-
-    run(main())
+    with serve(greeting(b"")) as server:
+        async with opened(server.address, log=str(tmp_path / "log")) as (session, _):
+            await session.execute(":send half a line")
     assert (tmp_path / "log").read_text().endswith("> - half a line\n")

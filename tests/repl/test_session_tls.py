@@ -13,7 +13,6 @@ import pytest
 from cfcat.errors import CertificateError, CommandError, ConnectTimeout, DialogError, InjectionError, TlsError
 from cfcat.repl.advice import dialog_lines
 from cfcat.repl.session import PromptState
-from tests.helpers.aio import run
 from tests.helpers.certs import CertSet, Kind
 from tests.helpers.peers import Peer, Script, serve
 from tests.repl.conftest import DEADLINE_S, opened, trusting
@@ -166,19 +165,16 @@ async def test_insecure_is_marked(certs: CertSet) -> None:
             assert "certificate: not verified" in face.notices[-1]
 
 
-def test_transcript_marks_tls(certs: CertSet, tmp_path: Path) -> None:
+async def test_transcript_marks_tls(certs: CertSet, tmp_path: Path) -> None:
     """Clear text and TLS can be told apart, and the upgrade stands between them."""
     path = tmp_path / "log"
 
-    async def main() -> None:
-        with serve(mail_server(certs)) as server:
-            async with opened(server.address, "starttls", tls=trusting(certs), log=str(path)) as (session, face):
-                await face.until_received(GREETING)
-                await session.execute(":starttls smtp")
-                await session.execute("EHLO me")
-                await session.execute(":expect ^250 under TLS.*\\n")
-
-    run(main())
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs), log=str(path)) as (session, face):
+            await face.until_received(GREETING)
+            await session.execute(":starttls smtp")
+            await session.execute("EHLO me")
+            await session.execute(":expect ^250 under TLS.*\\n")
     lines = [line.partition(" ")[2] for line in path.read_text().splitlines()]
     assert lines[1].startswith("* - connecting to 127.0.0.1:")
     assert lines[1].endswith(" --tls starttls")

@@ -189,10 +189,10 @@ async def test_protocol_is_that_of_the_port() -> None:
     with refusing() as port:
         session = Session("h:25", SocketOptions(), Recorder(), Settings())
         assert session.protocol == "smtp"
-        session.settings.set("proto", "none")
+        session.set("proto", "none")
         assert session.protocol == "none"
         session.target = f"h:{port}"
-        session.settings.set("proto", "auto")
+        session.set("proto", "auto")
         assert session.protocol is None
 
 

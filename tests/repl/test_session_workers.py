@@ -8,7 +8,6 @@ from cfcat import BlockedError, ResolveError
 from cfcat.core import workers
 from cfcat.core.workers import AS_OF
 from tests.core.test_dial import Resolve, found, names
-from tests.helpers.aio import run
 from tests.helpers.peers import Peer, serve
 from tests.repl.conftest import opened
 
@@ -63,18 +62,15 @@ async def test_set_workers_on_is_for_the_next_connection() -> None:
             assert not session.is_closed
 
 
-def test_workers_of_the_command_line_holds_from_the_first_connection(names: Resolve) -> None:
+async def test_workers_of_the_command_line_holds_from_the_first_connection(
+    names: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is left out is told of as a notice."""
-
-    async def main(monkeypatch: pytest.MonkeyPatch) -> None:
-        public = tuple(each for each in workers.RANGES if each.what != "local")
-        monkeypatch.setattr(workers, "RANGES", public)
-        with serve(Peer.recv_until_eof) as server:
-            names("both.test", lambda _: [found("10.0.0.1", 22), found("127.0.0.1", server.port)])
-            async with opened("both.test:22", workers="on") as (_, face):
-                assert face.notices == [
-                    "note: allowed in a Worker, without some addresses: 10.0.0.1 is private, in 10.0.0.0/8 (rule P2)"
-                ]
-
-    with pytest.MonkeyPatch.context() as patch:
-        run(main(patch))
+    public = tuple(each for each in workers.RANGES if each.what != "local")
+    monkeypatch.setattr(workers, "RANGES", public)
+    with serve(Peer.recv_until_eof) as server:
+        names("both.test", lambda _: [found("10.0.0.1", 22), found("127.0.0.1", server.port)])
+        async with opened("both.test:22", workers="on") as (_, face):
+            assert face.notices == [
+                "note: allowed in a Worker, without some addresses: 10.0.0.1 is private, in 10.0.0.0/8 (rule P2)"
+            ]

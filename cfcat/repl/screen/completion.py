@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from cfcat.protocols import PROTOCOLS
+from cfcat.core.choices import SECURE_TRANSPORTS
 from cfcat.protocols.verbs import completions
-from cfcat.repl.arguments import EOLS, SETTINGS, TLS_MODES, VIEWS
 from cfcat.repl.commands import COMMANDS, Command
+from cfcat.repl.settings import SETTINGS
 
 __all__ = ["candidates"]
 
@@ -39,14 +39,17 @@ def _split(argument: str, command: Command) -> tuple[str, str]:
 
 def _words(command: Command, before: list[str], last: str, target: str) -> list[str]:
     """What may stand behind these words."""
-    if command.arguments == "file":
-        return _files(last)
-    if command.arguments == "setting":
-        return list(SETTINGS if not before else SETTINGS.get(before[0], ()) if len(before) == 1 else ())
-    if command.arguments == "target":
-        return list(TLS_MODES) if before[-1:] == ["--tls"] else [target, "--tls"]
-    choices = {"protocol": PROTOCOLS, "view": VIEWS, "eol": EOLS, "command": COMMANDS}
-    return [] if before else list(choices.get(command.arguments, ()))
+    match command.arguments:
+        case "file":
+            return _files(last)
+        case "setting":
+            return list(SETTINGS if not before else SETTINGS.get(before[0], ()) if len(before) == 1 else ())
+        case "target":
+            return list(SECURE_TRANSPORTS) if before[-1:] == ["--tls"] else [target, "--tls"]
+        case "command":
+            return [] if before else list(COMMANDS)
+        case words:
+            return [] if before else list(words)
 
 
 def _files(path: str) -> list[str]:

@@ -10,34 +10,34 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["Lines", "Step"]
+__all__ = ["Job", "Lines"]
 
 # What is done sooner needs no sign that it is being done.
 SLOW_S = 0.3
 # Does what one line says; False: what follows in its block is not to be done.
-Step = Callable[[], Awaitable[bool]]
+Job = Callable[[], Awaitable[bool]]
 
 
 class Lines:
-    """Takes the steps that were entered, in order. `run()` it beside the prompt.
+    """Does the jobs that were entered, in order. `run()` it beside the prompt.
 
-    `on_dropped` is told how many steps of a block were not taken because the one before them failed. `on_slow`: called
-    when `is_slow` changes, which says that a step takes so long that one begins to wait.
+    `on_dropped` is told how many jobs of a block were not done because the one before them failed. `on_slow`: called
+    when `is_slow` changes, which says that a job takes so long that one begins to wait.
     """
 
     def __init__(self, on_dropped: Callable[[int], None], on_slow: Callable[[], None]) -> None:
         self._on_dropped = on_dropped
         self._on_slow = on_slow
         self.is_slow = False
-        self._blocks: deque[tuple[Iterable[Step], int]] = deque()
+        self._blocks: deque[tuple[Iterable[Job], int]] = deque()
         self._some = asyncio.Event()
         self._none = asyncio.Event()
         self._none.set()
         self._task: asyncio.Future[bool] | None = None
 
-    def add(self, steps: Iterable[Step], count: int = 1) -> None:
-        """Enter a block of so many steps; each is made when its turn comes."""
-        self._blocks.append((steps, count))
+    def add(self, jobs: Iterable[Job], count: int = 1) -> None:
+        """Enter a block of so many jobs; each is made when its turn comes."""
+        self._blocks.append((jobs, count))
         self._none.clear()
         self._some.set()
 
@@ -46,7 +46,7 @@ class Lines:
         await self._none.wait()
 
     def cancel(self) -> bool:
-        """Cancel the step that is being taken, and all that wait behind it; False: there were none."""
+        """Cancel the job that is being done, and all that wait behind it; False: there were none."""
         was_busy = self._task is not None or bool(self._blocks)
         self._blocks.clear()
         if self._task is not None:
@@ -54,7 +54,7 @@ class Lines:
         return was_busy
 
     async def run(self) -> None:
-        """Take steps for ever; what one raises is raised here."""
+        """Do jobs for ever; what one raises is raised here."""
         while True:
             await self._some.wait()
             while self._blocks:
@@ -62,15 +62,15 @@ class Lines:
             self._some.clear()
             self._none.set()
 
-    async def _run_block(self, steps: Iterable[Step], count: int) -> None:
-        for number, step in enumerate(steps, 1):
-            if not await self._run_step(step):
+    async def _run_block(self, jobs: Iterable[Job], count: int) -> None:
+        for number, job in enumerate(jobs, 1):
+            if not await self._run_job(job):
                 if number < count:
                     self._on_dropped(count - number)
                 return
 
-    async def _run_step(self, step: Step) -> bool:
-        self._task = task = asyncio.ensure_future(step())
+    async def _run_job(self, job: Job) -> bool:
+        self._task = task = asyncio.ensure_future(job())
         timer = asyncio.get_running_loop().call_later(SLOW_S, self._set_slow, True)
         try:
             await asyncio.wait({task})

@@ -54,7 +54,7 @@ from prompt_toolkit.styles import Style
 from cfcat.edges.terminal import TerminalQueue, size_of
 from cfcat.repl.screen.paste import FoldProcessor, Folds
 
-__all__ = ["LineEditor", "Owner", "TerminalReader"]
+__all__ = ["LineEditor", "PromptOwner", "TerminalReader"]
 
 STDIN = 0
 READ_BYTES = 4096  # a terminal gives no more at once
@@ -64,7 +64,7 @@ TOOLBAR_ROWS, TOOLBAR_COLUMNS = 4, 20
 UNFINISHED_ROWS = 2
 
 
-class Owner(Protocol):
+class PromptOwner(Protocol):
     """What the editor asks, and whom it tells."""
 
     def unfinished(self) -> str:
@@ -101,7 +101,7 @@ class Owner(Protocol):
 class LineEditor:
     """Reads lines from the terminal that is descriptor 0, and draws to the queue of the one that is descriptor 1."""
 
-    def __init__(self, owner: Owner, queue: TerminalQueue, *, history: Iterable[str], color: bool) -> None:
+    def __init__(self, owner: PromptOwner, queue: TerminalQueue, *, history: Iterable[str], color: bool) -> None:
         self._owner = owner
         self._folds = Folds()
         self._remembers = False
@@ -352,7 +352,7 @@ class _Remembered(History):
 
 
 class _Completer(Completer):
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: PromptOwner) -> None:
         self._owner = owner
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:

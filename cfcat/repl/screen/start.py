@@ -10,7 +10,7 @@ from cfcat.repl.session import Face, Session
 
 __all__ = ["run_screen"]
 
-# What calls itself so says that it can do nothing.
+# TERM values without cursor control.
 DUMB = frozenset({"", "dumb", "unknown"})
 
 
@@ -37,7 +37,7 @@ def _face(color: bool) -> TerminalFace:
 
 
 def _moves_its_cursor(term: str) -> bool:
-    """Does it know the sequences of ECMA-48, as prompt_toolkit sends them? What nobody has described, does."""
+    """Does it take ECMA-48's cursor sequences, as prompt_toolkit sends them? Yes, if no description says otherwise."""
     if term in DUMB:
         return False
     try:

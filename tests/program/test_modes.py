@@ -6,10 +6,28 @@ import itertools
 from pathlib import Path
 
 import pytest
+import typer
 
 from cfcat.errors import UsageError
-from cfcat.program.cli import run
-from cfcat.program.modes import OPTIONS, TABLE, Mode, Stdin, check_options, choose_mode
+from cfcat.program.cli import app, run
+from cfcat.program.modes import (
+    FAMILY,
+    OPTIONS,
+    TABLE,
+    TOGETHER,
+    WITH_CHECK,
+    WITH_FROM,
+    Excludes,
+    Mode,
+    Needs,
+    Stdin,
+    check_alone,
+    check_export,
+    check_family,
+    check_options,
+    check_together,
+    choose_mode,
+)
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, shell
 from tests.helpers.terminal import terminal
@@ -132,7 +150,9 @@ def test_command_line_is_refused(capfd: pytest.CaptureFixture[str], options: lis
     assert said == text
 
 
-@pytest.mark.parametrize("options", [["-w", "1"], ["-q", "1"], ["--no-shutdown"], ["-C"]], ids=lambda value: value[0])
+@pytest.mark.parametrize(
+    "options", [["-w", "1"], ["-q", "1"], ["--no-shutdown"], ["--shutdown", "now"], ["-C"]], ids=lambda value: value[0]
+)
 def test_options_that_a_terminal_session_does_not_have(options: list[str]) -> None:
     """They are about the end of stdin, or would throw somebody out of what he is reading."""
     with terminal(*options, "127.0.0.1:9") as term:
@@ -148,6 +168,68 @@ def test_options_of_a_session() -> None:
     assert server.received == b"a\n"
     assert (result.stdout, result.status) == (b"", 0)
     assert {"cfcat: eol lf", "cfcat: proto imap"} <= set(result.stderr.splitlines())
+
+
+# --------------------------------------------------------------------------------------- options together
+
+
+@pytest.mark.parametrize("rule", TOGETHER)
+def test_options_that_do_not_go_together(rule: Needs | Excludes) -> None:
+    """Each rule is broken by its option alone, or by the two of it; whatever else it needs is there."""
+    if isinstance(rule, Needs):
+        given, mended = [rule.option], [[rule.option, other] for other in rule.others]
+        text = f"{rule.option} needs {rule.advice}"
+    else:
+        given, mended = [rule.option, rule.other], [[rule.option], [rule.other]]
+        text = rule.text
+    for choice in mended:
+        assert rule.problem(choice) is None
+    if rule.option == "-k" and isinstance(rule, Excludes):
+        given.append("--tls on")  # which both of them need
+    with pytest.raises(UsageError) as caught:
+        check_together(given)
+    assert caught.value.message == text
+
+
+def test_one_family() -> None:
+    """-4 and -6."""
+    check_family(["-4"])
+    with pytest.raises(UsageError, match="-4 and -6 exclude each other"):
+        check_family(["-4", "-6"])
+
+
+def test_check_workers_alone() -> None:
+    """The first that means nothing there is named."""
+    check_alone([*WITH_CHECK])
+    with pytest.raises(UsageError, match="does not connect: --tls has no meaning there"):
+        check_alone(["-4", "--tls", "--tls on", "-k"])
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["--from"], "--from needs --export FILE"),
+        (["--from", "--json"], "--from needs --export FILE"),
+        (["--from", "--export", "target"], "--from goes with --export FILE and nothing else"),
+    ],
+)
+def test_export_of_a_transcript_alone(given: list[str], text: str) -> None:
+    """--from is no run."""
+    check_export(["--from", "--export"])
+    with pytest.raises(UsageError) as caught:
+        check_export(given)
+    assert caught.value.message == text
+
+
+def test_rows_name_options_that_there_are() -> None:
+    """A misspelt name in a row would never be given."""
+    params = typer.main.get_command(app).params
+    names = {name for param in params for name in param.opts}
+    values = {f"{param.opts[-1]} {word}" for param in params for word in getattr(param.type, "choices", ())}
+    in_rows = {*OPTIONS, *WITH_CHECK, *WITH_FROM, FAMILY.option, FAMILY.other}
+    for rule in TOGETHER:
+        in_rows |= {rule.option, *(rule.others if isinstance(rule, Needs) else [rule.other])}
+    assert in_rows <= names | values
 
 
 def test_crlf_in_a_pipe() -> None:

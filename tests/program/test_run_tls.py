@@ -1,7 +1,8 @@
-"""The TLS options beyond trust: client certificates, ALPN, versions, truncation, the log of keys."""
+"""A run with TLS, beyond trust: client certificates, ALPN, versions, truncation, keys, the file of authorities."""
 
 from __future__ import annotations
 
+import os
 import ssl
 import stat
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.helpers.certs import KEY_PASSWORD, CertSet
 from tests.helpers.peers import Peer, Script, serve
 from tests.helpers.program import Argument, Result, cfcat
 from tests.helpers.terminal import terminal
+from tests.program.command import Command, refuse
 from tests.report.form import check_form
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -177,3 +179,68 @@ async def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, mo
             await socket.opened
             chunks = [chunk async for chunk in socket.readable]
             assert b"".join(chunks) == b"()"
+
+
+# ------------------------------------------------------------------------------------- the file of authorities
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("missing", "no such file or directory"),
+        ("folder", "is a directory"),
+        ("empty", "no certificates in PEM form in it"),
+        ("binary", "no certificates in PEM form in it"),
+        ("key", "no certificates in PEM form in it"),
+    ],
+)
+@pytest.mark.parametrize("given_by", ["--cacert", "SSL_CERT_FILE"])
+def test_unusable_file_of_authorities(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    certs: CertSet,
+    given_by: str,
+    kind: str,
+    text: str,
+) -> None:
+    """77 and the file's name, before connecting; the environment's is named as that."""
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes({"empty": b"", "binary": bytes(range(256)), "key": certs["good"].key.read_bytes()}[kind])
+    option = ["--cacert", str(path)] if given_by == "--cacert" else []
+    name = path if option else f"SSL_CERT_FILE={path}"
+    if not option:
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with serve(refuse) as server:
+        status, stderr = command.run(["--tls", "on", *option, server.address])
+        assert server.connections == 0
+    assert (stderr, status) == (f"cfcat: cannot use the file of authorities {name}: {text}\n", 77)
+    check_form(stderr)
+
+
+def test_unusable_file_of_authorities_by_a_real_process() -> None:
+    """The same through a shell's eyes."""
+    expected = "cfcat: cannot use the file of authorities /nowhere: no such file or directory\n"
+    assert cfcat("--tls", "on", "--cacert", "/nowhere", "127.0.0.1:1") == Result(b"", expected, 77)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_unreadable_file_of_authorities(tmp_path: Path, certs: CertSet) -> None:
+    """A file of somebody else's."""
+    path = tmp_path / "ca.pem"
+    path.write_bytes(certs.ca.read_bytes())
+    path.chmod(0)
+    result = cfcat("--tls", "on", "--cacert", path, "127.0.0.1:1")
+    assert result == Result(b"", f"cfcat: cannot use the file of authorities {path}: permission denied\n", 77)
+
+
+def test_nul_in_a_file_name(command: Command) -> None:
+    """As in the target, with the status of its option."""
+    with serve(refuse) as server:
+        status, stderr = command.run(["--tls", "on", "--cacert", "a\0b", server.address])
+        assert server.connections == 0
+    assert status == 77
+    check_form(stderr)

@@ -1,0 +1,18 @@
+"""The words that some options have for values: what `connect()` takes and what the command line offers.
+
+Pure, and loads nothing: the command line needs these words before anything else of the core.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+__all__ = ["SECURE_TRANSPORTS", "AddressFamily", "SecureTransport", "Shutdown", "TlsVersion"]
+
+SecureTransport = Literal["off", "on", "starttls"]
+AddressFamily = Literal["ipv4", "ipv6"]
+TlsVersion = Literal["1.2", "1.3"]
+# What stdin's end does: "auto" by the table of `pipe.ending`, "now" is sent at once, "never" is not passed on.
+Shutdown = Literal["auto", "now", "never"]
+
+SECURE_TRANSPORTS: Final[tuple[SecureTransport, ...]] = ("off", "on", "starttls")

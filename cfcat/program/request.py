@@ -1,0 +1,76 @@
+"""What one command line asks for, typed and checked: a run, a check of a target, or the export of a transcript.
+
+Pure. It knows neither flags nor the parser: `cli` makes one of these from the flags, `run` carries it out, and whoever
+has no flags makes one without either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cfcat.program.modes import Mode
+from cfcat.program.output import OutputOptions
+
+if TYPE_CHECKING:
+    from cfcat.core.address import Target
+    from cfcat.core.choices import AddressFamily, TlsVersion
+    from cfcat.core.options import SocketOptions
+    from cfcat.pipe.pump import PumpOptions
+    from cfcat.protocols import Protocol
+    from cfcat.repl.settings import Settings
+
+__all__ = ["DEFAULT_CONNECT_TIMEOUT_S", "CheckRequest", "ExportRequest", "Request", "TlsRequest"]
+
+# 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
+DEFAULT_CONNECT_TIMEOUT_S = 30.0
+
+
+class TlsRequest(NamedTuple):
+    """What the TLS context is to be made of, as `make_tls_context` takes it. No file has been read yet."""
+
+    cacert: str | None = None
+    insecure: bool = False
+    cert: str | None = None
+    key: str | None = None
+    alpn: tuple[str, ...] = ()
+    tls_min: TlsVersion = "1.2"
+    tls_max: TlsVersion | None = None
+
+
+class Request(NamedTuple):
+    """A run. `target`: host:port.
+
+    `options`: how to connect; the run adds the context, the policy and the trace, which may fail or have something to
+    say. `pump`: who ends when, in pipe mode and in a script. `settings`: how a session begins; None in pipe mode.
+    `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `export`: the file that the run is
+    exported to. `workers`: pipe mode connects only where a Worker could (a session has a setting for it).
+    `raw`: a terminal gets control characters too.
+    """
+
+    target: str
+    mode: Mode
+    options: SocketOptions
+    pump: PumpOptions
+    output: OutputOptions
+    settings: Settings | None = None
+    tls: TlsRequest | None = None
+    protocol: Protocol | None = None
+    export: str | None = None
+    workers: bool = False
+    raw: bool = False
+
+
+class CheckRequest(NamedTuple):
+    """`--check-workers`: could a Worker connect there?"""
+
+    target: Target
+    family: AddressFamily | None
+    timeout_s: float
+    json: bool
+
+
+class ExportRequest(NamedTuple):
+    """`--from TRANSCRIPT --export FILE`."""
+
+    transcript: str
+    export: str
