@@ -11,7 +11,7 @@ import typer
 
 import cfcat
 from cfcat.core.address import parse_address
-from cfcat.core.choices import SECURE_TRANSPORTS
+from cfcat.core.choices import SECURE_TRANSPORTS, Shutdown
 from cfcat.core.options import SocketOptions
 from cfcat.pipe.pump import PumpOptions
 from cfcat.program.cli import app, parse
