@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from cfcat.core.address import SocketAddress, Target, format_address, parse_address
+from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
 from cfcat.core.dial import blocked, connect_failed, dial, failure_message
@@ -330,7 +330,7 @@ class Socket:
         assert context is not None
         name = self._options.expected_server_hostname
         if name is None:
-            name = self._target.host.rstrip(".")  # the dot is for the resolver, no certificate has it
+            name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
         try:
             return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
         except (ValueError, UnicodeError, ssl.SSLError) as error:

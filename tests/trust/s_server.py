@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 HELLO = b"hello\n"
-NAMES = "subjectAltName=DNS:localhost,DNS:*.a.test,IP:127.0.0.1,IP:::1"
+NAMES = "subjectAltName=DNS:localhost,DNS:*.a.test,IP:127.0.0.1,IP:::1,IP:fe80::1"
 DEADLINE_S = 20
 
 
