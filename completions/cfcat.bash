@@ -74,7 +74,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn)
+        --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn | --ciphers)
             return
             ;;
         # end of values
@@ -85,9 +85,9 @@ _cfcat()
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
             --connect-timeout -w --idle-timeout --shutdown --no-shutdown -q --quit-after --tls --starttls
-            --sni --cacert --cert --key --alpn --tls-min --tls-max --ignore-unexpected-eof -k --insecure
-            --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets
-            --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k
+            --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log
+            --log-secrets --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -98,8 +98,8 @@ _cfcat()
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
             --connect-timeout | -w | --idle-timeout | --shutdown | -q | --quit-after | --tls | --starttls | \
-                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --eol | --proto | --log | \
-                --export | --from | --color)
+                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --eol | \
+                --proto | --log | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

@@ -5,8 +5,8 @@
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
     set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --tls --starttls \
-        --sni --cacert --cert --key --alpn --tls-min --tls-max --eol --proto --log --export --from \
-        --color
+        --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol --proto --log --export \
+        --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -74,6 +74,7 @@ complete -c cfcat -l key -r -F -d 'Its key, where that is not in the same FILE'
 complete -c cfcat -l alpn -x -d 'ALPN protocols to offer: h2,http/1.1'
 complete -c cfcat -l tls-min -x -a '1.2 1.3' -d 'Lowest TLS version'
 complete -c cfcat -l tls-max -x -a '1.2 1.3' -d 'Highest TLS version'
+complete -c cfcat -l ciphers -x -d 'Cipher suites of TLS 1.2, by OpenSSL\'s names'
 complete -c cfcat -l ignore-unexpected-eof -d 'Accept a TLS stream that ends without close_notify (else status 18)'
 complete -c cfcat -s k -l insecure -d 'Do not verify the server\'s certificate; warns'
 

@@ -1,7 +1,8 @@
-"""The one parser of `host:port`, `1.2.3.4:port` and `[::1]:port`.
+"""The one parser of `host:port`, `1.2.3.4:port`, `[::1]:port` and `[fe80::1%eth0]:port`.
 
 Pure. Rules A2-A11: the reference reads the text as the authority of `fake://TEXT`, so this is the WHATWG URL
-standard's host and port parsing for a scheme that is not special, followed by a check of the characters (A8).
+standard's host and port parsing for a scheme that is not special, followed by a check of the characters (A8). Zones of
+IPv6 addresses, which the standard has not, are taken all the same (V20): a link-local server is reached by no other.
 It knows nothing of names: the host is used as written and left to the resolver (A9).
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from cfcat.errors import AddressError, WrongTypeError
 
-__all__ = ["SocketAddress", "Target", "format_address", "is_ipv6", "parse_address"]
+__all__ = ["SocketAddress", "Target", "format_address", "is_ipv6", "parse_address", "without_zone"]
 
 MAX_PORT = 65535
 MAX_TEXT = 255  # A8: host, colon and port together
@@ -26,6 +27,9 @@ PORT_TOO_LARGE = "Value out of range. Must be less than or equal to 65535."
 PORT_NEGATIVE = "The value cannot be converted because it is negative and this API expects a positive number."
 
 ALLOWED_TEXT = re.compile(rf"[A-Za-z0-9\-._\[\]:]{{1,{MAX_TEXT}}}")
+ZONE = re.compile(
+    r"%(?:25)?([A-Za-z0-9\-._]+)(?=\]:[0-9]+$)"
+)  # the name or number of an interface; RFC 6874: behind %25
 # URL standard, "forbidden host code points", less those that end the authority.
 FORBIDDEN_HOST = re.compile(r"[\x00 <>\[\]\\^|:]")
 TAB_OR_NEWLINE = re.compile(r"[\t\n\r]")
@@ -45,6 +49,7 @@ class SocketAddress(NamedTuple):
 class Target(NamedTuple):
     """A checked address. `text` is `host:port` as given, `host` is without brackets, `port` a number.
 
+    The zone of an IPv6 address is in both: `fe80::1%eth0`.
     `host` is "" where the text names nothing that could be resolved (A6: `::1` without brackets, a host
     with a port of its own): such a target passes `connect()` and fails to connect.
     """
@@ -66,14 +71,16 @@ def parse_address(address: str | SocketAddress) -> Target:
         return _check_record(address)
     if not isinstance(address, str):
         raise WrongTypeError(NO_PORT, f"an address is 'host:port' or SocketAddress, not {type(address).__name__}")
-    host, port = _parse_authority(address)
+    text, zone = _split_zone(address)
+    host, port = _parse_authority(text)
     if not host:
         raise AddressError(NO_HOSTNAME)
     if port is None:
         raise AddressError(NO_PORT)
-    if not ALLOWED_TEXT.fullmatch(address):
+    if not ALLOWED_TEXT.fullmatch(text) or len(address) > MAX_TEXT:
         raise AddressError(BAD_TEXT)
-    return Target(address, _unbracket(host), port)
+    host = _unbracket(host) + zone
+    return Target(format_address(host, port) if zone else address, host, port)
 
 
 def format_address(host: str, port: int) -> str:
@@ -91,14 +98,28 @@ def _check_record(address: SocketAddress) -> Target:
         raise AddressError(PORT_TOO_LARGE)
     if port < 0:
         raise AddressError(PORT_NEGATIVE)
-    text = f"{hostname}:{port}"
-    if not ALLOWED_TEXT.fullmatch(text):
+    given = f"{hostname}:{port}"
+    text, zone = _split_zone(given)
+    if not ALLOWED_TEXT.fullmatch(text) or len(given) > MAX_TEXT:
         raise AddressError(BAD_TEXT)
     try:
         host, _ = _parse_authority(text)
     except AddressError:
-        host = ""  # A6: nothing more is parsed; it fails when connecting
-    return Target(text, _unbracket(host), port)
+        return Target(given, "", port)  # A6: nothing more is parsed; it fails when connecting
+    host = _unbracket(host) + zone
+    return Target(format_address(host, port) if zone else given, host, port)
+
+
+def _split_zone(text: str) -> tuple[str, str]:
+    """An address without its zone, and that with its `%`; "" where it has none."""
+    if not text.startswith("[") or (zone := ZONE.search(text)) is None:
+        return text, ""
+    return text[: zone.start()] + text[zone.end() :], f"%{zone[1]}"
+
+
+def without_zone(host: str) -> str:
+    """A host for TLS: a zone is this machine's own, and no certificate has one (RFC 6874 §4)."""
+    return host.partition("%")[0]
 
 
 def _parse_authority(text: str) -> tuple[str, int | None]:

@@ -146,6 +146,7 @@ class TlsCodec:
         self._ignore_unexpected_eof = self.reset_is_eof = ignore_unexpected_eof
         self._error: TlsError | None = None
         self._has_ended = False
+        self._has_refused_renegotiation = False
 
     def receive(self, data: Buffer) -> None:
         if not data:
@@ -228,7 +229,10 @@ class TlsCodec:
             self._is_eof = True
 
     def _fail(self, error: ssl.SSLError) -> None:
-        self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
+        if self._has_refused_renegotiation:  # which is why the server gave up, whatever it calls it
+            self._error = TlsError("the server asked to renegotiate, which is not done here", reason="NO_RENEGOTIATION")
+        else:
+            self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
         self._error.__cause__ = error
 
     def _end_without_close_notify(self, cause: Exception | None) -> None:
@@ -270,7 +274,13 @@ class TlsCodec:
                 self._fail(error)
 
     def answer(self) -> bytes:
-        return self._outgoing.read() if self._outgoing.pending else b""
+        if not self._outgoing.pending:
+            return b""
+        answer = self._outgoing.read()
+        # OpenSSL answers a HelloRequest with an alert, no_renegotiation, and says nothing of it to us.
+        if answer[0] == ALERT and self._is_handshake_done and not self._has_ended and self._error is None:
+            self._has_refused_renegotiation = True
+        return answer
 
     def _handshake_error(self, error: ssl.SSLError) -> TlsError:
         if isinstance(error, ssl.SSLCertVerificationError):

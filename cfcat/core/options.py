@@ -33,6 +33,8 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 PLATFORM_STORE = sys.platform in ("darwin", "win32")
 ADDRESS_FAMILIES = (None, "ipv4", "ipv6")
 
+DEFAULT_CIPHERS = "DEFAULT"  # OpenSSL's own list (ciphers(1))
+
 BAD_SECURE_TRANSPORT = "Unsupported value in secureTransport socket option: "
 NEGATIVE_HIGH_WATER = "The value cannot be converted because it is negative and this API expects a positive bigint."
 
@@ -127,19 +129,23 @@ def make_tls_context(
     alpn: Sequence[str] = (),
     tls_min: TlsVersion = "1.2",
     tls_max: TlsVersion | None = None,
+    ciphers: str = DEFAULT_CIPHERS,
 ) -> ssl.SSLContext:
     """The TLS defaults of cfcat: the peer is verified, its name too, from TLS 1.2 on.
 
     `cacert`: a PEM file of authorities to trust instead of the platform's. `insecure`: no verification at all.
     `cert` and `key`: PEM files of a client certificate with its chain, and of its key where that is not in the same
     file; `password` is asked for that of an encrypted key. `alpn`: protocol IDs to offer, the best first (R8).
+    `ciphers`: suites of TLS 1.2 as OpenSSL's `ciphers(1)` names them; those of TLS 1.3 are always all.
+    SSL_CERT_FILE and SSL_CERT_DIR, either or both, replace the platform's authorities; `cacert` replaces them all.
 
     Raises:
-        CaFileError: `cacert`, or what SSL_CERT_FILE names, cannot be used.
+        CaFileError: `cacert`, or what SSL_CERT_FILE or SSL_CERT_DIR names, cannot be used.
         ClientCertificateError: `cert` or `key` cannot be used.
-        OptionsError: `alpn` is no list of IDs, or `tls_min` is above `tls_max`.
+        OptionsError: `alpn` is no list of IDs, `tls_min` is above `tls_max`, or `ciphers` names no suite.
     """
-    platform_store = cacert is None and not insecure and PLATFORM_STORE
+    file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    platform_store = cacert is None and not insecure and PLATFORM_STORE and not (file or folders)
     context = _platform_context() if platform_store else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[tls_min]
     if tls_max is not None:
@@ -148,8 +154,12 @@ def make_tls_context(
         context.maximum_version = VERSIONS[tls_max]
     # The default accepts a certificate that names its host in the subject only; no browser has for years.
     context.hostname_checks_common_name = False
-    # Python 3.13 sets these and 3.11 does not: the same command must not pass on one and fail on the other.
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    # Python 3.13 sets both and 3.11 neither, and the same command must do the same on each. Strict would refuse most
+    # private authorities that `openssl req` makes, which every other tool takes, and drive people to -k.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    # Builds of Python have lists of their own, of 17 suites or of 60; this is OpenSSL's, under the system's policy.
+    _set_ciphers(context, ciphers)
     # TLS 1.2 renegotiation has no use here, and OpenSSL would obey a HelloRequest.
     context.options |= ssl.OP_NO_RENEGOTIATION
     # openssl.cnf can set this, and truncation would look like EOF (T7).
@@ -161,11 +171,14 @@ def make_tls_context(
         context.verify_mode = ssl.CERT_NONE
     elif cacert is not None:
         _load(context, os.fspath(cacert), os.fspath(cacert))
+    elif file or folders:
+        # OpenSSL skips what it cannot read, and then trusts nobody: say it here, not as "unknown issuer". And where
+        # only one variable is set, it would go on trusting what the system has in the other place.
+        if file:
+            _load(context, file, f"SSL_CERT_FILE={file}")
+        if folders:
+            _load_folders(context, folders)
     elif not platform_store:
-        # OpenSSL skips a file that it cannot read, and then trusts nobody: say it here, not as "unknown issuer".
-        named = os.environ.get("SSL_CERT_FILE")
-        if named:
-            _load(context, named, f"SSL_CERT_FILE={named}")
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if cert is not None:
         _load_client_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)
@@ -234,6 +247,20 @@ def _load_client_certificate(
     except ValueError as error:  # a password that OpenSSL does not take: too long
         raise ClientCertificateError(f"{key or cert}: {error}") from error
     context.post_handshake_auth = True
+
+
+def _load_folders(context: ssl.SSLContext, folders: str) -> None:
+    """Trust the hashed files in folders (openssl-rehash(1)), several of them with a colon between, as a path."""
+    if not any(os.path.isdir(folder) for folder in folders.split(os.pathsep)):
+        raise CaFileError(f"SSL_CERT_DIR={folders}: no such folder")
+    context.load_verify_locations(capath=folders)
+
+
+def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError as error:
+        raise OptionsError(f"no cipher suite of TLS 1.2 matches {ciphers!r}") from error
 
 
 def _load(context: ssl.SSLContext, path: str, name: str) -> None:

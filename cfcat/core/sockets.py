@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from cfcat.core.address import SocketAddress, Target, format_address, parse_address
+from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.codec import TlsCodec
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
@@ -370,7 +370,7 @@ class Socket:
         assert context is not None
         name = self._options.expected_server_hostname
         if name is None:
-            name = self._target.host.rstrip(".")  # the dot is for the resolver, no certificate has it
+            name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
         max_tls = None if self._wrapper is None else self._wrapper.max_tls
         try:
             with _limited(context, max_tls):

@@ -29,6 +29,8 @@ JOINED_BYTES = 60 * 1024
 def open_input(fd: int) -> Input:
     """The way to read from this descriptor."""
     mode = os.fstat(fd).st_mode
+    if descriptors.access_of(fd) == os.O_WRONLY:
+        return _EmptyInput()
     if stat.S_ISSOCK(mode):
         return _SocketInput(fd)
     if not descriptors.can_poll(fd):
@@ -84,6 +86,13 @@ class Input(ABC):
 
     def close(self) -> None:
         """Give back what was opened; the descriptor itself is the process's."""
+
+
+class _EmptyInput(Input):
+    """Opened for writing only, as nohup gives /dev/null: there is nothing to read, and nothing wrong."""
+
+    def take(self, limit: int = READ_BYTES) -> memoryview | None:
+        return NOTHING
 
 
 class _WaitingInput(Input):

@@ -139,6 +139,10 @@ def cfcat(
     alpn: Annotated[str | None, typer.Option(metavar="LIST", help="ALPN protocols to offer: h2,http/1.1")] = None,
     tls_min: Annotated[TlsVersion | None, typer.Option(help="Lowest TLS version.  [default: 1.2]")] = None,
     tls_max: Annotated[TlsVersion | None, typer.Option(help="Highest TLS version.")] = None,
+    ciphers: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Cipher suites of TLS 1.2, by OpenSSL's names.  [default: DEFAULT]"),
+    ] = None,
     ignore_unexpected_eof: Annotated[
         bool,
         typer.Option(
@@ -246,6 +250,8 @@ def cfcat(
         offered = () if alpn is None else tuple(alpn.split(","))
         ceiling = None if protocol is None else protocol.max_tls
         tls_request = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", ceiling or tls_max)
+        if ciphers is not None:
+            tls_request = tls_request._replace(ciphers=ciphers)
     return Request(
         target=address.text,
         mode=mode,

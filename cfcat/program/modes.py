@@ -120,6 +120,7 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Needs("--alpn", "--tls on", _TLS),
     Needs("--tls-min", "--tls on", _TLS),
     Needs("--tls-max", "--tls on", _TLS),
+    Needs("--ciphers", "--tls on", _TLS),
     Needs("--ignore-unexpected-eof", "--tls on", _TLS),
     Needs("--key", "--cert", ("--cert",)),
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),

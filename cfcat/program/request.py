@@ -35,6 +35,7 @@ class TlsRequest(NamedTuple):
     alpn: tuple[str, ...] = ()
     tls_min: TlsVersion = "1.2"
     tls_max: TlsVersion | None = None
+    ciphers: str = "DEFAULT"  # OpenSSL's own list
 
 
 class Request(NamedTuple):

@@ -104,6 +104,7 @@ def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
         alpn=tls.alpn,
         tls_min=tls.tls_min,
         tls_max=tls.tls_max,
+        ciphers=tls.ciphers,
     )
     if problem := log_keys(context):
         note(keys_note(problem))

@@ -57,8 +57,11 @@ ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
 INSECURE_HINT = "-k connects anyway, without protection"
 OTHER_AUTHORITY = "--cacert FILE trusts another authority"
 OTHER_NAME = "--sni NAME expects another name"
+RENEWED = "whoever runs the server has to renew it"
+REPLACED = "whoever runs the server has to replace it"  # what helps with every fault that is not in the table
 CERTIFICATE_HINTS = {  # by X509_V_ERR_…
     9: "the clock of this machine may be wrong",
+    10: RENEWED,
     18: OTHER_AUTHORITY,
     19: OTHER_AUTHORITY,
     20: f"{OTHER_AUTHORITY}; a server has to send its intermediate certificates",
@@ -81,6 +84,7 @@ TLS_HINTS = {
     "TLSV1_ALERT_UNKNOWN_CA": REFUSES_CERTIFICATE,
     "TLSV1_ALERT_PROTOCOL_VERSION": OTHER_VERSION,
     "UNSUPPORTED_PROTOCOL": OTHER_VERSION,
+    "NO_RENEGOTIATION": f"it may want a certificate: {NEEDS_CERTIFICATE}, if the server asks with the first handshake",
     "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
 }
@@ -235,8 +239,7 @@ def _url_hint(scheme: str, rest: str) -> str:
 
 def _explain_certificate(error: CertificateError, target: str) -> Message:
     text = f"{target}: {escape(error.detail or error.message)}"
-    hint = CERTIFICATE_HINTS.get(error.verify_code)
-    return Message(text, INSECURE_HINT if hint is None else f"{hint}; {INSECURE_HINT}")
+    return Message(text, f"{CERTIFICATE_HINTS.get(error.verify_code, REPLACED)}; {INSECURE_HINT}")
 
 
 def _explain_tls(error: TlsError, target: str) -> Message:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfcat.core.address import SocketAddress, Target, format_address, is_ipv6, parse_address
+from cfcat.core.address import SocketAddress, Target, format_address, is_ipv6, parse_address, without_zone
 from cfcat.errors import AddressError
 
 NOT_PARSED = "Specified address could not be parsed."
@@ -66,7 +66,12 @@ def test_host_and_port_are_taken_apart(text: str, host: str, port: int) -> None:
         "[]:80",
         "[::1:80",
         "[::1]80",
-        "[::1%25lo]:80",
+        "[::1%]:80",
+        "[::1%a/b]:80",
+        "[::1%a%b]:80",
+        "[%lo]:80",
+        "[127.0.0.1%lo]:80",
+        "[a%lo]:80",
         "[::1]]:80",
         "127.0.0.1:80:80",
         "[::1]:80:80",
@@ -309,6 +314,16 @@ def test_host_and_port_make_the_round_trip(host: str, port: int) -> None:
     """`format_address` and `parse_address` undo each other, for names, IPv4 and bracketed IPv6."""
     text = format_address(host, port)
     assert parse_address(text) == Target(text, host, port)
+
+
+@pytest.mark.parametrize("zone", ["eth0", "1", "en-0.7_x", "25"])
+def test_v20_a_zone_is_part_of_the_host(zone: str) -> None:
+    """V20: a link-local server is reached by no other; behind %25, as in a URL (RFC 6874), it is the same."""
+    wanted = Target(f"[fe80::1%{zone}]:80", f"fe80::1%{zone}", 80)
+    for text in (f"[fe80::1%{zone}]", f"[fe80::1%25{zone}]"):
+        assert parse_address(f"{text}:80") == parse_address(SocketAddress(text, 80)) == wanted
+    assert without_zone(wanted.host) == "fe80::1"
+    assert without_zone("mail.example") == "mail.example"
 
 
 @given(ipv6s)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfcat.core.certificate import SENTENCES, distrust
+from cfcat.core.certificate import SENTENCES, distrust, read_certificate
 
 
 def names(*values: str) -> dict[str, object]:
@@ -89,3 +91,45 @@ def test_a_name_in_the_subject_does_not_count() -> None:
 def test_row_77_a_flood_of_names_is_bounded(values: list[str]) -> None:
     """A certificate may have a megabyte of names; the message is a line."""
     assert len(distrust(62, "", [names(*values)], "mail.example")) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "told"),
+    [
+        ("*.a.test", "my_host.a.test", True),
+        ("*.A.test", "MY_HOST.a.test.", True),
+        ("*.a.test", "b.c.a.test", False),
+        ("*.b.test", "my_host.a.test", False),
+        ("*.a.test", "a.test", False),
+        ("x.a.test", "my_host.a.test", False),
+    ],
+)
+def test_a_wildcard_that_would_match_but_for_an_underscore_is_told(name: str, host: str, told: bool) -> None:
+    """Only where that is the reason: OpenSSL's wildcards match letters, digits and hyphens."""
+    sentence = distrust(62, "", [names(name)], host)
+    assert sentence.startswith(f"it is for {name}, not {host}")
+    assert sentence.endswith(": a wildcard matches letters, digits and hyphens only") == told
+
+
+@pytest.mark.parametrize(
+    ("openssl", "usual"),
+    [
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("2001:DB8:0:0:0:0:0:7", "2001:db8::7"),
+        ("0:0:0:0:0:0:0:1\n", "::1"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("<invalid>", "<invalid>"),
+        ("1:2:3", "1:2:3"),
+    ],
+)
+def test_an_address_is_written_in_its_usual_form(openssl: str, usual: str) -> None:
+    """In the list of names, and in the sentence about another name."""
+    certificate = {"subjectAltName": (("IP Address", openssl),)}
+    assert read_certificate(certificate, b"").names == (usual,)
+    assert distrust(64, "", [certificate], "192.0.2.1") == f"it is for {usual}, not 192.0.2.1"
+
+
+def test_every_fault_of_openssls_has_our_own_words() -> None:
+    """The codes of X509_V_ERR_…, 1 to 94 without a gap: what an old OpenSSL says of one is seldom a sentence."""
+    assert list(SENTENCES) == list(range(1, 95))
+    assert all(re.match(r"(it|its|the|one|no|a|an|there|OpenSSL)\b.*\w$", text) for text in SENTENCES.values())

@@ -24,6 +24,8 @@ AUTHORITY = f"--cacert FILE trusts another authority; {INSECURE}"
 CHAIN = f"--cacert FILE trusts another authority; a server has to send its intermediate certificates; {INSECURE}"
 NAME = f"--sni NAME expects another name; {INSECURE}"
 CLOCK = f"the clock of this machine may be wrong; {INSECURE}"
+RENEWED = f"whoever runs the server has to renew it; {INSECURE}"
+REPLACED = f"whoever runs the server has to replace it; {INSECURE}"
 LONGEST_MESSAGE = 1000  # characters, whatever is in a certificate
 
 
@@ -78,8 +80,8 @@ def dns(*names: str) -> list[x509.GeneralName]:
 # ---------------------------------------------------------------- rows 65, 73 to 76: of the kinds that all tests have
 
 ROWS: list[tuple[int, Kind, str, str]] = [
-    (65, "weak", "its key is too small", INSECURE),
-    (73, "expired", "it expired on 2020-01-02", INSECURE),
+    (65, "weak", "its key is too small", REPLACED),
+    (73, "expired", "it expired on 2020-01-02", RENEWED),
     (73, "not_yet", "it is not valid before 2040-01-01", CLOCK),
     (74, "self_signed", "it is self-signed", AUTHORITY),
     (74, "untrusted", "it was issued by 'Testing CA #", CHAIN),
@@ -91,7 +93,7 @@ ROWS: list[tuple[int, Kind, str, str]] = [
         "it names no host: there is no subject alternative name, and its subject does not count",
         NAME,
     ),
-    (76, "client_purpose", "it was not made for servers", INSECURE),
+    (76, "client_purpose", "it was not made for servers", REPLACED),
 ]
 
 
@@ -138,7 +140,7 @@ def test_row_65_signature_by_sha1(root: Issued, ca: Path, tmp_path: Path) -> Non
     command = f"openssl x509 -sha1 -preserve_dates -set_serial 7 -clrext -extfile {extensions} -in {old} -out {new}"
     subprocess.run([*command.split(), "-CA", str(ca), "-CAkey", str(key)], check=True, capture_output=True, timeout=10)
     weak = Issued(x509.load_pem_x509_certificate(new.read_bytes()), leaf.key)
-    check_refused(presenting(tmp_path, weak), ca, "it is signed with a hash that is too weak", INSECURE)
+    check_refused(presenting(tmp_path, weak), ca, "it is signed with a hash that is too weak", REPLACED)
 
 
 def test_row_73_authority_that_is_out_of_date(root: Issued, ca: Path, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_row_73_authority_that_is_out_of_date(root: Issued, ca: Path, tmp_path: 
     old = issue("Old CA", root, ca=True, dates=("2020-01-01", "2021-01-01"))
     new = issue("New CA", root, ca=True, dates=("2039-01-01", "2040-01-01"))
     for middle, sentence, hint in (
-        (old, "its authority 'Old CA' expired on 2021-01-01", INSECURE),
+        (old, "its authority 'Old CA' expired on 2021-01-01", RENEWED),
         (new, "its authority 'New CA' is not valid before 2039-01-01", CLOCK),
     ):
         check_refused(presenting(tmp_path, issue("x", middle, names=GOOD_NAMES), middle), ca, sentence, hint)
@@ -215,14 +217,14 @@ def test_row_76_name_constraints(root: Issued, ca: Path, tmp_path: Path) -> None
     for number, constraint in enumerate((allowed, forbidden)):
         middle = issue(f"Constrained {number}", root, ca=True, also=[constraint])
         context = presenting(tmp_path, issue("x", middle, names=GOOD_NAMES), middle)
-        check_refused(context, ca, "it has a name for which its authority may not issue", INSECURE)
+        check_refused(context, ca, "it has a name for which its authority may not issue", REPLACED)
 
 
 def test_row_76_issuer_that_is_no_authority(root: Issued, ca: Path, tmp_path: Path) -> None:
     """Anybody's certificate could issue others otherwise."""
     nobody = issue("nobody", root)
     context = presenting(tmp_path, issue("x", nobody, names=GOOD_NAMES), nobody)
-    check_refused(context, ca, "it was issued by a certificate that may not issue any", INSECURE)
+    check_refused(context, ca, "it was issued by a certificate that may not issue any", REPLACED)
 
 
 def test_row_76_authority_as_a_server(root: Issued, ca: Path, tmp_path: Path) -> None:
@@ -281,7 +283,7 @@ def test_row_77_long_chain(root: Issued, ca: Path, tmp_path: Path) -> None:
         leaf = issue("x", chain[length], names=GOOD_NAMES)
         context = presenting(tmp_path, leaf, *reversed(chain[1 : length + 1]))
         if status:
-            check_refused(context, ca, "its chain is too long", INSECURE)
+            check_refused(context, ca, "its chain is too long", REPLACED)
         else:
             assert connect_to(context, ca)[1] == Result(b"hello", "", 0)
 

@@ -61,7 +61,7 @@ def test_row_79_file_of_authorities(tmp_path: Path, fault: str, how: str) -> Non
 
 
 def test_row_79_broken_environment_does_not_matter_where_it_is_not_asked(certs: CertSet) -> None:
-    """--cacert and -k do without SSL_CERT_FILE; SSL_CERT_DIR is looked into only for what is missing."""
+    """--cacert and -k do without SSL_CERT_FILE and SSL_CERT_DIR."""
 
     def script(conn: Peer) -> None:
         if conn.start_tls(certs.server_context(), may_fail=True):
@@ -71,8 +71,6 @@ def test_row_79_broken_environment_does_not_matter_where_it_is_not_asked(certs: 
     with serve(script) as server:
         assert cfcat("--tls", "on", "--cacert", certs.ca, server.address, env=env) == Result(b"hello", "", 0)
         assert cfcat("--tls", "on", "-k", server.address, env=env).stdout == b"hello"
-        result = cfcat("--tls", "on", server.address, env={"SSL_CERT_DIR": "/nowhere"})
-    check_message(result, 60, f"{server.address}: certificate not trusted: it was issued by ")
 
 
 def asking(certs: CertSet, version: ssl.TLSVersion, *, upgraded: bool = False) -> Script:

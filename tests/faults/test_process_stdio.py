@@ -205,6 +205,39 @@ def test_row_31_stdin_is_null(way: Transport) -> None:
     assert server.ended == way.end
 
 
+@pytest.mark.parametrize("kind", ["/dev/null", "/dev/full", "file", "fifo"])
+def test_stdin_that_is_opened_for_writing_only_is_empty(way: Transport, kind: str, tmp_path: Path) -> None:
+    """As nohup gives /dev/null: there is nothing to read and nothing wrong, and the answer is received in full."""
+    path = kind if kind.startswith("/") else str(tmp_path / kind)
+    if kind == "fifo":
+        os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if kind == "fifo" else None
+
+    def script(conn: Peer) -> None:
+        assert conn.recv_until_eof() == b""
+        conn.send(pattern(1 << 20))
+
+    with way.serve(script) as server:
+        result = cfcat(*way.options, server.address, by=shell_does(f'exec "$@" 0>{path}'))
+    if reader is not None:
+        os.close(reader)
+    assert (result.stdout == pattern(1 << 20), result.stderr, result.status) == (True, "", 0)
+    assert server.ended == way.end
+
+
+def test_nohup_on_a_terminal(tmp_path: Path) -> None:
+    """It gives what nobody can read as stdin, and nohup.out as stdout: the whole answer is in there."""
+
+    def script(conn: Peer) -> None:
+        assert conn.recv_until_eof() == b""
+        conn.send(b"answer")
+
+    with serve(script) as server:
+        command = f"exec script -qec 'cd {tmp_path} && nohup cfcat {server.address}' /dev/null"
+        result = shell(command)
+    assert (result.status, (tmp_path / "nohup.out").read_bytes()) == (0, b"answer"), result
+
+
 def test_row_32_stdin_is_a_regular_file(way: Transport, tmp_path: Path) -> None:
     """epoll refuses it, and it is read all the same, from where it stands to its end (row 21: in bounded memory)."""
     (tmp_path / "input").write_bytes(pattern(1 << 20))

@@ -26,7 +26,7 @@ from tests.report.form import check_form
 SCHEMA: dict[str, Any] = json.loads(files("cfcat.report").joinpath("report.schema.json").read_text())
 CERTIFICATE = """
     cfcat:   subject: ...
-    cfcat:   names: localhost, 127.0.0.1, 0:0:0:0:0:0:0:1
+    cfcat:   names: localhost, 127.0.0.1, ::1
     cfcat:   issuer: ...
     cfcat:   valid: ..., N days left
     cfcat:   serial: ...
@@ -124,7 +124,7 @@ SHOWN = {
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
     cfcat: over after TIME: 0 bytes sent, 0 bytes received
     cfcat: 127.0.0.1:PORT: certificate not trusted: it expired on 2020-01-02
-      hint: -k connects anyway, without protection
+      hint: whoever runs the server has to renew it; -k connects anyway, without protection
     """,
     "quit": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME

@@ -69,6 +69,7 @@ def test_without_options() -> None:
         ("--tls on --alpn=", tls(alpn=("",))),
         ("--tls on --tls-min 1.3", tls(tls_min="1.3")),
         ("--tls on --tls-max 1.2", tls(tls_max="1.2")),
+        ("--tls on --ciphers AES128-SHA", tls(ciphers="AES128-SHA")),
         ("--tls on --sni a.test", {**tls(), **options(secure_transport="on", expected_server_hostname="a.test")}),
         ("--tls on --ignore-unexpected-eof", {**tls(), **options(secure_transport="on", ignore_unexpected_eof=True)}),
         ("--starttls smtp", {**tls(), **options(secure_transport="starttls"), "protocol": PROTOCOLS["smtp"]}),

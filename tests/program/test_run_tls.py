@@ -152,9 +152,12 @@ def test_keys_that_cannot_be_logged_are_a_warning(certs: CertSet) -> None:
         ["--alpn", "h2"],
         ["--tls-min", "1.2"],
         ["--tls-max", "1.2"],
+        ["--ciphers", "AES128-SHA"],
         ["--ignore-unexpected-eof"],
         ["--tls", "on", "--key", "y"],
         ["--tls", "on", "--tls-min", "1.1"],
+        ["--tls", "on", "--ciphers", "NONSENSE"],
+        ["--tls", "on", "--ciphers", ""],
     ],
 )
 def test_tls_option_that_makes_no_sense(options: list[str]) -> None:
@@ -165,12 +168,14 @@ def test_tls_option_that_makes_no_sense(options: list[str]) -> None:
 
 
 async def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """macOS, Windows: truststore's context, with our own strictness on top, and it really shakes hands."""
+    """macOS, Windows: truststore's context, with our own rules on top, and it really shakes hands."""
     monkeypatch.setattr(options, "PLATFORM_STORE", True)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     context = make_tls_context()
     assert type(context).__module__.startswith("truststore")
     assert not context.hostname_checks_common_name
-    assert context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
     assert context.options & ssl.OP_NO_RENEGOTIATION
     context.load_verify_locations(certs.ca)
 
