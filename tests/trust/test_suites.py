@@ -9,7 +9,7 @@ import pytest
 from cfcat.core.options import make_tls_context
 from cfcat.errors import OptionsError
 from tests.faults.ways import check_message
-from tests.helpers.program import Result, cfcat, finish, start
+from tests.helpers.program import Argument, Result, cfcat, finish, start
 from tests.trust.s_server import DEADLINE_S, HELLO, Leaf, make_authority, make_leaf, openssl, s_server
 
 # Suites that some builds of Python leave out of their own list, and old appliances have nothing else.
@@ -72,7 +72,7 @@ def test_a_server_that_asks_to_renegotiate_is_told_from_one_that_refuses(leaf: L
 
 def test_the_command_line_chooses_the_suites(leaf: Leaf) -> None:
     """Those that are named are offered, and no other."""
-    options = ["--tls", "on", "--cacert", leaf.cert.with_name("ca.pem"), "-q", "0.3", "--ciphers"]
+    options: list[Argument] = ["--tls", "on", "--cacert", leaf.cert.with_name("ca.pem"), "-q", "0.3", "--ciphers"]
     with s_server(leaf, "-tls1_2", "-cipher", "AES128-SHA") as server:
         assert cfcat(*options, "AES128-SHA", server.target) == Result(HELLO, "", 0)
     with s_server(leaf, "-tls1_2", "-cipher", "AES256-SHA") as server:
