@@ -8,8 +8,8 @@ from cfcat.core.address import Target
 from cfcat.core.dial import assess
 from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import SocketError
-from cfcat.report.messages import explain
-from cfcat.report.status import ExitStatus, status_of
+from cfcat.report.messages import explain, status_of
+from cfcat.report.status import ExitStatus
 from cfcat.report.verdict import describe_judgement, judgement_as_json, no_judgement_as_json
 
 __all__ = ["run_check"]

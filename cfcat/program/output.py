@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from cfcat.edges.console import put
 from cfcat.errors import CommandError, StdoutError, reason_of
 from cfcat.report.color import ColorChoice, use_color
-from cfcat.report.messages import explain
+from cfcat.report.messages import explain, status_of
 from cfcat.report.render import escape
-from cfcat.report.status import status_of
 
 if TYPE_CHECKING:
     from cfcat.record.recording import Conversation, Recorder

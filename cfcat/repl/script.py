@@ -16,9 +16,9 @@ from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, Sock
 from cfcat.pipe.pump import PumpOptions
 from cfcat.repl.connection import Connection
 from cfcat.repl.session import Face, Session
-from cfcat.report.messages import Message
+from cfcat.report.messages import Message, status_of
 from cfcat.report.render import TerminalFilter
-from cfcat.report.status import ExitStatus, status_of
+from cfcat.report.status import ExitStatus
 
 __all__ = ["MAX_LINE_BYTES", "run_script"]
 

@@ -1,4 +1,4 @@
-"""Errors to one line for a person, and a hint where there is one.
+"""Errors to one line for a person, a hint where there is one, and an exit status: LADDER has a row for each kind.
 
 Every message of the program is made here. It says what was tried and what happened; the hint says what to do. Lower
 case, no full stop, no class names; what a peer said is escaped (R20).
@@ -7,7 +7,8 @@ case, no full stop, no class names; what a peer said is escaped (R20).
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from cfcat.core.address import is_ipv6, parse_address
 from cfcat.errors import (
@@ -24,8 +25,11 @@ from cfcat.errors import (
     IdleTimeout,
     InjectionError,
     LostError,
+    OptionsError,
     ResolveError,
     SocketError,
+    StdinError,
+    StdoutError,
     TlsError,
     TruncatedError,
     UnansweredError,
@@ -33,6 +37,7 @@ from cfcat.errors import (
     out_of_files,
 )
 from cfcat.report.render import escape, quote
+from cfcat.report.status import ExitStatus
 
 __all__ = [
     "CLEAR_TEXT_NOTE",
@@ -45,6 +50,7 @@ __all__ = [
     "keys_note",
     "log_note",
     "plural",
+    "status_of",
 ]
 
 # What is no error, and is said all the same.
@@ -105,50 +111,14 @@ class Message(NamedTuple):
 
 def explain(error: BaseException, target: str) -> Message:
     """What became of a run that was to talk to `target`."""
-    if isinstance(error, (UsageError, CommandError)):
-        return Message(error.message, error.hint)
-    if isinstance(error, CaFileError):
-        return Message(f"cannot use the file of authorities {escape(error.message)}")
-    if isinstance(error, ClientCertificateError):
-        return Message(f"cannot use the client certificate: {escape(error.message)}")
-    if isinstance(error, AddressError):
-        return explain_address(target, error)
-    if isinstance(error, CertificateError):
-        return _explain_certificate(error, target)
-    if isinstance(error, (InjectionError, IdleTimeout)):
-        return Message(f"{target}: {error.message}")
-    if isinstance(error, DialogError):
-        said = f"; it said {quote(error.said)}" if error.said else ""
-        return Message(f"{target}: {error.message}{said}", "--tls on" if error.speaks_tls else "")
-    if isinstance(error, TruncatedError):
-        hint = f"{ACCEPT_HINT}; {SHUTDOWN_HINT}" if error.after_our_end else ACCEPT_HINT
-        return Message(f"{target}: {error.detail}: output may be truncated", hint)
-    if isinstance(error, CrossedWiresError):
-        return Message(f"{target}: {error.message}", "--tls on")
-    if isinstance(error, TlsError):
-        return _explain_tls(error, target)
-    if isinstance(error, ConnectTimeout):
-        return Message(error.detail, "--connect-timeout SECS waits longer")
-    if isinstance(error, ResolveError) and error.temporary:
-        return Message(error.detail, "the resolver could not answer just now; try again")
-    if isinstance(error, BlockedError):
-        hint = f"{escape(error.detail)}; without --workers it is tried all the same"
-        return Message(f"{target}: blocked as in a Worker: {error.message}", hint)
-    if isinstance(error, ConnectError):
-        return Message(error.detail)
+    return _row_of(error).words(error, target)
+
+
+def status_of(error: BaseException) -> ExitStatus:
+    """The exit status for an error; INTERNAL for one that nothing here expects."""
     if isinstance(error, LostError):
-        doing = "sending" if error.sending else "receiving"
-        return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
-    if isinstance(error, UnansweredError):
-        return Message(f"{target}: {error.message}", _unanswered_hint(error))
-    if isinstance(error, SocketError):
-        return Message(str(error))
-    if out_of_files(error):
-        return Message(f"{target}: too many open files", "ulimit -n allows more")
-    return Message(
-        f"internal error: {type(error).__name__}: {escape(str(error))}",
-        "this is a bug in cfcat; CFCAT_DEBUG=1 shows where",
-    )
+        return ExitStatus.SEND if error.sending else ExitStatus.RECEIVE
+    return _row_of(error).status
 
 
 def _unanswered_hint(error: UnansweredError) -> str:
@@ -252,3 +222,108 @@ def _explain_tls(error: TlsError, target: str) -> Message:
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
     return Message(f"{target}: {escape(error.detail or error.message)}", TLS_HINTS.get(error.reason, ""))
+
+
+def _explain_dialog(error: DialogError, target: str) -> Message:
+    said = f"; it said {quote(error.said)}" if error.said else ""
+    return Message(f"{target}: {error.message}{said}", "--tls on" if error.speaks_tls else "")
+
+
+def _explain_truncated(error: TruncatedError, target: str) -> Message:
+    hint = f"{ACCEPT_HINT}; {SHUTDOWN_HINT}" if error.after_our_end else ACCEPT_HINT
+    return Message(f"{target}: {error.detail}: output may be truncated", hint)
+
+
+def _explain_unresolved(error: ResolveError, target: str) -> Message:
+    return Message(error.detail, "the resolver could not answer just now; try again" if error.temporary else "")
+
+
+def _explain_blocked(error: BlockedError, target: str) -> Message:
+    hint = f"{escape(error.detail)}; without --workers it is tried all the same"
+    return Message(f"{target}: blocked as in a Worker: {error.message}", hint)
+
+
+def _explain_lost(error: LostError, target: str) -> Message:
+    doing = "sending" if error.sending else "receiving"
+    return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
+
+
+def _explain_bug(error: BaseException, target: str) -> Message:
+    return Message(
+        f"internal error: {type(error).__name__}: {escape(str(error))}",
+        "this is a bug in cfcat; CFCAT_DEBUG=1 shows where",
+    )
+
+
+class _Row(NamedTuple):
+    """One kind of error: the exit status, and the words for it and its target."""
+
+    kind: type[BaseException]
+    status: ExitStatus
+    words: Callable[[Any, str], Message]
+
+
+def _itself(error: UsageError | CommandError, target: str) -> Message:
+    return Message(error.message, error.hint)
+
+
+def _of_target(error: SocketError, target: str) -> Message:
+    return Message(f"{target}: {error.message}")
+
+
+# The first class that fits decides: a special one comes before the general one that it belongs to.
+LADDER: tuple[_Row, ...] = (
+    _Row(UsageError, ExitStatus.USAGE, _itself),
+    _Row(CommandError, ExitStatus.EXPECT, _itself),
+    _Row(
+        CaFileError,
+        ExitStatus.CA_FILE,
+        lambda error, target: Message(f"cannot use the file of authorities {escape(error.message)}"),
+    ),
+    _Row(
+        ClientCertificateError,
+        ExitStatus.CLIENT_CERTIFICATE,
+        lambda error, target: Message(f"cannot use the client certificate: {escape(error.message)}"),
+    ),
+    _Row(AddressError, ExitStatus.USAGE, lambda error, target: explain_address(target, error)),
+    _Row(OptionsError, ExitStatus.USAGE, lambda error, target: Message(str(error))),
+    _Row(ResolveError, ExitStatus.RESOLVE, _explain_unresolved),
+    _Row(
+        ConnectTimeout,
+        ExitStatus.TIMEOUT,
+        lambda error, target: Message(error.detail, "--connect-timeout SECS waits longer"),
+    ),
+    _Row(BlockedError, ExitStatus.CONNECT, _explain_blocked),
+    _Row(ConnectError, ExitStatus.CONNECT, lambda error, target: Message(error.detail)),
+    _Row(IdleTimeout, ExitStatus.TIMEOUT, _of_target),
+    _Row(CertificateError, ExitStatus.CERTIFICATE, _explain_certificate),
+    _Row(TruncatedError, ExitStatus.TRUNCATED, _explain_truncated),
+    _Row(InjectionError, ExitStatus.INJECTION, _of_target),
+    _Row(CrossedWiresError, ExitStatus.TLS, lambda error, target: Message(f"{target}: {error.message}", "--tls on")),
+    _Row(TlsError, ExitStatus.TLS, _explain_tls),
+    _Row(DialogError, ExitStatus.STARTTLS, _explain_dialog),
+    _Row(LostError, ExitStatus.RECEIVE, _explain_lost),
+    _Row(
+        UnansweredError,
+        ExitStatus.UNANSWERED,
+        lambda error, target: Message(f"{target}: {error.message}", _unanswered_hint(error)),
+    ),
+    _Row(StdoutError, ExitStatus.STDOUT, lambda error, target: Message(str(error))),
+    _Row(StdinError, ExitStatus.STDIN, lambda error, target: Message(str(error))),
+)
+OUT_OF_FILES = _Row(
+    OSError,
+    ExitStatus.CONNECT,
+    lambda error, target: Message(f"{target}: too many open files", "ulimit -n allows more"),
+)
+OTHER = _Row(SocketError, ExitStatus.INTERNAL, lambda error, target: Message(str(error)))
+BUG = _Row(BaseException, ExitStatus.INTERNAL, _explain_bug)
+
+
+def _row_of(error: BaseException) -> _Row:
+    for row in LADDER:
+        if isinstance(error, row.kind):
+            return row
+    if out_of_files(error):
+        return OUT_OF_FILES
+    return OTHER if isinstance(error, SocketError) else BUG

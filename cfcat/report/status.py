@@ -1,33 +1,10 @@
-"""Errors to exit statuses: curl's numbers where curl has one."""
+"""The exit statuses: curl's numbers where curl has one. `messages` says which error has which."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-from cfcat.errors import (
-    AddressError,
-    CaFileError,
-    CertificateError,
-    ClientCertificateError,
-    CommandError,
-    ConnectError,
-    ConnectTimeout,
-    DialogError,
-    IdleTimeout,
-    InjectionError,
-    LostError,
-    OptionsError,
-    ResolveError,
-    StdinError,
-    StdoutError,
-    TlsError,
-    TruncatedError,
-    UnansweredError,
-    UsageError,
-    out_of_files,
-)
-
-__all__ = ["ExitStatus", "status_of"]
+__all__ = ["ExitStatus"]
 
 
 class ExitStatus(IntEnum):
@@ -52,36 +29,3 @@ class ExitStatus(IntEnum):
     STARTTLS = 64
     CA_FILE = 77
     INTERNAL = 70
-
-
-# The first class that fits decides: special ones come before the general.
-STATUS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
-    (UsageError, ExitStatus.USAGE),
-    (CommandError, ExitStatus.EXPECT),
-    (CaFileError, ExitStatus.CA_FILE),
-    (ClientCertificateError, ExitStatus.CLIENT_CERTIFICATE),
-    (AddressError, ExitStatus.USAGE),
-    (OptionsError, ExitStatus.USAGE),
-    (ResolveError, ExitStatus.RESOLVE),
-    (ConnectTimeout, ExitStatus.TIMEOUT),
-    (IdleTimeout, ExitStatus.TIMEOUT),
-    (ConnectError, ExitStatus.CONNECT),
-    (CertificateError, ExitStatus.CERTIFICATE),
-    (TruncatedError, ExitStatus.TRUNCATED),
-    (InjectionError, ExitStatus.INJECTION),
-    (TlsError, ExitStatus.TLS),
-    (DialogError, ExitStatus.STARTTLS),
-    (UnansweredError, ExitStatus.UNANSWERED),
-    (StdoutError, ExitStatus.STDOUT),
-    (StdinError, ExitStatus.STDIN),
-)
-
-
-def status_of(error: BaseException) -> ExitStatus:
-    """The exit status for an error; INTERNAL for one that nothing here expects."""
-    if isinstance(error, LostError):
-        return ExitStatus.SEND if error.sending else ExitStatus.RECEIVE
-    for kind, status in STATUS:
-        if isinstance(error, kind):
-            return status
-    return ExitStatus.CONNECT if out_of_files(error) else ExitStatus.INTERNAL

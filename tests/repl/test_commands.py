@@ -28,8 +28,8 @@ from cfcat.repl.arguments import (
 )
 from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
 from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
-from cfcat.report.messages import explain
-from cfcat.report.status import ExitStatus, status_of
+from cfcat.report.messages import explain, status_of
+from cfcat.report.status import ExitStatus
 from tests.report.form import check_form
 
 unhurried = settings(deadline=None)

@@ -33,7 +33,8 @@ from cfcat.errors import (
     TruncatedError,
     UsageError,
 )
-from cfcat.report.status import ExitStatus, status_of
+from cfcat.report.messages import status_of
+from cfcat.report.status import ExitStatus
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, Script, refusing, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
