@@ -8,6 +8,7 @@ connection's beginning, the handshake, what breaks it, and its end.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -111,10 +112,12 @@ class Wire(Transport):
         return 0.0 if self._has_unread() else self.loop.time() - self.received_s
 
     def _has_unread(self) -> bool:
-        try:
-            return self.sock is not None and bool(self.sock.recv(1, socket.MSG_PEEK))
-        except (OSError, MemoryError):
-            return False  # whatever is wrong, reading finds it out
+        """Would a read find something, the end and an error included? A look with MSG_PEEK would use the error up."""
+        if self.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None = None) -> None:
         """Put TLS on the wire; returns when the handshake is done and the peer is known to be itself.
