@@ -26,7 +26,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
     ("cfcat.core.address",),
     ("cfcat.core.certificate",),
-    ("cfcat.core.trace", "cfcat.core.workers"),
+    ("cfcat.record.events", "cfcat.core.workers"),  # what can happen: the core tells it first
+    ("cfcat.core.trace",),
     ("cfcat.core.options",),
     ("cfcat.core.lifecycle",),
     ("cfcat.core.codec",),
@@ -48,13 +49,13 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.edges.console", "cfcat.edges.stdin", "cfcat.edges.stdout"),
     ("cfcat.edges.terminal",),
     ("cfcat.edges",),
-    ("cfcat.record",),
+    ("cfcat.record",),  # but for its events
     ("cfcat.report.facts", "cfcat.report.verdict"),
     ("cfcat.report.lines", "cfcat.report.run_report"),
     ("cfcat.report.reporter",),
     ("cfcat.report",),
     ("cfcat.export",),  # what happened, as a program
-    ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
+    ("cfcat.pipe.newlines",),
     ("cfcat.pipe.flow",),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
@@ -86,7 +87,6 @@ PURE = (
     "cfcat.program.modes",
     "cfcat.record.events",
     "cfcat.export.javascript",
-    "cfcat.export.conversation",
     "cfcat.export.waits",
     "cfcat.repl.settings",
     "cfcat.repl.advice",
@@ -118,7 +118,9 @@ ALL_PURE = [*PURE, *(name for name in ALL if name.startswith(PURE_ONCE_WRITTEN) 
 
 
 def place(module: str) -> str:
-    """The name in the table that stands for a module."""
+    """The name in the table that stands for a module: its own, or that of its folder."""
+    if module in ROW_OF:
+        return module
     for folder in FOLDERS:
         if module == folder or module.startswith(folder + "."):
             return folder
@@ -258,7 +260,8 @@ TO_PIPE = frozenset(
     {
         "cfcat.program.run",
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
-        *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "trace", "wire", "workers", "writable")),
+        *(f"cfcat.core.{name}" for name in ("readable", "sockets", "streams", "wire", "workers", "writable")),
+        *("cfcat.record", "cfcat.record.events"),
         *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
         *(f"cfcat.pipe.{name}" for name in ("flow", "newlines", "pump", "run")),
     }

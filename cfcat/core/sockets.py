@@ -22,7 +22,6 @@ from cfcat.core.operation import Operation, fail, handled, resolve
 from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
 from cfcat.core.readable import ReadableStream
 from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED, Carrier
-from cfcat.core.trace import Connected, TlsEstablished, TraceEvent
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.workers import MOST_SOCKETS, WorkersPolicy
 from cfcat.core.writable import WritableStream
@@ -32,6 +31,7 @@ from cfcat.errors import (
     InjectionError,
     TlsError,
 )
+from cfcat.record.events import Connected, TlsEstablished, TraceEvent
 
 __all__ = ["Socket", "SocketInfo", "connect"]
 

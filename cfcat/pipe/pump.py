@@ -21,7 +21,7 @@ import dataclasses
 import time
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cfcat.core.codec import Buffer
 from cfcat.core.sockets import Socket
@@ -30,9 +30,7 @@ from cfcat.edges.stdout import Output
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.newlines import CrlfEncoder
-
-if TYPE_CHECKING:
-    from cfcat.pipe.observer import Observer
+from cfcat.record.events import Moved, PeerEnded, StdinEnded, Subscribers
 
 __all__ = ["Pump", "PumpOptions"]
 
@@ -55,13 +53,11 @@ class PumpOptions:
 
 
 class Pump:
-    """One run of pipe mode over an opened socket."""
+    """One run of pipe mode over an opened socket. `events` are told of the ends, and of each chunk if one wants it."""
 
-    def __init__(
-        self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, *, observer: Observer | None = None
-    ) -> None:
-        self._observer = observer
-        self._shown = observer if observer is not None and observer.wants_bytes else None
+    def __init__(self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, events: Subscribers) -> None:
+        self._events = events
+        self._wants_bytes = events.wants_bytes
         self._socket = socket
         self._stdout = stdout
         self._options = options
@@ -70,7 +66,7 @@ class Pump:
         self._send_error: SocketError | None = None
         self._up = Flow(stdin, PeerSink(socket.writable), self._to_send)
         self._down = Flow(PeerSource(socket.readable), stdout, self._to_write)
-        if stdin.joined is not None and self._shown is None and self._encoder is None:
+        if stdin.joined is not None and not self._wants_bytes and self._encoder is None:
             self._up.joined = partial(socket.writable.send_by, stdin.joined)
 
     @property
@@ -135,8 +131,7 @@ class Pump:
         writer = self._socket.writable.get_writer()
         try:
             await self._up.run()
-            if self._observer is not None:
-                self._observer.ended("sent")
+            self._events.tell(StdinEnded(self.sent_bytes))
             if not self._options.no_shutdown:
                 await writer.close()
         except ClosedError:
@@ -156,8 +151,7 @@ class Pump:
             if self._send_error is None:
                 raise
         else:
-            if self._observer is not None:
-                self._observer.ended("received")
+            self._events.tell(PeerEnded(self.received_bytes))
         self._check_crossed_wires()
         reader.release_lock()
         if self._options.half_open:
@@ -165,22 +159,26 @@ class Pump:
 
     def _to_send(self, chunk: memoryview) -> Buffer:
         data = chunk if self._encoder is None else self._encoder.feed(chunk)
-        if self._shown is not None:
-            self._shown.sent(data)
+        if self._wants_bytes:
+            self._events.tell(Moved("sent", bytes(data), self._is_secure))
         return data
 
     def _to_write(self, chunk: memoryview) -> Buffer:
         if len(self._first_bytes) < len(TLS_ALERT):
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
-            if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and self._shown is None:
+            if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and not self._wants_bytes:
                 # They are known now: the rest need not be seen.
                 self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)
-        if self._shown is not None:
-            self._shown.received(chunk)
+        if self._wants_bytes:
+            self._events.tell(Moved("received", bytes(chunk), self._is_secure))
         return chunk
 
+    @property
+    def _is_secure(self) -> bool:
+        return self._socket.secure_transport == "on"
+
     def _check_crossed_wires(self) -> None:
-        if self._first_bytes.startswith(TLS_ALERT) and self._socket.secure_transport != "on":
+        if self._first_bytes.startswith(TLS_ALERT) and not self._is_secure:
             raise CrossedWiresError("the peer answered clear text with a TLS alert")
 
     async def _watch_stdout(self) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from cfcat.core.codec import Buffer
-from cfcat.core.options import SocketOptions
+from cfcat.core.options import SocketOptions, connecting
 from cfcat.core.sockets import Socket, connect
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ConnectTimeout
 from cfcat.pipe.pump import Pump, PumpOptions
+from cfcat.record.events import Dialog, Entered, Moving, Stopped, Subscribers
 from cfcat.report.render import TerminalFilter
 
 if TYPE_CHECKING:
     from cfcat.protocols import Protocol
-    from cfcat.report.reporter import Reporter
 
 __all__ = ["run_pipe"]
 
@@ -28,16 +27,16 @@ async def run_pipe(
     target: str,
     options: SocketOptions,
     ends: PumpOptions,
+    events: Subscribers,
     *,
     protocol: Protocol | None = None,
     shown: TerminalFilter | None = None,
-    reporter: Reporter | None = None,
 ) -> int:
-    """Connect stdin and stdout (descriptors 0 and 1) to the target.
+    """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
     Returns how many bytes were ignored because they came behind the peer's end of TLS (R9).
     `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (R2, R5).
-    `shown`: stdout is a terminal and gets only what this lets pass (R22). `reporter`: who is told of all that happens.
+    `shown`: stdout is a terminal and gets only what this lets pass (R22).
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
@@ -45,19 +44,18 @@ async def run_pipe(
     stdout = open_output(1)
     stdin = open_input(0)
     filtered = None if shown is None else _Filtered(stdout, shown)
-    if reporter is not None:
-        from cfcat.record.events import Connecting, connecting_text  # lazy: most runs are not reported
-
-        name = None if protocol is None else protocol.name
-        reporter.connecting(connecting_text(Connecting.by(target, options, name, no_shutdown=ends.no_shutdown)))
-        reporter.enter("resolve")
-        options = dataclasses.replace(options, trace=reporter.trace)
+    name = None if protocol is None else protocol.name
+    events.tell(connecting(target, options, name, no_shutdown=ends.no_shutdown))
+    options = dataclasses.replace(options, trace=events.trace)
     socket = connect(target, options)
     try:
-        socket = await _open(socket, target, options, protocol, reporter)
-        pump = Pump(socket, stdin, filtered or stdout, ends, observer=reporter)
-        with contextlib.nullcontext() if reporter is None else reporter.watching(pump):
+        socket = await _open(socket, target, options, protocol, events)
+        pump = Pump(socket, stdin, filtered or stdout, ends, events)
+        events.tell(Moving(pump))
+        try:
             await pump.run()
+        finally:
+            events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
         return socket.ignored_bytes
     except BaseException:
         socket.abort()
@@ -70,7 +68,7 @@ async def run_pipe(
 
 
 async def _open(
-    socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, reporter: Reporter | None
+    socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, events: Subscribers
 ) -> Socket:
     """Wait for the connection and, with a protocol, for its upgrade: all of it under one deadline (R7)."""
     if protocol is None:
@@ -84,12 +82,10 @@ async def _open(
         async with asyncio.timeout(limit_s):
             await socket.opened
             names = names_for(options.expected_server_hostname or socket.hostname)
-            if reporter is not None:
-                reporter.enter("starttls")
-            wrapper = await converse(socket, protocol, names, heard=None if reporter is None else reporter.heard)
+            events.tell(Entered("starttls"))
+            wrapper = await converse(socket, protocol, names, heard=lambda *message: events.tell(Dialog(*message)))
             doing = "the TLS handshake"
-            if reporter is not None:
-                reporter.enter("tls")
+            events.tell(Entered("tls"))
             secure = socket.start_tls(wrapper=wrapper)
             await secure.opened
             return secure

@@ -298,7 +298,7 @@ def cfcat(
     }
     offered = [] if alpn is None else alpn.split(",")
     reporter = None
-    recorder = None if export is None else make_recorder(export, typed=mode is Mode.REPL)
+    recorder = None if export is None else make_recorder(export)
     try:
         direct = options["secure_transport"] == "on"
         reporter = make_reporter(

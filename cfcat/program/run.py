@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,7 @@ from cfcat.core.options import SocketOptions
 from cfcat.edges.console import put, say
 from cfcat.pipe.pump import PumpOptions
 from cfcat.pipe.run import run_pipe
+from cfcat.record.events import Subscribers
 from cfcat.report.messages import escaped_note, ignored_note
 from cfcat.report.render import TerminalFilter
 
@@ -43,7 +43,8 @@ def run_in_pipe(
     """stdin to the socket, the socket to stdout. Raises as `run_pipe`."""
     note = say if reporter is None else reporter.note
     with _filter(raw, note) as shown:
-        run = run_pipe(target, options, ends, protocol=protocol, shown=shown, reporter=reporter)
+        events = Subscribers() if reporter is None else reporter.events
+        run = run_pipe(target, options, ends, events, protocol=protocol, shown=shown)
         ignored = asyncio.run(_until_a_bug(run))
     if ignored:
         note(ignored_note(target, ignored))
@@ -90,17 +91,10 @@ def _session_maker(
     from cfcat.repl.session import Session  # lazy: it knows all commands
 
     def make_session(face: Face) -> Session:
-        trace = None if reporter is None else reporter.trace
-        session = Session(target, dataclasses.replace(options, trace=trace), face, settings)
-        if recorder is not None:
-            session.recorder = recorder
-        if reporter is None:
-            return session
-        session.reporter = reporter
-        reporter.enter("resolve")
-        reporter.count(session)
-        reporter.show_lines_by(face.show_notice)
-        return session
+        if reporter is not None:
+            reporter.show_lines_by(face.show_notice)
+        events = None if reporter is None else reporter.events
+        return Session(target, options, face, settings, events=events, recorder=recorder)
 
     return make_session
 

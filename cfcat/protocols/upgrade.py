@@ -12,6 +12,7 @@ from collections.abc import Callable
 from cfcat.core.sockets import Socket
 from cfcat.errors import DialogError, LostError
 from cfcat.protocols import Conversation, HandshakeWrapper, Names, Protocol
+from cfcat.record.events import Direction
 
 __all__ = ["converse", "names_for"]
 
@@ -29,7 +30,7 @@ async def converse(
     protocol: Protocol,
     names: Names,
     *,
-    heard: Callable[[str, bytes], None] | None = None,
+    heard: Callable[[Direction, bytes], None] | None = None,
     greeting: bytes = b"",
 ) -> HandshakeWrapper | None:
     """Run the dialog up to its go-ahead; returns what `start_tls()` takes as `wrapper`.

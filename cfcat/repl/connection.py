@@ -11,7 +11,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Any
 from typing import Protocol as Interface
 
 from cfcat.core.lifecycle import Reading, Writing
@@ -21,10 +21,11 @@ from cfcat.errors import CommandError, ConnectTimeout, CrossedWiresError, Inject
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
 from cfcat.protocols.upgrade import converse, names_for
+from cfcat.record.events import Direction
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
 
-__all__ = ["STALL_S", "Connection", "Direction", "Watcher"]
+__all__ = ["STALL_S", "Connection", "Watcher"]
 
 # What is queued at the end may still be taken by the peer: give up when nothing moves for so long, as in pipe mode.
 STALL_S = 1.0
@@ -33,8 +34,6 @@ GREETING_BYTES = 64 * 1024
 # So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
 EXCHANGE_BYTES = 64 * 1024
 TLS_ALERT = b"\x15\x03"  # content type alert, major version 3 (RFC 5246 §6.2.1)
-
-Direction = Literal["sent", "received"]
 
 
 class Watcher(Interface):
@@ -299,13 +298,12 @@ class Connection:
         self.memory.forget()
         self._greeting = self._asked = self._answer = b""
 
-    def _heard(self, direction: str, data: bytes) -> None:
+    def _heard(self, direction: Direction, data: bytes) -> None:
         if direction == "sent":
             self.sent_bytes += len(data)
-            self._watcher.on_dialog("sent", data)
-        elif data:
+        else:
             self.received_bytes += len(data)
-            self._watcher.on_dialog("received", data)
+        self._watcher.on_dialog(direction, data)
 
     @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[list[str]]:
