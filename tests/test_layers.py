@@ -26,7 +26,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
     ("cfcat.core.address", "cfcat.core.choices"),
     ("cfcat.core.certificate",),
-    ("cfcat.core.trace", "cfcat.core.workers"),
+    ("cfcat.record.events", "cfcat.core.workers"),  # what can happen: the core tells it first
+    ("cfcat.core.trace",),
     ("cfcat.core.options",),
     ("cfcat.core.lifecycle",),
     ("cfcat.core.codec",),
@@ -53,13 +54,13 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.edges.console", "cfcat.edges.stdin", "cfcat.edges.stdout"),
     ("cfcat.edges.terminal",),
     ("cfcat.edges",),
-    ("cfcat.record",),
+    ("cfcat.record",),  # but for its events
     ("cfcat.report.facts", "cfcat.report.verdict"),
     ("cfcat.report.lines", "cfcat.report.run_report"),
     ("cfcat.report.reporter",),
     ("cfcat.report",),
     ("cfcat.export",),  # what happened, as a program
-    ("cfcat.pipe.newlines", "cfcat.pipe.observer"),
+    ("cfcat.pipe.newlines",),
     ("cfcat.pipe.ending",),
     ("cfcat.pipe.hold",),
     ("cfcat.pipe.flow",),
@@ -96,7 +97,6 @@ PURE = (
     "cfcat.program.modes",
     "cfcat.record.events",
     "cfcat.export.javascript",
-    "cfcat.export.conversation",
     "cfcat.export.waits",
     "cfcat.repl.settings",
     "cfcat.repl.advice",
@@ -128,7 +128,9 @@ ALL_PURE = [*PURE, *(name for name in ALL if name.startswith(PURE_ONCE_WRITTEN) 
 
 
 def place(module: str) -> str:
-    """The name in the table that stands for a module."""
+    """The name in the table that stands for a module: its own, or that of its folder."""
+    if module in ROW_OF:
+        return module
     for folder in FOLDERS:
         if module == folder or module.startswith(folder + "."):
             return folder
@@ -271,8 +273,9 @@ TO_PIPE = frozenset(
     {
         "cfcat.program.run",
         *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
-        *(f"cfcat.core.{name}" for name in ("readable", "receiving", "sending", "sockets", "streams", "trace")),
+        *(f"cfcat.core.{name}" for name in ("readable", "receiving", "sending", "sockets", "streams")),
         *(f"cfcat.core.{name}" for name in ("transport", "waiting", "wire", "workers", "writable")),
+        *("cfcat.record", "cfcat.record.events"),
         *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
         *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
     }

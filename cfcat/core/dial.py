@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
 from cfcat.core.operation import in_daemon_thread
-from cfcat.core.trace import Attempted, Outcome, Resolved, Trace, os_reason
 from cfcat.core.workers import HTTP_PORTS, Judgement, Verdict, WorkersPolicy
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
+from cfcat.record.events import Attempted, Outcome, Resolved, Trace, os_reason
 
 __all__ = ["Address", "Dialed", "Dialer", "assess", "blocked", "connect_failed", "dial", "direct", "failure_message"]
 
@@ -123,7 +123,7 @@ async def dial(
     if policy is not None:
         addresses = _permitted(target, addresses, policy)
     addresses = _interleave(addresses)
-    tell(Resolved(tuple(address.text for address in addresses), time.monotonic() - began))
+    tell(Resolved(tuple(address.text for address in addresses), time.monotonic() - began, target.text))
     return await _Race(target, addresses, tell).run()
 
 

@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cfcat.core.choices import SECURE_TRANSPORTS, AddressFamily, SecureTransport, TlsVersion
-from cfcat.core.trace import Trace
 from cfcat.core.workers import WorkersPolicy
 from cfcat.errors import CaFileError, ClientCertificateError, OptionsError, reason_of
+from cfcat.record.events import Connecting, Trace
 
 __all__ = [
     "AddressFamily",
     "SecureTransport",
     "SocketOptions",
     "TlsVersion",
+    "connecting",
     "log_keys",
     "make_options",
     "make_tls_context",
@@ -270,3 +271,18 @@ def _load(context: ssl.SSLContext, path: str, name: str) -> None:
         raise CaFileError(f"{name}: no certificates in PEM form in it") from error
     except (OSError, ValueError) as error:
         raise CaFileError(f"{name}: {reason_of(error)}") from error
+
+
+def connecting(target: str, options: SocketOptions, protocol: str | None, *, no_shutdown: bool = False) -> Connecting:
+    """What is told before `connect(target, options)`. `protocol`: whose dialog is run first; `no_shutdown`: our end
+    is not passed on.
+    """
+    return Connecting(
+        target,
+        options.secure_transport,
+        options.allow_half_open,
+        options.expected_server_hostname,
+        protocol,
+        options.ignore_unexpected_eof,
+        no_shutdown,
+    )

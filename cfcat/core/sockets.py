@@ -28,7 +28,6 @@ from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
 from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED
-from cfcat.core.trace import Connected, TlsEstablished, TraceEvent
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.workers import MOST_SOCKETS, WorkersPolicy
 from cfcat.core.writable import WritableStream
@@ -38,6 +37,7 @@ from cfcat.errors import (
     InjectionError,
     TlsError,
 )
+from cfcat.record.events import Connected, TlsEstablished, TraceEvent
 
 __all__ = ["Socket", "SocketInfo", "adopt", "connect"]
 

@@ -1,8 +1,9 @@
 """A recording as a Worker: one ES module, with its types in comments.
 
-Pure. The Worker holds the same conversations one after the other, and answers a request with all that it read. What
+The Worker holds the same conversations one after the other, and answers a request with all that it read. What
 the runtime asks of an upgrade it does: reader and writer are released first (rule S3), and nothing that came in clear
-text may be left (S8, R1). Secrets are bindings, never literals.
+text may be left (S8, R1). Secrets are bindings, never literals. What every Worker has besides, how it sends, waits and
+upgrades, is in `conversation.js`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from itertools import count
 from cfcat import __version__
 from cfcat.core.address import is_ipv6, parse_address
 from cfcat.errors import AddressError, CommandError
-from cfcat.export.conversation import LIBRARY
 from cfcat.export.javascript import bytes_literals, string_literal
 from cfcat.export.waits import Bytes, Lines, Wait, Waits
 from cfcat.record.recording import Conversation, End, Expect, PeerEnd, Receive, Send, StartTls
@@ -76,7 +76,10 @@ def worker_module(conversations: Sequence[Conversation]) -> str:
     )
     begin = [*secrets.check(), "/** @type {Uint8Array[]} */", "const heard = [];", *body, "return new Blob(heard);"]
     indented = "".join(f"  {line}\n" if line else "\n" for line in begin)
-    return f"{head}{HANDLER}{indented}}}\n{LIBRARY}"
+    from importlib.resources import files  # lazy: a session may be exported, and most are not
+
+    library = files("cfcat.export").joinpath("conversation.js").read_text("utf-8")
+    return f"{head}{HANDLER}{indented}}}\n\n{library}"
 
 
 class _Secrets:

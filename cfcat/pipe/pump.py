@@ -21,7 +21,7 @@ import contextlib
 import dataclasses
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cfcat.core.choices import Shutdown
 from cfcat.core.codec import TLS_ALERT, Buffer
@@ -33,9 +33,7 @@ from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError,
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
-
-if TYPE_CHECKING:
-    from cfcat.pipe.observer import Observer
+from cfcat.record.events import Moved, OurSideEnded, PeerEnded, StdinEnded, Subscribers
 
 __all__ = ["Pump", "PumpOptions"]
 
@@ -52,13 +50,11 @@ class PumpOptions:
 
 
 class Pump:
-    """One run of pipe mode over an opened socket."""
+    """One run of pipe mode over an opened socket. `events` are told of the ends, and of each chunk if one wants it."""
 
-    def __init__(
-        self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, *, observer: Observer | None = None
-    ) -> None:
-        self._observer = observer
-        self._shown = observer if observer is not None and observer.wants_bytes else None
+    def __init__(self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, events: Subscribers) -> None:
+        self._events = events
+        self._wants_bytes = events.wants_bytes
         self._socket = socket
         self._stdout = stdout
         self._options = options
@@ -66,11 +62,12 @@ class Pump:
         self._first_bytes = b""
         self._send_error: SocketError | None = None
         self._end = HeldEnd()
+        self._is_held = False  # has our end had to wait?
         self._stdin_over = asyncio.Event()
         self._up = Flow(stdin, PeerSink(socket.writable), self._to_send)
         self._down = Flow(PeerSource(socket.readable), stdout, self._to_write)
         # To be joined when the first bytes have told whether they are an HTTP request.
-        joins = stdin.joined is not None and self._shown is None and self._encoder is None
+        joins = stdin.joined is not None and not self._wants_bytes and self._encoder is None
         self._stdin_joined = stdin.joined if joins else None
 
     @property
@@ -138,10 +135,13 @@ class Pump:
                 self._socket,
                 self.sent_bytes,
                 is_stalled=lambda: self._down.is_stalled,
-                held=self._held,
+                held=self._tell_held,
             )
-            if self._observer is not None and (is_due or self._options.shutdown == "never"):
-                self._observer.ended("sent")
+            if self._is_held:
+                if is_due:
+                    self._events.tell(OurSideEnded(self.sent_bytes))
+            elif is_due or self._options.shutdown == "never":
+                self._events.tell(StdinEnded(self.sent_bytes))
             if is_due:
                 await writer.close()
         except ClosedError:
@@ -154,9 +154,9 @@ class Pump:
         finally:
             self._stdin_over.set()
 
-    def _held(self) -> None:
-        if self._observer is not None:
-            self._observer.held()
+    def _tell_held(self) -> None:
+        self._is_held = True
+        self._events.tell(StdinEnded(self.sent_bytes, is_held=True))
 
     async def _receive(self) -> None:
         reader = self._socket.readable.get_reader()
@@ -169,8 +169,7 @@ class Pump:
                 raise
         else:
             self._end.peer_ended()
-            if self._observer is not None:
-                self._observer.ended("received")
+            self._events.tell(PeerEnded(self.received_bytes))
         self._check_crossed_wires()
         reader.release_lock()
         if self._options.half_open:
@@ -182,23 +181,27 @@ class Pump:
             self._end.opening.feed(data)
             if self._end.opening.is_http is not None and self._stdin_joined is not None:
                 self._up.joined = partial(self._socket.writable.send_by, self._stdin_joined)
-        if self._shown is not None:
-            self._shown.sent(data)
+        if self._wants_bytes:
+            self._events.tell(Moved("sent", bytes(data), self._is_secure))
         return data
 
     def _to_write(self, chunk: memoryview) -> Buffer:
         if len(self._first_bytes) < len(TLS_ALERT):
             self._end.answer()
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
-            if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and self._shown is None:
+            if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and not self._wants_bytes:
                 # They are known now: the rest need not be seen.
                 self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)
-        if self._shown is not None:
-            self._shown.received(chunk)
+        if self._wants_bytes:
+            self._events.tell(Moved("received", bytes(chunk), self._is_secure))
         return chunk
 
+    @property
+    def _is_secure(self) -> bool:
+        return self._socket.secure_transport == "on"
+
     def _check_crossed_wires(self) -> None:
-        if self._first_bytes.startswith(TLS_ALERT) and self._socket.secure_transport != "on":
+        if self._first_bytes.startswith(TLS_ALERT) and not self._is_secure:
             raise CrossedWiresError("the peer answered clear text with a TLS alert")
 
     async def _quit_after(self, limit_s: float) -> None:

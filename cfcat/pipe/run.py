@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from cfcat.core.codec import Buffer
-from cfcat.core.options import SocketOptions
+from cfcat.core.options import SocketOptions, connecting
 from cfcat.core.sockets import Socket, connect
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.pipe.pump import Pump, PumpOptions
+from cfcat.record.events import Dialog, Entered, Moving, Stopped, Subscribers
 from cfcat.report.render import TerminalFilter
 
 if TYPE_CHECKING:
     from cfcat.protocols import Protocol
-    from cfcat.report.reporter import Reporter
 
 __all__ = ["run_pipe"]
 
@@ -26,16 +25,16 @@ async def run_pipe(
     target: str,
     options: SocketOptions,
     ends: PumpOptions,
+    events: Subscribers,
     *,
     protocol: Protocol | None = None,
     shown: TerminalFilter | None = None,
-    reporter: Reporter | None = None,
 ) -> int:
-    """Connect stdin and stdout (descriptors 0 and 1) to the target.
+    """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
     Returns how many bytes were ignored because they came behind the peer's end of TLS (R9).
     `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (R2, R5).
-    `shown`: stdout is a terminal and gets only what this lets pass (R22). `reporter`: who is told of all that happens.
+    `shown`: stdout is a terminal and gets only what this lets pass (R22).
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
@@ -43,19 +42,18 @@ async def run_pipe(
     stdout = open_output(1)
     stdin = open_input(0)
     filtered = None if shown is None else _Filtered(stdout, shown)
-    if reporter is not None:
-        from cfcat.record.events import Connecting, connecting_text  # lazy: most runs are not reported
-
-        name = None if protocol is None else protocol.name
-        reporter.connecting(connecting_text(Connecting.by(target, options, name, no_shutdown=ends.shutdown == "never")))
-        reporter.enter("resolve")
-        options = dataclasses.replace(options, trace=reporter.trace)
+    name = None if protocol is None else protocol.name
+    events.tell(connecting(target, options, name, no_shutdown=ends.shutdown == "never"))
+    options = dataclasses.replace(options, trace=events.trace)
     socket = connect(target, options)
     try:
-        socket = await _open(socket, target, options, protocol, reporter)
-        pump = Pump(socket, stdin, filtered or stdout, ends, observer=reporter)
-        with contextlib.nullcontext() if reporter is None else reporter.watching(pump):
+        socket = await _open(socket, target, options, protocol, events)
+        pump = Pump(socket, stdin, filtered or stdout, ends, events)
+        events.tell(Moving(pump))
+        try:
             await pump.run()
+        finally:
+            events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
         return socket.ignored_bytes
     except BaseException:
         socket.abort()
@@ -68,7 +66,7 @@ async def run_pipe(
 
 
 async def _open(
-    socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, reporter: Reporter | None
+    socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, events: Subscribers
 ) -> Socket:
     """Wait for the connection and, with a protocol, for its upgrade."""
     if protocol is None:
@@ -76,11 +74,13 @@ async def _open(
         return socket
     from cfcat.protocols.upgrade import open_upgraded  # lazy: most runs have no dialog
 
-    if reporter is None:
-        return await open_upgraded(socket, target, options, protocol)
-    enter = reporter.enter
     return await open_upgraded(
-        socket, target, options, protocol, heard=reporter.heard, entered=lambda step, _: enter(step)
+        socket,
+        target,
+        options,
+        protocol,
+        heard=lambda direction, data: events.tell(Dialog(direction, data)),
+        entered=lambda step, _: events.tell(Entered(step)),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.edges.console import put
@@ -16,8 +17,9 @@ from cfcat.report.messages import explain, status_of
 from cfcat.report.render import escape
 
 if TYPE_CHECKING:
+    from cfcat.record.journal import Journal
     from cfcat.record.recording import Conversation, Recorder
-    from cfcat.record.transcript import Journal, Transcript
+    from cfcat.record.transcript import Transcript
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
 
@@ -52,7 +54,7 @@ def make_reporter(
     *,
     handshake_next: bool = False,
     offered: Sequence[str] = (),
-    recorder: Journal | None = None,
+    recorder: Recorder | None = None,
 ) -> Reporter | None:
     """Who shows what is asked for; None where that is nothing.
 
@@ -68,6 +70,7 @@ def make_reporter(
     from cfcat.report.reporter import Reporter
     from cfcat.report.run_report import RunReport
 
+    transcript = _transcript(output, target, offered) if mode == "pipe" else None  # a session has its own
     return Reporter(
         RunReport(target, mode, handshake_next),
         put,
@@ -77,23 +80,22 @@ def make_reporter(
         color=output.colored(2),
         row_bytes=row_bytes_for(_columns()),
         offered=offered,
-        transcript=_transcript(output, target) if mode == "pipe" else None,  # a session has its own
-        recorder=recorder,
         progress=_progress(output),
+        others=_journals(recorder, transcript, masks=not output.log_secrets),
+        transcript=transcript,
     )
 
 
-def make_recorder(export: str, *, typed: bool) -> Recorder:
+def make_recorder(export: str) -> Recorder:
     """Who keeps what happens, for a file that can be written. Raises StdoutError."""
     from cfcat.export.files import check_folder  # lazy: an export only
-    from cfcat.protocols.secrets import SecretGuard
     from cfcat.record.recording import Recorder
 
     try:
         check_folder(export)
     except CommandError as error:
         raise StdoutError(error.message) from error
-    return Recorder(SecretGuard(None, typed=typed))
+    return Recorder()
 
 
 def save_export(export: str, conversations: Callable[[], list[Conversation]]) -> None:
@@ -122,14 +124,26 @@ def tell_failure(error: BaseException, target: str, reporter: Reporter | None = 
     return status
 
 
-def _transcript(output: OutputOptions, target: str) -> Transcript | None:
+def _journals(recorder: Recorder | None, transcript: Transcript | None, *, masks: bool) -> list[Journal]:
+    """One for both, unless the transcript is to have the secrets. Those of any protocol are masked."""
+    if recorder is None and transcript is None:
+        return []
+    from cfcat.record.journal import Journal  # lazy: most runs keep nothing
+
+    if masks or transcript is None:
+        return [Journal(*(writer for writer in (recorder, transcript) if writer is not None))]
+    return [Journal(transcript, masks=False), *_journals(recorder, None, masks=True)]
+
+
+def _transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> Transcript | None:
     if output.log is None:
         return None
     from cfcat.record.transcript import Transcript
+    from cfcat.report.lines import describe
 
     try:
-        # The protocol may be any: what is a secret in one of them is masked.
-        return Transcript.open(output.log, target=target, protocol=None, secrets=output.log_secrets)
+        lines = partial(describe, offered=offered)
+        return Transcript.open(output.log, target=target, lines=lines)
     except (OSError, ValueError) as error:
         raise StdoutError(f"cannot write {escape(output.log)}", escape(reason_of(error))) from error
 

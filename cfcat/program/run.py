@@ -20,6 +20,7 @@ from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, save_export, tell_failure
 from cfcat.program.process import check_descriptors, die_of_sigpipe
 from cfcat.program.request import Request, TlsRequest
+from cfcat.record.events import Subscribers
 from cfcat.report.messages import CLEAR_TEXT_NOTE, INSECURE_NOTE, escaped_note, ignored_note, keys_note
 from cfcat.report.render import TerminalFilter
 from cfcat.report.status import ExitStatus
@@ -43,7 +44,7 @@ def perform(request: Request) -> int:
     Raises:
         StdoutError: there is no place for the export. Nothing has been connected to.
     """
-    recorder = None if request.export is None else make_recorder(request.export, typed=request.mode is Mode.REPL)
+    recorder = None if request.export is None else make_recorder(request.export)
     reporter = None
     try:
         reporter = make_reporter(
@@ -123,15 +124,9 @@ def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None)
 def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
     """stdin to the socket, the socket to stdout. Raises as `run_pipe`."""
     note = say if reporter is None else reporter.note
+    events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
-        run = run_pipe(
-            request.target,
-            request.options,
-            request.pump,
-            protocol=request.protocol,
-            shown=shown,
-            reporter=reporter,
-        )
+        run = run_pipe(request.target, request.options, request.pump, events, protocol=request.protocol, shown=shown)
         ignored = asyncio.run(_until_a_bug(run))
     if ignored:
         note(ignored_note(request.target, ignored))
@@ -161,17 +156,10 @@ def _session_maker(request: Request, reporter: Reporter | None, recorder: Record
     assert settings is not None, "a session has settings"
 
     def make_session(face: Face) -> Session:
-        trace = None if reporter is None else reporter.trace
-        session = Session(request.target, dataclasses.replace(request.options, trace=trace), face, settings)
-        if recorder is not None:
-            session.recorder = recorder
-        if reporter is None:
-            return session
-        session.reporter = reporter
-        reporter.enter("resolve")
-        reporter.count(session)
-        reporter.show_lines_by(face.show_notice)
-        return session
+        if reporter is not None:
+            reporter.show_lines_by(face.show_notice)
+        events = None if reporter is None else reporter.events
+        return Session(request.target, request.options, face, settings, events=events, recorder=recorder)
 
     return make_session
 

@@ -17,10 +17,10 @@ from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.errors import ConnectTimeout, DialogError, LostError
 from cfcat.protocols import Conversation, HandshakeWrapper, Names, Protocol
+from cfcat.record.events import Direction
 
 __all__ = ["Direction", "Step", "converse", "open_upgraded", "upgrade"]
 
-Direction = Literal["sent", "received"]
 Step = Literal["starttls", "tls"]
 Heard = Callable[[Direction, bytes], None]
 # A step begins: the dialog, on a socket that is open now; or the handshake, of the socket that replaces it.

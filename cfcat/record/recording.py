@@ -1,22 +1,32 @@
-"""What is exported: each connection of a run, step by step, from the entries of its transcript.
+"""What is exported: each connection of a run, step by step, from its events.
 
-    recorder = Recorder(SecretGuard(None))        a `Journal`: it is told what a transcript is told
+    recorder = Recorder(); Journal(recorder)      a journal's writer: it keeps a run while that happens
     read_transcript(lines)                        or from a transcript that was kept
 
-Both mask what is secret before it is kept, so that a recording has no secret in it.
+A journal masks what is secret before it is kept, so that a recording has no secret in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cfcat.errors import CommandError
-from cfcat.protocols.secrets import MASK, SecretGuard
-from cfcat.record import events
-from cfcat.record.events import Connecting
-from cfcat.record.transcript import EVENT, SENT, Journal, Piece, parse_entry
+from cfcat.protocols.secrets import MASK
+from cfcat.record.events import (
+    Connecting,
+    Event,
+    Expected,
+    Failed,
+    OurSideEnded,
+    PeerEnded,
+    StdinEnded,
+    TlsEstablished,
+    TlsUp,
+)
+from cfcat.record.journal import Item, Journal, Line
+from cfcat.record.transcript import parse_entry
 
 __all__ = [
     "MAX_BYTES",
@@ -34,7 +44,9 @@ __all__ = [
 
 # All bytes of all connections, both ways: a program of that size is nobody's wish, and memory is bounded.
 MAX_BYTES = 16 * 1024 * 1024
-STEP_BYTES = 256  # what a step costs besides its data
+STEP_BYTES = 256  # what a step, or a connection, costs besides its data
+# Whose TLS is not as the dialog ends, but in packets of its own (MS-TDS).
+WRAPPED = "mssql"
 
 
 @dataclass(slots=True)
@@ -89,52 +101,45 @@ class Conversation:
         return any(isinstance(step, kind) for step in self.steps)
 
 
-class Recorder(Journal):
-    """Keeps what it is told, up to `limit` bytes; it never fails: `conversations()` does.
+class Recorder:
+    """Keeps what its journal tells, up to `limit` bytes; it never fails: `conversations()` does.
 
     A line that ends in the mask counts as secret, whoever has masked it.
     """
 
-    def __init__(self, guard: SecretGuard | None, *, limit: int = MAX_BYTES) -> None:
-        super().__init__(guard)
+    def __init__(self, *, limit: int = MAX_BYTES) -> None:
         self._conversations: list[Conversation] = []
         self._left = limit
         self._problem = ""
 
-    def sent(self, data: bytes | memoryview, *, tls: bool) -> None:
-        """As `Journal.sent`; nothing is looked at any more once it is too much."""
-        if not self._problem:
-            super().sent(data, tls=tls)
-
-    def received(self, data: bytes | memoryview, *, tls: bool) -> None:
-        """As `Journal.received`, with the same limit."""
-        if not self._problem:
-            super().received(data, tls=tls)
+    @property
+    def is_done(self) -> bool:
+        """Is it too much, or of no use?"""
+        return bool(self._problem)
 
     def conversations(self) -> list[Conversation]:
-        """The connections so far.
+        """The connections so far, without what the journal holds back: `Journal.flush()` it.
 
         Raises:
             CommandError: there is none, or they cannot be exported.
         """
-        self._write(self._held())
         if self._problem:
             raise CommandError(f"cannot export: {self._problem}")
         if not self._conversations:
             raise CommandError("cannot export: there was no connection")
         return self._conversations
 
-    def _write(self, pieces: list[Piece]) -> None:
-        for direction, tls, data in pieces:
+    def write(self, items: Sequence[Item]) -> None:
+        """As `Writer.write`."""
+        for item in items:
             if self._problem:
                 return
-            self._left -= len(data)
-            if direction == EVENT:
-                self._take_event(data.decode("utf-8", "surrogateescape"))
+            if not isinstance(item, Line):
+                self._take_event(item)
             elif not self._conversations:
                 self._fail("bytes moved before the first connection was recorded")
             else:
-                self._take_data(direction, tls, data)
+                self._take_line(item)
             if self._left < 0:
                 self._fail("more has moved than can be kept for it, 16 MiB with both directions together")
 
@@ -142,36 +147,38 @@ class Recorder(Journal):
         self._problem = problem
         self._conversations.clear()
 
-    def _take_data(self, direction: str, tls: bool, data: bytes) -> None:
-        if tls:
+    def _take_line(self, line: Line) -> None:
+        self._left -= len(line.data)
+        if line.tls:
             self._upgraded()
-        if direction != SENT:
-            self._last(Receive).data.extend(data)
+        if line.direction == "received":
+            self._last(Receive).data.extend(line.data)
             return
         parts = self._last(Send).parts
-        body = data.rstrip(b"\r\n")
+        data, body = line.data, line.data.rstrip(b"\r\n")
         if body.endswith(MASK):
             _add(parts, body.removesuffix(MASK))
             parts.append(None)
             data = data[len(body) :]
         _add(parts, data)
 
-    def _take_event(self, text: str) -> None:
-        if events.TLS_WRAPPED.match(text):
+    def _take_event(self, event: Event) -> None:
+        if isinstance(event, (Connecting, TlsUp)) and _is_wrapped(event):
             self._fail("TLS inside of the packets of MS-TDS, which connect() has not")
-        elif (connecting := events.parse_connecting(text)) is not None:
-            self._conversations.append(Conversation(connecting))
+        elif isinstance(event, Connecting):
+            self._conversations.append(Conversation(event))
+            self._left -= STEP_BYTES
         elif not self._conversations:
             return
-        elif events.TLS_UP.match(text):
+        elif isinstance(event, (TlsEstablished, TlsUp)):
             self._upgraded()
-        elif events.FAILED.match(text):
+        elif isinstance(event, Failed):
             self._conversations.pop()
-        elif (expected := events.EXPECTED.fullmatch(text)) is not None:
-            self._add(Expect(expected[1].encode("utf-8", "surrogateescape")))
-        elif events.PEER_END.match(text):
+        elif isinstance(event, Expected):
+            self._add(Expect(event.pattern))
+        elif isinstance(event, PeerEnded):
             self._add(PeerEnd())
-        elif events.OUR_END.match(text) and self._passes_end_on():
+        elif _is_our_end(event) and self._passes_end_on():
             self._add(End())
 
     def _passes_end_on(self) -> bool:
@@ -199,6 +206,15 @@ class Recorder(Journal):
         return step
 
 
+def _is_wrapped(event: Connecting | TlsUp) -> bool:
+    return WRAPPED == (event.protocol if isinstance(event, Connecting) else event.dialog)
+
+
+def _is_our_end(event: Event) -> bool:
+    """Was our end sent? Stdin's end is ours, unless it is held: then ours is told where it is sent."""
+    return isinstance(event, OurSideEnded) or (isinstance(event, StdinEnded) and not event.is_held)
+
+
 def _add(parts: list[bytearray | None], data: bytes) -> None:
     if not data:
         return
@@ -214,16 +230,13 @@ def read_transcript(lines: Iterable[str]) -> list[Conversation]:
     Raises:
         CommandError: it is none, or has no connection from its beginning on.
     """
-    recorder = Recorder(SecretGuard(None))
+    recorder = Recorder()
+    journal = Journal(recorder)
     for number, line in enumerate(lines, start=1):
         try:
             entry = parse_entry(line)
         except ValueError as error:
             raise CommandError(f"line {number}: {error}") from error
-        if entry.direction == EVENT:
-            recorder.event(entry.data.decode("utf-8", "surrogateescape"))
-        elif entry.direction == SENT:
-            recorder.sent(entry.data, tls=entry.tls)
-        else:
-            recorder.received(entry.data, tls=entry.tls)
+        journal.take(entry.event)
+    journal.flush()
     return recorder.conversations()

@@ -22,11 +22,12 @@ from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostEr
 from cfcat.pipe.hold import HeldEnd
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
-from cfcat.protocols.upgrade import Direction, Step, open_upgraded, upgrade
+from cfcat.protocols.upgrade import Step, open_upgraded, upgrade
+from cfcat.record.events import Direction
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
 
-__all__ = ["Connection", "Direction", "Watcher"]
+__all__ = ["Connection", "Watcher"]
 
 
 class Watcher(Interface):
@@ -313,10 +314,9 @@ class Connection:
     def _heard(self, direction: Direction, data: bytes) -> None:
         if direction == "sent":
             self.sent_bytes += len(data)
-            self._watcher.on_dialog("sent", data)
-        elif data:
+        else:
             self.received_bytes += len(data)
-            self._watcher.on_dialog("received", data)
+        self._watcher.on_dialog(direction, data)
 
     # ---- the end
 

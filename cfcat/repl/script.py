@@ -14,6 +14,7 @@ from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
 from cfcat.pipe.pump import PumpOptions
+from cfcat.record.events import LineFailed
 from cfcat.repl.connection import Connection
 from cfcat.repl.session import Face, Session
 from cfcat.report.messages import Message, status_of
@@ -74,8 +75,7 @@ async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _Script
             text, hint = session.explain(error)
             message = Message(f"line {number}: {text}", hint)
             face.show_error(message)
-            if session.reporter is not None:
-                session.reporter.broke(error, message)
+            session.events.tell(LineFailed(error, *message))
             opened = session.connection is not None and session.connection.opened
             return ExitStatus.EXPECT if opened else status_of(error)
     return ExitStatus.OK if session.over else await _read_on(session.need_connection(), ends)

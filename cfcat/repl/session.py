@@ -13,18 +13,34 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
-from cfcat.core.options import SecureTransport, SocketOptions, log_keys, make_tls_context
+from cfcat.core.options import SecureTransport, SocketOptions, connecting, log_keys, make_tls_context
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
 from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
 from cfcat.protocols.secrets import SecretGuard
-from cfcat.record.events import Connecting, connecting_text, expected_text
+from cfcat.record.events import (
+    MARKS,
+    Broke,
+    Dialog,
+    Direction,
+    Expected,
+    Failed,
+    Moved,
+    Moving,
+    Opened,
+    OurSideEnded,
+    PeerEnded,
+    Stopped,
+    Subscribers,
+    TlsUp,
+)
+from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
-from cfcat.record.transcript import Journal, Transcript
+from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback
 from cfcat.repl.commands import Line, parse
-from cfcat.repl.connection import Connection, Direction
+from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.report.messages import Message, plural
 from cfcat.report.render import escape
@@ -32,8 +48,6 @@ from cfcat.report.verdict import workers_policy
 
 if TYPE_CHECKING:
     import ssl
-
-    from cfcat.report.reporter import Reporter
 
 __all__ = ["Face", "PromptState", "Session"]
 
@@ -82,9 +96,9 @@ class Session:
     `:open`, for `:info`, `:expect` and the like. `over`: the user has asked to leave; the face calls `shut()` then.
 
     Invariants: one line is executed at a time, and a second `execute()` waits for the first. A line that raises
-    CommandError while it is parsed sends nothing. `recorder` is told of everything from the first connection on, the
-    transcript of what happens while there is one. Options and settings are replaced, never changed: the request that
-    the session began with stays as it was.
+    CommandError while it is parsed sends nothing. `events` are told of everything from the first connection on;
+    `recorder` keeps it for an export, the transcript while there is one. Options and settings are replaced, never
+    changed: the request that the session began with stays as it was.
 
     Who calls what: a face makes it inside a running event loop, calls `open()`, `execute()` and `end()`, and `shut()`
     in any case; it reads the properties for its prompt. The functions in `actions` call what commands do. The
@@ -93,17 +107,33 @@ class Session:
     `last_was_secret`: did the line that was executed last carry a secret, so that it must not be stored?
     """
 
-    def __init__(self, target: str, options: SocketOptions, face: Face, settings: Settings) -> None:
+    def __init__(
+        self,
+        target: str,
+        options: SocketOptions,
+        face: Face,
+        settings: Settings,
+        *,
+        events: Subscribers | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.target = target
-        self.options = options
+        self.events = events or Subscribers()
+        self.options = dataclasses.replace(options, trace=self.events.tell)
         self.face = face
         self.settings = settings
         self.over = False
         self.last_was_secret = False
         self.connection: Connection | None = None
-        self.reporter: Reporter | None = None  # who is told of all that happens
+        self._recorder = recorder or Recorder()
+        # Any protocol's secrets are masked: the next connection may be to another one.
+        self._journal = Journal(self._recorder, typed=settings.typed)
+        self.events.add(self._journal)
+        self._log = self._journal  # what the transcript is written from
+        if settings.log_secrets:
+            self._log = Journal(masks=False)
+            self.events.add(self._log)
         self._transcript: Transcript | None = None
-        self.recorder = Recorder(SecretGuard(None, typed=settings.typed))  # for :export
         self._guard = SecretGuard(None)
         self._turn = asyncio.Lock()
 
@@ -190,6 +220,7 @@ class Session:
             SocketError: as `Socket.opened`, and as `--starttls` where the settings name a protocol.
             StdoutError: the transcript cannot be written.
         """
+        self.events.tell(Moving(self))
         if self.settings.log is not None:
             try:
                 self.log_to(self.settings.log)
@@ -229,6 +260,7 @@ class Session:
                 with contextlib.suppress(SocketError):
                     await self.connection.close()
         finally:
+            self.events.tell(Stopped(self.sent_bytes, self.received_bytes))
             self.log_to(None)
 
     # ---- what the commands do
@@ -296,18 +328,18 @@ class Session:
 
     async def _connect(self) -> None:
         wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
-        self._note(connecting_text(Connecting.by(self.target, self.options, wanted)))
+        self.events.tell(connecting(self.target, self.options, wanted))
         self.connection = Connection(self.target, self._options_now(), self)
         self.face.state_changed()
         try:
             await self.connection.open(None if wanted is None else PROTOCOLS[wanted])
         except BaseException as error:
-            self._note(f"could not connect: {self.explain(error).text}")
+            self.events.tell(Failed(self.explain(error).text))
             raise
         finally:
             self.face.state_changed()
         self.watch_for_secrets()
-        self._note(f"connected to {self.connection.remote_address}")
+        self.events.tell(Opened(self.connection.remote_address))
         self.note_tls()
 
     def _options_now(self) -> SocketOptions:
@@ -328,21 +360,17 @@ class Session:
         opened = None
         if path is not None:
             try:
-                # Any protocol's secrets are masked: the next connection may be to another one.
-                opened = Transcript.open(
-                    path,
-                    target=self.target,
-                    protocol=None,
-                    secrets=self.settings.log_secrets,
-                    typed=self.settings.typed,
-                )
+                opened = Transcript.open(path, target=self.target, lines=session_lines)
             except (OSError, ValueError) as error:
                 raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
         before, self._transcript = self._transcript, opened
         if before is not None:
+            self._log.remove(before)
             before.close()
             if before.problem:
                 self.face.show_notice(f"warning: the log is not complete: {escape(before.problem)}")
+        if opened is not None:
+            self._log.add(opened)
 
     def export_to(self, path: str) -> None:
         """Write what was said so far, on every connection, as a Worker.
@@ -350,60 +378,41 @@ class Session:
         Raises:
             CommandError: it cannot be exported, or the file not be written.
         """
-        write_export(path, self.recorder.conversations())
+        self._journal.flush()
+        write_export(path, self._recorder.conversations())
 
     def note_match(self, pattern: bytes) -> None:
-        """Put into the transcript that `:expect` has found what it waited for."""
-        self._note(expected_text(pattern))
+        """Tell that `:expect` has found what it waited for."""
+        self.events.tell(Expected(pattern))
 
     def note_tls(self) -> None:
-        """Put into the transcript what a handshake came to."""
+        """Tell what a handshake came to."""
         connection = self.need_connection()
         info = connection.socket.tls_info
         if info is not None:
-            by = "" if connection.spoken is None else f", by the dialog of {connection.spoken}"
-            self._note(f"TLS established: {info.version}, {info.cipher}{by}")
-
-    def _note(self, text: str) -> None:
-        for journal in self._journals():
-            journal.event(text)
-
-    def _journals(self) -> list[Journal]:
-        return [self.recorder] if self._transcript is None else [self.recorder, self._transcript]
+            self.events.tell(TlsUp(info.version, info.cipher, dialog=connection.spoken))
 
     # ---- what the connection tells
 
     def on_sent(self, data: bytes) -> None:
-        for journal in self._journals():
-            journal.sent(data, tls=self.need_connection().is_secure)
-        if self.reporter is not None:
-            self.reporter.sent(data)
+        self.events.tell(Moved("sent", data, self.need_connection().is_secure))
 
     async def on_received(self, data: bytes) -> None:
-        for journal in self._journals():
-            journal.received(data, tls=self.need_connection().is_secure)
-        if self.reporter is not None:
-            self.reporter.received(data)
+        self.events.tell(Moved("received", data, self.need_connection().is_secure))
         self._guard.received(data[-HEARD_BYTES:])
         await self.face.show_received(data)
 
     def on_dialog(self, direction: Direction, data: bytes) -> None:
-        mark = ">" if direction == "sent" else "<"
-        for journal in self._journals():
-            (journal.sent if direction == "sent" else journal.received)(data, tls=False)
-        self.face.show_notice("\n".join(f"{mark} {line}" for line in dialog_lines(data)))
+        self.events.tell(Dialog(direction, data))
+        self.face.show_notice("\n".join(f"{MARKS[direction]} {line}" for line in dialog_lines(data)))
 
     def on_sending_ended(self) -> None:
-        self._note("our side ended")
+        self.events.tell(OurSideEnded(self.sent_bytes))
 
     def on_end(self, error: BaseException | None, told: bool) -> None:
-        self._note("the peer ended" if error is None else self.explain(error).text)
+        self.events.tell(PeerEnded(self.received_bytes) if error is None else Broke(error, *self.explain(error)))
         if error is not None and not told:
             self.face.show_error(self.explain(error))
         if ignored := self.need_connection().socket.ignored_bytes:  # R9
             self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the server's end of TLS ignored")
-        if self.reporter is not None and error is not None:
-            self.reporter.broke(error, self.explain(error))
-        elif self.reporter is not None:
-            self.reporter.ended("received")
         self.face.state_changed()

@@ -8,17 +8,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from typing import Any, Literal
+from typing import Any
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
-from cfcat.core.trace import Attempted, Connected, Resolved, TlsEstablished, TraceEvent
 from cfcat.errors import IdleTimeout, LostError, TruncatedError, UnansweredError
+from cfcat.record.events import (
+    Attempted,
+    Broke,
+    Connected,
+    Direction,
+    Event,
+    LineFailed,
+    OurSideEnded,
+    PeerEnded,
+    Phase,
+    Resolved,
+    StdinEnded,
+    TlsEstablished,
+)
 from cfcat.report.facts import days_left
 from cfcat.report.messages import Message
 
-__all__ = ["Phase", "RunReport"]
+__all__ = ["RunReport"]
 
-Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
 # A run that failed in one of these had no session: there is nothing that could have ended.
 BEFORE_SESSION: frozenset[Phase] = frozenset({"usage", "resolve", "connect", "starttls", "tls"})
 # How a session ends that has an error; the first that fits.
@@ -49,14 +61,14 @@ class RunReport:
     total_s: float | None = None
     sent_bytes: int = 0
     received_bytes: int = 0
-    last_end: Literal["sent", "received"] | None = None  # the direction that ended last
+    last_end: Direction | None = None  # the direction that ended last
     error: BaseException | None = None
     status: int = 0
     message: Message | None = None
     notes: list[str] = dataclasses.field(default_factory=list)  # warnings, and what else was said
 
-    def take(self, event: TraceEvent) -> None:
-        """Note what a socket tells; that decides which phase comes next."""
+    def take(self, event: Event) -> None:
+        """Note what has happened; what a socket tells decides which phase comes next."""
         if isinstance(event, Resolved):
             self.dns_s = event.seconds
             self.phase = "connect"
@@ -69,6 +81,14 @@ class RunReport:
             self.tls = event.info
             self.tls_s = event.seconds
             self.phase = "session"
+        elif isinstance(event, StdinEnded) and not event.is_held:
+            self.last_end = "sent"
+        elif isinstance(event, OurSideEnded) and self.mode == "pipe":  # a session's end is what its user makes of it
+            self.last_end = "sent"
+        elif isinstance(event, PeerEnded):
+            self.last_end = "received"
+        elif isinstance(event, (Broke, LineFailed)):
+            self.error, self.message = event.error, Message(event.message, event.hint)
 
     @property
     def end(self) -> str | None:

@@ -100,7 +100,7 @@ def test_row_07_the_first_address_is_dead(monkeypatch: pytest.MonkeyPatch) -> No
         resolving_to(monkeypatch, dead, server.port)
         events, error = told("two.test:1")
     assert error is None
-    assert events[0] == Resolved((f"127.0.0.1:{dead}", server.address), events[0].seconds)
+    assert events[0] == Resolved((f"127.0.0.1:{dead}", server.address), events[0].seconds, "two.test:1")
     attempts = {event.address: event for event in events if isinstance(event, Attempted)}
     assert attempts[server.address].outcome == "connected"
     assert (attempts[f"127.0.0.1:{dead}"].outcome, attempts[f"127.0.0.1:{dead}"].error) == ("abandoned", None)

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from cfcat.errors import CommandError
 from cfcat.export.worker import worker_module
-from cfcat.protocols.secrets import SecretGuard
-from cfcat.record.events import Connecting, connecting_text
-from cfcat.record.recording import Conversation, PeerEnd, Recorder, Send, StartTls, Step
+from cfcat.record.events import Connecting, Moved
+from cfcat.record.recording import Conversation, PeerEnd, Send, StartTls, Step
 from tests.helpers.installed import demand
-from tests.record.test_recording import MAIL, STEPS
+from tests.record.test_recording import MAIL, STEPS, recorded
 
 HEAD = """\
 //   mail.example:587
@@ -115,11 +114,8 @@ SECRETS = [
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_secrets_are_no_literals(sent: bytes, last: str, size: int) -> None:
     """In none of the ways in which one is said, in however many pieces it was sent."""
-    recorder = Recorder(SecretGuard(None))
-    recorder.event(connecting_text(MAIL))
-    for at in range(0, len(sent), size):
-        recorder.sent(sent[at : at + size], tls=False)
-    module = worker_module(recorder.conversations())
+    chunks = [Moved("sent", sent[at : at + size], False) for at in range(0, len(sent), size)]
+    module = worker_module(recorded(MAIL, *chunks).conversations())
     assert "hunter2" not in module
     assert b"hunter2".hex() not in module
     assert sorted(set(re.findall(r"SECRET_\d", module)))[-1] == last
@@ -127,9 +123,7 @@ def test_secrets_are_no_literals(sent: bytes, last: str, size: int) -> None:
 
 def test_line_marked_as_private() -> None:
     """A blank before it, where lines are typed."""
-    recorder = Recorder(SecretGuard(None, typed=True))
-    recorder.event(connecting_text(MAIL))
-    recorder.sent(b" hunter2\r\n", tls=False)
+    recorder = recorded(MAIL, Moved("sent", b" hunter2\r\n", False), typed=True)
     assert 'server.send(env.SECRET_1, "\\r\\n");' in worker_module(recorder.conversations())
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from cfcat.record.transcript import RECEIVED, parse_entry
+from cfcat.record.events import MARKS
+from cfcat.record.transcript import parse_entry
 from tests.helpers.certs import CertSet
 from tests.helpers.program import cfcat
 from tests.helpers.workerd import serving
@@ -70,7 +71,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def received(transcript: Path) -> bytes:
     entries = map(parse_entry, transcript.read_text().splitlines())
-    return b"".join(entry.data for entry in entries if entry.direction == RECEIVED)
+    return b"".join(entry.data for entry in entries if entry.direction == MARKS["received"])
 
 
 @pytest.mark.parametrize("name", TALKS)

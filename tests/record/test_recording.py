@@ -8,8 +8,22 @@ from pathlib import Path
 import pytest
 
 from cfcat.errors import CommandError
-from cfcat.protocols.secrets import SecretGuard
-from cfcat.record.events import Connecting, connecting_text, parse_connecting
+from cfcat.record.events import (
+    Connecting,
+    Event,
+    Expected,
+    Failed,
+    Moved,
+    Note,
+    Opened,
+    OurSideEnded,
+    Over,
+    PeerEnded,
+    StdinEnded,
+    TlsUp,
+    TranscriptOf,
+)
+from cfcat.record.journal import Journal
 from cfcat.record.recording import (
     Conversation,
     End,
@@ -22,30 +36,28 @@ from cfcat.record.recording import (
     Step,
     read_transcript,
 )
-from cfcat.record.transcript import Journal, Transcript
+from cfcat.record.transcript import Transcript
 
 MAIL = Connecting("mail.example:587", "starttls")
 
 
-def talk(journal: Journal) -> None:
-    """A session with an upgrade, a secret and both ends, as it is told to a journal."""
-    journal.event("transcript of mail.example:587")
-    journal.event(connecting_text(MAIL))
-    journal.event("connected to 192.0.2.7:587")
-    journal.received(b"220 mail", tls=False)
-    journal.received(b".example\r\n", tls=False)
-    journal.event("expected ^220 ")
-    journal.sent(b"STARTTLS\r\n", tls=False)
-    journal.received(b"220 go\r\n", tls=False)
-    journal.event("TLS established: TLSv1.3, X")
-    journal.sent(b"AUTH PLAIN hunter2\r\n", tls=True)
-    journal.received(b"235 ok\r\n", tls=True)
-    journal.sent(b"QUIT\r\n", tls=True)
-    journal.event("our side ended")
-    journal.received(b"221 bye\r\n", tls=True)
-    journal.event("the peer ended")
-
-
+TALK: tuple[Event, ...] = (
+    TranscriptOf("mail.example:587"),
+    MAIL,
+    Opened("192.0.2.7:587"),
+    Moved("received", b"220 mail", False),
+    Moved("received", b".example\r\n", False),
+    Expected(b"^220 "),
+    Moved("sent", b"STARTTLS\r\n", False),
+    Moved("received", b"220 go\r\n", False),
+    TlsUp("TLSv1.3", "X"),
+    Moved("sent", b"AUTH PLAIN hunter2\r\n", True),
+    Moved("received", b"235 ok\r\n", True),
+    Moved("sent", b"QUIT\r\n", True),
+    OurSideEnded(),
+    Moved("received", b"221 bye\r\n", True),
+    PeerEnded(),
+)
 STEPS: list[Step] = [
     Receive(bytearray(b"220 mail.example\r\n")),
     Expect(b"^220 "),
@@ -61,83 +73,64 @@ STEPS: list[Step] = [
 ]
 
 
-def recorded(*, limit: int = 1 << 20) -> Recorder:
-    return Recorder(SecretGuard(None), limit=limit)
+def recorded(*events: Event, limit: int = 1 << 20, typed: bool = False) -> Recorder:
+    """What is kept of these events, all of them."""
+    recorder = Recorder(limit=limit)
+    journal = Journal(recorder, typed=typed)
+    for event in events:
+        journal.take(event)
+    journal.flush()
+    return recorder
 
 
 def test_live() -> None:
     """Chunks are put together, what is secret is a gap."""
-    recorder = recorded()
-    talk(recorder)
-    assert recorder.conversations() == [Conversation(MAIL, STEPS)]
+    assert recorded(*TALK).conversations() == [Conversation(MAIL, STEPS)]
 
 
 @pytest.mark.parametrize("secrets", [False, True])
 def test_from_a_transcript(tmp_path: Path, secrets: bool) -> None:
     """The same, also where the transcript has the secrets."""
     path = tmp_path / "log"
-    transcript = Transcript.open(str(path), target=MAIL.target, protocol=None, secrets=secrets)
-    talk(transcript)
+    transcript = Transcript.open(str(path), target=MAIL.target)
+    journal = Journal(transcript, masks=not secrets)
+    for event in TALK:
+        journal.take(event)
+    journal.remove(transcript)
     transcript.close()
     assert ("hunter2" in path.read_text()) == secrets
     with path.open() as lines:
         assert read_transcript(lines) == [Conversation(MAIL, STEPS)]
 
 
-@pytest.mark.parametrize(
-    "connecting",
-    [
-        Connecting("[::1]:25"),
-        MAIL,
-        Connecting("h:1", "on", True, "name.example", None, True),
-        Connecting("h:1", "starttls", False, None, "smtp", False, True),
-    ],
-)
-def test_how_it_connected_is_read_back(connecting: Connecting) -> None:
-    assert parse_connecting(connecting_text(connecting)) == connecting
-
-
 def test_upgrade_is_seen_by_its_bytes_too() -> None:
     """What goes through TLS comes behind the upgrade, once."""
-    recorder = recorded()
-    recorder.event(connecting_text(MAIL))
-    recorder.sent(b"a\n", tls=False)
-    recorder.sent(b"b\n", tls=True)
-    recorder.event("TLS established in 3 ms: TLSv1.3")
-    (conversation,) = recorder.conversations()
+    events = (MAIL, Moved("sent", b"a\n", False), Moved("sent", b"b\n", True), TlsUp("TLSv1.3", "X", 0.003))
+    (conversation,) = recorded(*events).conversations()
     assert conversation.steps == [Send([bytearray(b"a\n")]), StartTls(), Send([bytearray(b"b\n")])]
 
 
 def test_tls_from_the_first_byte_is_no_upgrade() -> None:
-    recorder = recorded()
-    recorder.event(connecting_text(Connecting("h:443", "on")))
-    recorder.event("TLS established: TLSv1.3, X")
-    recorder.sent(b"a\n", tls=True)
+    recorder = recorded(Connecting("h:443", "on"), TlsUp("TLSv1.3", "X"), Moved("sent", b"a\n", True))
     assert recorder.conversations()[0].steps == [Send([bytearray(b"a\n")])]
 
 
 @pytest.mark.parametrize(
     ("connecting", "events", "steps"),
     [
-        (Connecting("h:1"), ["peer ended: 1 byte received", "stdin ended: 0 bytes sent"], [PeerEnd()]),
-        (Connecting("h:1", "off", True), ["the peer ended", "our side ended"], [PeerEnd(), End()]),
-        (Connecting("h:1", no_shutdown=True), ["stdin ended: 0 bytes sent"], []),
-        (Connecting("h:1"), ["stdin ended: 0 bytes sent", "over after 1 s"], [End()]),
+        (Connecting("h:1"), [PeerEnded(1), StdinEnded(0)], [PeerEnd()]),
+        (Connecting("h:1", "off", True), [PeerEnded(), OurSideEnded()], [PeerEnd(), End()]),
+        (Connecting("h:1", no_shutdown=True), [StdinEnded(0)], []),
+        (Connecting("h:1"), [StdinEnded(0), Over(1.0, 0, 0)], [End()]),
     ],
 )
-def test_whose_ends_count(connecting: Connecting, events: list[str], steps: list[object]) -> None:
+def test_whose_ends_count(connecting: Connecting, events: list[Event], steps: list[object]) -> None:
     """Ours behind the peer's reaches nobody, but with half-open; nor does one that is not passed on."""
-    recorder = recorded()
-    for text in [connecting_text(connecting), *events]:
-        recorder.event(text)
-    assert recorder.conversations()[0].steps == steps
+    assert recorded(connecting, *events).conversations()[0].steps == steps
 
 
 def test_connection_that_failed_is_none() -> None:
-    recorder = recorded()
-    recorder.event(connecting_text(Connecting("h:1")))
-    recorder.event(connecting_text(Connecting("h:2")))
-    recorder.event("could not connect: h:2: connection refused")
+    recorder = recorded(Connecting("h:1"), Connecting("h:2"), Failed("h:2: connection refused"))
     assert [each.connecting.target for each in recorder.conversations()] == ["h:1"]
 
 
@@ -153,31 +146,33 @@ def test_nothing() -> None:
 
 def test_transcript_begun_late() -> None:
     """Of :log in the middle of a connection nobody knows how that was made."""
-    recorder = recorded()
-    recorder.received(b"220\r\n", tls=False)
+    recorder = recorded(Moved("received", b"220\r\n", False))
     assert reason(recorder) == "cannot export: bytes moved before the first connection was recorded"
 
 
 @pytest.mark.parametrize("chunk", [b"x" * 2000, b"\n" * 2000])
 def test_too_much(chunk: bytes) -> None:
     """Memory is bounded, also by many short lines; and nothing is kept then."""
-    recorder = recorded(limit=100_000)
-    recorder.event(connecting_text(MAIL))
-    for _ in range(60):
-        recorder.received(chunk, tls=False)
-        recorder.sent(b"x\n", tls=False)
+    events = [Moved("received", chunk, False), Moved("sent", b"x\n", False)] * 60
+    recorder = recorded(MAIL, *events, limit=100_000)
     assert "16 MiB" in reason(recorder)
 
 
-@pytest.mark.parametrize(
-    "event", ["connecting to h:1433 --tls starttls --starttls mssql", "TLS established: X, by the dialog of mssql"]
-)
-def test_tls_in_packets_cannot_be_had(event: str) -> None:
+def test_many_connections_are_too_much_too() -> None:
+    """Each costs something, also where nothing moves on it."""
+    assert "16 MiB" in reason(recorded(*[MAIL] * 500, limit=100_000))
+
+
+@pytest.mark.parametrize("event", [Connecting("h:1433", "starttls", protocol="mssql"), TlsUp("X", "", dialog="mssql")])
+def test_tls_in_packets_cannot_be_had(event: Event) -> None:
     """startTls() has nobody to wrap its handshake."""
-    recorder = recorded()
-    recorder.event(connecting_text(MAIL))
-    recorder.event(event)
-    assert "MS-TDS" in reason(recorder)
+    assert "MS-TDS" in reason(recorded(MAIL, event))
+
+
+def test_what_else_is_told_changes_nothing() -> None:
+    """Notes, whatever they say: words do not count."""
+    notes = [Note("TLS established"), Note("our side ended"), Note("could not connect: h"), Note("connecting to h:2")]
+    assert recorded(MAIL, *notes).conversations() == [Conversation(MAIL)]
 
 
 def test_no_transcript() -> None:

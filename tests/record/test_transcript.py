@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cfcat.protocols.secrets import SecretGuard
-from cfcat.record.transcript import Entry, Transcript, escape_bytes, parse_entry
+from cfcat.record.events import Kept, Moved, Note, Opened, PeerEnded, Resolved, TlsUp
+from cfcat.record.journal import Journal, Line
+from cfcat.record.transcript import Entry, Transcript, escape_bytes, event_lines, parse_entry, session_lines
 
 unhurried = settings(deadline=None)  # a slow machine is no failure
 TIME = "2026-11-23T15:04:05.123Z"
@@ -24,12 +25,25 @@ PIECES = st.one_of(
 
 
 class Recorder:
-    """A transcript in a pipe's place, and what is in it."""
+    """A transcript in a pipe's place with the journal that it is written from, and what is in it."""
 
     def __init__(self, protocol: str | None = None, *, secrets: bool = False, typed: bool = False) -> None:
         self._fd = os.memfd_create("transcript")
-        guard = None if secrets else SecretGuard(protocol, typed=typed)
-        self.transcript = Transcript(os.dup(self._fd), guard, lambda: NOW_S)
+        self.transcript = Transcript(os.dup(self._fd), clock=lambda: NOW_S)
+        self.journal = Journal(self.transcript, masks=not secrets, protocol=protocol, typed=typed)
+
+    def event(self, event: Kept) -> None:
+        self.journal.take(event)
+
+    def sent(self, data: bytes, *, tls: bool) -> None:
+        self.journal.take(Moved("sent", data, tls))
+
+    def received(self, data: bytes, *, tls: bool) -> None:
+        self.journal.take(Moved("received", data, tls))
+
+    def close(self) -> None:
+        self.journal.flush()
+        self.transcript.close()
 
     def lines(self) -> list[str]:
         with open(self._fd, "rb") as file:
@@ -47,13 +61,13 @@ def joined(entries: list[Entry], direction: str) -> bytes:
 def test_a_conversation() -> None:
     """Time, direction, TLS, data: each line as it is completed, whatever its pieces were."""
     recorder = Recorder("smtp")
-    transcript = recorder.transcript
-    transcript.event("connected to 192.0.2.7:25")
+    transcript = recorder
+    transcript.event(Opened("192.0.2.7:25"))
     transcript.received(b"220 mail", tls=False)
     transcript.received(b".example\r\n250 a\r\n2", tls=False)
     transcript.sent(b"EHLO me\r\nSTART", tls=False)
     transcript.sent(b"TLS\r\n", tls=False)
-    transcript.event("TLS established")
+    transcript.event(TlsUp("TLSv1.3", "X"))
     transcript.received("ü\x1b\u202e\\\n".encode(), tls=True)
     transcript.sent(b"AUTH PLAIN AGpvZQ==\r\n", tls=True)
     transcript.close()
@@ -64,7 +78,7 @@ def test_a_conversation() -> None:
         f"{TIME} < - 2",
         f"{TIME} > - EHLO me\\r\\n",
         f"{TIME} > - STARTTLS\\r\\n",
-        f"{TIME} * - TLS established",
+        f"{TIME} * - TLS established: TLSv1.3, X",
         f"{TIME} < T ü\\x1b\\xe2\\x80\\xae\\\\\\n",
         f"{TIME} > T AUTH PLAIN ****\\r\\n",
     ]
@@ -87,9 +101,9 @@ def test_the_transcript_holds_every_byte(said: list[tuple[bool, bool, bytes]]) -
     """In any pieces, both directions at a time, in clear text and under TLS; each byte once and in order."""
     recorder = Recorder(secrets=True)
     for sent, tls, data in said:
-        record = recorder.transcript.sent if sent else recorder.transcript.received
+        record = recorder.sent if sent else recorder.received
         record(data, tls=tls)
-    recorder.transcript.close()
+    recorder.close()
     entries = recorder.entries()
     for sent, direction in ((True, ">"), (False, "<")):
         for under_tls in (True, False):
@@ -107,9 +121,9 @@ def test_no_split_lets_a_secret_through(lines: list[bytes], draw: st.DataObject 
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data))))) if draw else list(range(len(data)))
     recorder = Recorder()
     for start, stop in pairwise([0, *cuts, len(data)]):
-        recorder.transcript.sent(data[start:stop], tls=False)
-        recorder.transcript.received(b"250 ok", tls=False)
-    recorder.transcript.close()
+        recorder.sent(data[start:stop], tls=False)
+        recorder.received(b"250 ok", tls=False)
+    recorder.close()
     written = joined(recorder.entries(), ">")
     assert not re.search(rb"h?unter|ter2", written)
     assert written.count(b"NOOP") == lines.count(b"NOOP")
@@ -119,9 +133,9 @@ def test_no_split_lets_a_secret_through(lines: list[bytes], draw: st.DataObject 
 def test_the_answer_to_a_challenge_is_masked() -> None:
     """The guard hears what the peer says."""
     recorder = Recorder("imap")
-    recorder.transcript.received(b"+ \r\n", tls=True)
-    recorder.transcript.sent(b"c2VjcmV0\r\nNOOP\r\n", tls=True)
-    recorder.transcript.close()
+    recorder.received(b"+ \r\n", tls=True)
+    recorder.sent(b"c2VjcmV0\r\nNOOP\r\n", tls=True)
+    recorder.close()
     assert joined(recorder.entries(), ">") == b"****\r\nNOOP\r\n"
 
 
@@ -129,8 +143,8 @@ def test_xmpp_goes_on_after_its_authentication() -> None:
     """A stream without lines: what follows the secret is to be seen."""
     recorder = Recorder("xmpp")
     for data in (b"<stream>", b"<auth mechanism='PLAIN'>AGpv</auth>", b"<presence/>"):
-        recorder.transcript.sent(data, tls=True)
-    recorder.transcript.close()
+        recorder.sent(data, tls=True)
+    recorder.close()
     assert joined(recorder.entries(), ">") == b"<stream><auth mechanism='PLAIN'>****<presence/>"
 
 
@@ -139,10 +153,10 @@ def test_a_line_of_any_length() -> None:
     for begin, shown in ((b"PASS ", b"PASS ****"), (b"x", b"xyyyy")):
         recorder = Recorder()
         for data in (begin, *[b"y" * 100_000] * 5):
-            recorder.transcript.sent(data, tls=False)
-            recorder.transcript.received(data, tls=False)
-        assert len(recorder.transcript._sent._lines._line) <= 65536  # type: ignore[union-attr]
-        recorder.transcript.close()
+            recorder.sent(data, tls=False)
+            recorder.received(data, tls=False)
+        assert len(recorder.journal._halves["sent"]._lines._line) <= 65536  # type: ignore[union-attr]
+        recorder.close()
         entries = recorder.entries()
         assert len(joined(entries, "<")) == len(begin) + 500_000
         assert joined(entries, ">").startswith(shown)
@@ -153,8 +167,8 @@ def test_typed_with_a_blank_before_it() -> None:
     """What is typed so is private; in a file it is text."""
     for typed, shown in ((True, b"****\r\n"), (False, b" private\r\n")):
         recorder = Recorder(typed=typed)
-        recorder.transcript.sent(b" private\r\n", tls=False)
-        recorder.transcript.close()
+        recorder.sent(b" private\r\n", tls=False)
+        recorder.close()
         assert joined(recorder.entries(), ">") == shown
 
 
@@ -163,8 +177,8 @@ def test_the_file(tmp_path: Path, secrets: bool) -> None:
     """Only for its owner, also where it was there before; it is continued, never written over."""
     path = tmp_path / "log"
     for _ in range(2):
-        transcript = Transcript.open(str(path), target="h:25", protocol="pop3", secrets=secrets)
-        transcript.sent(b"PASS secret\r\n", tls=True)
+        transcript = Transcript.open(str(path), target="h:25")
+        Journal(transcript, masks=not secrets, protocol="pop3").take(Moved("sent", b"PASS secret\r\n", True))
         transcript.close()
         transcript.close()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -180,14 +194,15 @@ def test_the_file(tmp_path: Path, secrets: bool) -> None:
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """That is known before anything is said."""
     with pytest.raises(IsADirectoryError):
-        Transcript.open(str(tmp_path), target="h:25", protocol=None)
+        Transcript.open(str(tmp_path), target="h:25")
 
 
 def test_a_full_disk() -> None:
     """The transcript ends, and says why; what it is a transcript of goes on."""
-    transcript = Transcript.open("/dev/full", target="h:25", protocol=None)
+    transcript = Transcript.open("/dev/full", target="h:25")
     assert transcript.problem == "no space left on device"
-    transcript.sent(b"x\n", tls=False)
+    assert transcript.is_done
+    transcript.write([Line("sent", False, b"x\n")])
     transcript.close()
 
 
@@ -215,5 +230,28 @@ def test_the_clock_is_the_worlds() -> None:
     """UTC, with milliseconds."""
     recorder = Recorder()
     recorder.transcript._clock = lambda: 0.9999
-    recorder.transcript.event("x")
+    recorder.event(Note("x"))
     assert recorder.lines() == ["1970-01-01T00:00:00.999Z * - x"]
+
+
+def test_a_session_has_words_of_its_own() -> None:
+    """What the socket tells is left out, and how much came before an end; an event without a text is no entry."""
+    resolved = Resolved(("192.0.2.7:25",), 0.001, "h:25")
+    assert event_lines(resolved) == ["h:25 resolved to 192.0.2.7:25 in 1.0 ms"]
+    assert event_lines(resolved._replace(target="192.0.2.7:25")) == []
+    assert event_lines(PeerEnded(5)) == ["peer ended: 5 bytes received"]
+    assert session_lines(resolved) == []
+    assert session_lines(PeerEnded(5)) == ["the peer ended"]
+    assert session_lines(Opened("192.0.2.7:25")) == ["connected to 192.0.2.7:25"]
+
+
+def test_an_entry_is_an_event_again() -> None:
+    """Bytes with their direction, and what happened by its words."""
+    for line, event in (
+        (f"{TIME} > T PASS ****\\r\\n", Moved("sent", b"PASS ****\r\n", True)),
+        (f"{TIME} < - 2", Moved("received", b"2", False)),
+        (f"{TIME} * - the peer ended", PeerEnded()),
+        (f"{TIME} * - \\xff", Note("\udcff")),
+    ):
+        found = parse_entry(line).event
+        assert (type(found), found) == (type(event), event)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
-from cfcat.core.trace import Attempted, Connected, Resolved, TlsEstablished
 from cfcat.errors import IdleTimeout, LostError, SocketError, StdoutError, TruncatedError
+from cfcat.record.events import Attempted, Connected, Phase, Resolved, TlsEstablished
 from cfcat.report.messages import Message
-from cfcat.report.run_report import BEFORE_SESSION, Phase, RunReport
+from cfcat.report.run_report import BEFORE_SESSION, RunReport
 from tests.helpers.json_schema import violations
 
 SCHEMA: dict[str, Any] = json.loads(files("cfcat.report").joinpath("report.schema.json").read_text())

@@ -1,10 +1,3 @@
-"""What every exported Worker has: how it sends, waits and upgrades. A text, and nothing else."""
-
-from __future__ import annotations
-
-__all__ = ["LIBRARY"]
-
-LIBRARY = r"""
 /** The longest silence of a server that is waited for, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
@@ -183,4 +176,3 @@ function characters(bytes) {
 function hex(digits) {
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
-"""

@@ -1,0 +1,196 @@
+"""From the events of a run to what is kept of it: lines in place of chunks, with the secrets masked.
+
+A `Journal` does that once for all who write it down: the transcript, and the recording for an export. Who wants the
+secrets in what it writes (`--log-secrets`) has a journal of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from cfcat.protocols.secrets import MASK, SecretGuard
+from cfcat.record.events import Dialog, Direction, Event, Moved
+
+__all__ = ["Item", "Journal", "Line", "Writer"]
+
+# A line that grows beyond this is written in pieces, and judged by its beginning.
+MAX_LINE_BYTES = 64 * 1024
+# XMPP has no lines; what is said after its authentication is no secret any more.
+LINE_END = re.compile(rb"(?<=\n)|(?<=\r)(?=[^\n])|(?<=</auth>)|(?<=</response>)")
+
+
+class Line(NamedTuple):
+    """A line that was sent or received, or a piece of one that could not be waited for; masked."""
+
+    direction: Direction
+    tls: bool
+    data: bytes
+
+
+Item = Line | Event  # an event that is neither `Moved` nor `Dialog`
+
+
+class Writer(Protocol):
+    """Who writes a journal down."""
+
+    @property
+    def is_done(self) -> bool:
+        """Has it given up? Nothing needs to be written any more then."""
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Take what is complete, or cannot be waited for, in the order of its time. It must not raise."""
+
+
+class Journal:
+    """A subscriber that tells its writers what a connection did, line by line.
+
+    What one direction has begun is written before anything of the other, and before an event. `masks`: secrets are
+    masked, those of `protocol` (None: of every protocol). `typed`: a line with a blank before it is one too.
+    """
+
+    def __init__(self, *writers: Writer, masks: bool = True, protocol: str | None = None, typed: bool = False) -> None:
+        self._writers = list(writers)
+        self._masks = masks
+        self._protocol = protocol
+        self._typed = typed
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of what has moved so far."""
+        self._guard = SecretGuard(self._protocol, typed=self._typed) if self._masks else None
+        sent, received = _Half("sent", _SentLines(self._guard)), _Half("received", _ReceivedLines())
+        self._halves = {half.direction: half for half in (sent, received)}
+
+    @property
+    def is_done(self) -> bool:
+        """Is there nobody who would write it down?"""
+        return all(writer.is_done for writer in self._writers)
+
+    @property
+    def wants_bytes(self) -> bool:
+        return not self.is_done
+
+    def add(self, writer: Writer) -> None:
+        """Write for this one too, from now on."""
+        if self.is_done:
+            self._begin()  # nobody has listened
+        self.flush()
+        self._writers.append(writer)
+
+    def remove(self, writer: Writer) -> None:
+        """Write what was held back, and no more for this one."""
+        self.flush()
+        self._writers.remove(writer)
+
+    def take(self, event: Event) -> None:
+        if self.is_done:
+            return
+        if isinstance(event, Moved):
+            self._take_bytes(event.direction, event.data, event.tls)
+        elif isinstance(event, Dialog):
+            self._take_bytes(event.direction, event.data, False)
+        else:
+            self._write([*self._held(), event])
+
+    def flush(self) -> None:
+        """Write what was held back."""
+        self._write(self._held())
+
+    def _take_bytes(self, direction: Direction, data: bytes, tls: bool) -> None:
+        if self._guard is not None and direction == "received":
+            self._guard.received(data)
+        others = [line for half in self._halves.values() if half.direction != direction for line in half.held()]
+        self._write([*others, *self._halves[direction].feed(data, tls)])
+
+    def _held(self) -> list[Item]:
+        return [line for half in self._halves.values() for line in half.held()]
+
+    def _write(self, items: Sequence[Item]) -> None:
+        if items:
+            for writer in self._writers:
+                writer.write(items)
+
+
+class _Half:
+    """The lines of one direction, each under TLS or not."""
+
+    def __init__(self, direction: Direction, lines: _ReceivedLines | _SentLines) -> None:
+        self.direction = direction
+        self._lines = lines
+        self._tls = False
+
+    def feed(self, data: bytes, tls: bool) -> Iterator[Line]:
+        if tls != self._tls:
+            yield from self.held()  # no line goes on from clear text into TLS
+        self._tls = tls
+        for piece in self._lines.feed(data):
+            yield Line(self.direction, tls, piece)
+
+    def held(self) -> Iterator[Line]:
+        for piece in self._lines.held():
+            yield Line(self.direction, self._tls, piece)
+
+
+class _ReceivedLines:
+    """Chunks to lines; what is not complete is held, up to a limit."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete by now, or the pieces that they have become too long for."""
+        *lines, self._rest = re.split(rb"(?<=\n)", self._rest + data)
+        return lines if len(self._rest) < MAX_LINE_BYTES else [*lines, *self.held()]
+
+    def held(self) -> list[bytes]:
+        """What is held, to be written now; the rest of its line comes later."""
+        held, self._rest = self._rest, b""
+        return [held] if held else []
+
+
+class _SentLines:
+    """The same for what is sent, with the secrets masked.
+
+    A line ends with LF, CR LF or CR: whatever the peer takes for its end, two lines must not pass for one. Where a
+    line has been written in part, its next piece is judged with all that came before it.
+    """
+
+    def __init__(self, guard: SecretGuard | None) -> None:
+        self._guard = guard
+        self._line = b""  # the line that is not complete
+        self._written = 0  # so much of it is in the file
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete by now, or the pieces that they have become too long for."""
+        *lines, rest = re.split(LINE_END, self._line + data)
+        pieces = [self._complete(line) for line in lines]
+        self._line = rest
+        return pieces if len(rest) - self._written < MAX_LINE_BYTES else [*pieces, *self.held()]
+
+    def held(self) -> list[bytes]:
+        """What is held, to be written now; the rest of its line comes later."""
+        if len(self._line) == self._written:
+            return []
+        piece = self._shown(self._line, self._guard is not None and self._guard.would_be_secret(_body(self._line)))
+        self._line = self._line[:MAX_LINE_BYTES]  # enough to judge what comes
+        self._written = len(self._line)
+        return [piece]
+
+    def _complete(self, line: bytes) -> bytes:
+        piece = self._shown(line, self._guard is not None and self._guard.is_secret(_body(line)))
+        self._written = 0
+        return piece
+
+    def _shown(self, line: bytes, secret: bool) -> bytes:
+        """What is not yet written of a line; of a secret one only the verb and the end."""
+        new = line[self._written :]
+        if not secret or not (body := new.rstrip(b"\r\n")):
+            return new
+        stars = MASK if self._written else SecretGuard.mask(_body(line))
+        return stars + new[len(body) :]
+
+
+def _body(line: bytes) -> bytes:
+    return line[:MAX_LINE_BYTES].rstrip(b"\r\n")
