@@ -45,7 +45,7 @@ __all__ = [
     "reason_of",
 ]
 
-# Of the process, of the system.
+# EMFILE: the process has no descriptor left; ENFILE: the system has none.
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
 LOST = "Network connection lost."
@@ -267,7 +267,7 @@ class CommandError(SocketError):
 
 
 def out_of_files(error: BaseException) -> bool:
-    """Was there no descriptor left? It can happen anywhere, for there is no end to what opens a file."""
+    """Was there no descriptor left? Any step may open a file, so any step may fail this way."""
     return isinstance(error, OSError) and error.errno in OUT_OF_FILES
 
 

@@ -118,7 +118,7 @@ def _split_zone(text: str) -> tuple[str, str]:
 
 
 def without_zone(host: str) -> str:
-    """A host for TLS: a zone is this machine's own, and no certificate has one (RFC 6874 §4)."""
+    """A host for TLS: a zone is this machine's own, so no certificate names it (RFC 6874 §4)."""
     return host.partition("%")[0]
 
 

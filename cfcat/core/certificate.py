@@ -166,7 +166,7 @@ class TlsInfo:
 
 def read_certificate(certificate: Mapping[str, Any], der: bytes) -> PeerCertificate:
     """A certificate from its dictionary and its bytes."""
-    from hashlib import sha256  # lazy: only for who wants to see it
+    from hashlib import sha256  # lazy: only needed when a certificate is shown
 
     return PeerCertificate(
         subject=_distinguished_name(certificate.get("subject", ())),

@@ -49,7 +49,7 @@ class Codec(Protocol):
 
     @property
     def reset_is_eof(self) -> bool:
-        """Is a reset by the peer no worse than its FIN?"""
+        """Does a reset count as EOF? (`--ignore-unexpected-eof`)"""
 
     def receive(self, data: Buffer) -> None:
         """Take bytes from the wire, which are copied; b"" is the wire's EOF (FIN)."""
@@ -325,7 +325,7 @@ class TlsCodec:
         """The peer's certificates, its own first; empty where they cannot be had.
 
         Python 3.13 has `get_unverified_chain()` for that, but in DER only. The object beneath has it decoded, in
-        every version from 3.10 on; should that ever change, the messages are the poorer and nothing else.
+        every version from 3.10 on; if that changes, only messages lose detail.
         """
         try:
             return list(getattr(self._tls._sslobj, way)() or [])  # type: ignore[attr-defined]

@@ -35,8 +35,8 @@ __all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
 
 T = TypeVar("T")
 
-# A chunk of a default reader: at first as small as the reference's (R2), which is plenty for a dialog; twice as much
-# each time that a read was filled, up to where more is no faster (V14).
+# A chunk of a default reader: at first as small as the reference's (R2), which is plenty for a dialog. The size doubles
+# whenever a read fills it, up to the fastest size (V14).
 FIRST_READ_BYTES = 4096
 MAX_READ_BYTES = 256 * 1024
 
@@ -231,7 +231,7 @@ class ReadableStream:
     def receive_by(self, move: Callable[[int], int]) -> int | None:
         """As `take_into()`, but by a call of the kernel's that takes the socket's descriptor.
 
-        None: not this way; `take_into()` always is one, and has the errors of the connection.
+        None: these descriptors cannot be joined; use `take_into()`, which has the errors of the connection.
 
         Raises:
             BlockingIOError: nothing there, or no room where the bytes go to; or EOF, which `take_into()` finds.

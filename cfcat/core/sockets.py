@@ -110,7 +110,7 @@ class Socket:
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._task: asyncio.Task[None] | None = None
-        self._turn: asyncio.Future[None] | None = None  # to begin, where a policy limits how many there are
+        self._turn: asyncio.Future[None] | None = None  # starts the connection once the policy has a free place
         self._leave: Callable[[], None] | None = None  # gives the place of this connection up
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)

@@ -176,7 +176,7 @@ class WorkersPolicy:
         return Verdict(remote_address, "allowed")
 
     def told(self, judgement: Judgement) -> None:
-        """Take what was judged; whoever wants to hear of notes does."""
+        """Record the verdict, and pass its note to `on_note`."""
         if judgement.status == "note" and self._tell is not None:
             self._tell(judgement)
 

@@ -173,7 +173,7 @@ class WritableStream:
     def send_by(self, move: Callable[[int], int]) -> int | None:
         """Send by a call of the kernel's that takes the socket's descriptor, and makes 0 of its source's end.
 
-        None: not this way; `offer()` always is one.
+        None: these descriptors cannot be joined; use `offer()`.
 
         Raises:
             BlockingIOError: nothing there, or no room at the peer, for which what is offered waits.

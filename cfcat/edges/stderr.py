@@ -15,8 +15,7 @@ from cfcat.edges import descriptors
 
 __all__ = ["Stderr"]
 
-# A reader that reads gets everything, however slow it is; a pause of this length, and it gets the rest without what
-# did not fit meanwhile.
+# A slow reader gets everything; one that pauses this long loses what did not fit.
 PATIENCE_S = 0.25
 # What a pipe that is ready takes without blocking (PIPE_BUF: 4096 on Linux, 512 on macOS).
 PIECE_BYTES = select.PIPE_BUF
@@ -29,7 +28,7 @@ class Stderr:
         self._fd = _own(fd)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
-        self._dropped = 0  # bytes, since the last that was written; while there are any, nobody waits
+        self._dropped = 0  # bytes dropped since the last write; while above 0, writes do not wait
         self._mid_line = False
 
     def write(self, text: str) -> None:

@@ -44,7 +44,8 @@ def bytes_literals(data: bytes) -> list[str]:
 
 
 def translate_regex(pattern: bytes) -> str | None:
-    """A pattern of `:expect` as a literal that finds the same in bytes; None where there is none, or who knows.
+    """A pattern of `:expect` as a literal that finds the same in bytes; None where JavaScript has no
+    pattern that is surely equal.
 
     The text that it is for has a character a byte. Meanings are spelled out where the languages differ: of `^`, `$`
     and `.` by lines that end in LF alone.

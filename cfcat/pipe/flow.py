@@ -1,7 +1,7 @@
 """One direction of pipe mode: from a source to a sink, as fast as both allow.
 
 Nothing here waits: a flow tries, and where either side has nothing to give or no room, it asks to be called back.
-So a chunk that the kernel has at hand, and has room for, costs no future, no task and no turn of the loop; and yet
+So a chunk that the kernel has ready, and has room for, costs no future, no task and no turn of the loop; and yet
 other callbacks get their turns. One chunk is on its way at a time: a slow sink slows the source.
 
 Where both sides are descriptors that the kernel can join (`joined`), the bytes never come into this process. That is
@@ -26,7 +26,7 @@ __all__ = ["Flow", "PeerSink", "PeerSource"]
 
 # What is moved in one turn before other callbacks of the loop get theirs: some 4 MiB, or 1 MiB joined; a millisecond.
 TURN_CHUNKS = 16
-# So little is all there was, nearly always: to ask again would cost more than to be called again.
+# A short read means that the source is drained: wait instead of trying again.
 SMALL_BYTES = 16 * 1024
 
 
@@ -85,7 +85,7 @@ class PeerSink:
             self._pending.add_done_callback(lambda _: callback())
 
     def unwatch(self) -> None:
-        """The callback comes once, and is of no consequence then."""
+        """A late callback is harmless."""
 
     def is_full(self) -> bool:
         return False  # what it has no room for is queued, as any other write

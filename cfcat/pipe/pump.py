@@ -190,7 +190,7 @@ class Pump:
             self._end.answer()
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
             if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and not self._wants_bytes:
-                # They are known now: the rest need not be seen.
+                # The first bytes have been checked for a TLS alert; later ones may bypass this process.
                 self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)
         if self._wants_bytes:
             self._events.tell(Moved("received", bytes(chunk), self._is_secure))

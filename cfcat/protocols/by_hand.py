@@ -71,7 +71,7 @@ def check_go_ahead(sent: bytes, received: bytes) -> None:
 
 
 def _expected(line: bytes) -> tuple[str, Sequence[Answer]]:
-    """The request for TLS that a line is, and how it may be answered; no answers where it is none."""
+    """Whether a line asks for TLS, and how the peer may answer; no answers where the line does not ask."""
     if line.upper() == b"STARTTLS":
         return "STARTTLS", _STARTTLS
     if line.upper() == b"STLS":

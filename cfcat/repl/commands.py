@@ -264,7 +264,7 @@ def _find(name: str) -> Command:
 
 
 def _nearest(name: str) -> list[str]:
-    """The commands that a word that is none may have been meant for: the nearest, or those that it begins."""
+    """The commands that a mistyped word may have meant: the nearest, or those that begin with it."""
     word = name.lower()
     if word in COMMANDS:
         return [word]

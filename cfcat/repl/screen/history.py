@@ -31,7 +31,7 @@ __all__ = ["Entry", "History"]
 MAX_ENTRIES = 10_000  # bash keeps 500 unless told otherwise
 SLACK_ENTRIES = 1_000  # a full file is not rewritten at every start
 MAX_TEXT_CHARACTERS = 4096  # what was pasted and is longer is no line to be edited once more
-MAX_READ_BYTES = 32 << 20  # the end of a file that is longer will do; a line that is cut is none
+MAX_READ_BYTES = 32 << 20  # read only the tail of a larger file, and skip its partial first line
 NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})  # some network file systems
 
 
@@ -223,7 +223,7 @@ def _line(entry: Entry) -> bytes:
 
 
 def _parse(line: bytes) -> Entry | None:
-    """An entry, or None for what is none: damaged, or never was one."""
+    """The entry of a line, or None for a line that is damaged or never was an entry."""
     try:
         match json.loads(line):
             case {"host": str(host), "text": str(text)}:
