@@ -1,6 +1,6 @@
 """Everything that cfcat raises.
 
-`message` is the reference runtime's text, to the letter (connect-semantics rule in each class); `str()` adds the
+`message` is the reference runtime's text, to the letter (RULES.md; each class names the rule); `str()` adds the
 detail that a person needs; `__cause__` is the operating system's or OpenSSL's own exception. Split only where a
 caller would act differently; the builtin class is inherited too, so that `except TimeoutError` works.
 """
@@ -169,7 +169,7 @@ class UpgradeError(TlsError):
 
 
 class InjectionError(UpgradeError):
-    """Clear text was waiting unread at the moment of the upgrade (V13, R1). `count`: how many bytes of it."""
+    """Clear text was waiting unread at the moment of the upgrade (V13, SEC-R1). `count`: how many bytes of it."""
 
     def __init__(self, message: str, count: int) -> None:
         super().__init__(message)
@@ -177,11 +177,11 @@ class InjectionError(UpgradeError):
 
 
 class LockError(SocketError):
-    """The stream is locked, or a reader has a read waiting (R4, R5, W5)."""
+    """The stream is locked, or a reader has a read waiting (API-R4, API-R5, W5)."""
 
 
 class ClosedError(SocketError):
-    """You used it after closing, ending, upgrading or releasing it (C5-C11, W7, R5, W5). The fault is local."""
+    """You used it after closing, ending, upgrading or releasing it (C5-C11, W7, API-R5, W5). The fault is local."""
 
 
 class AbortError(SocketError):
@@ -193,11 +193,11 @@ class AbortError(SocketError):
 
 
 class CancelError(SocketError):
-    """A read was waiting when `cancel(reason)` was called (R7). `message` is the reason."""
+    """A read was waiting when `cancel(reason)` was called (API-R7). `message` is the reason."""
 
 
 class LostError(SocketError, ConnectionError):
-    """The connection broke: reset, or given up by the network (R9, W10). `sending`: a send found it out.
+    """The connection broke: reset, or given up by the network (API-R9, W10). `sending`: a send found it out.
 
     `after_our_end`: our own end had been sent before, and may be why.
     """
@@ -210,7 +210,8 @@ class LostError(SocketError, ConnectionError):
 
 
 class DialogError(SocketError):
-    """The dialog of a STARTTLS protocol did not come to its go-ahead: refused, nonsense, an end, a limit (R2, R7).
+    """The dialog of a STARTTLS protocol did not come to its go-ahead: refused, nonsense, an end, a limit (SEC-R2,
+    SEC-R7).
 
     `message` says which, without a word of the peer's. `said`: the answer that was not the go-ahead, to be escaped
     before it is shown; b"" where there is none or it must not be shown (Postgres, CVE-2024-10977). `speaks_tls`: it

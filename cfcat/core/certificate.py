@@ -1,6 +1,6 @@
 """What a certificate says, and why it is not trusted, in one sentence.
 
-Pure. All of it is the peer's text: it must be escaped before it is shown (R20).
+Pure. All of it is the peer's text: it must be escaped before it is shown (SEC-R20).
 Source: OpenSSL's X509_V_ERR_… (x509_vfy.h); the dictionary is that of `ssl.SSLSocket.getpeercert()`.
 """
 

@@ -4,7 +4,7 @@ Pure: `PlainCodec` passes bytes through, `TlsCodec` drives an `ssl.SSLObject` ov
 socket: `wire` moves the bytes. asyncio's own TLS and `SSLSocket` are both unusable here: they cannot half-close,
 lose data when the peer ends first, deliver injected clear text as if it came under TLS and hide truncation.
 
-Source: RFC 8446 §6.1, RFC 5246 §7.2.1; rules T3-T9, V9 (not S12), V11; the recipe of the security notes, section c.
+Source: RFC 8446 §6.1, RFC 5246 §7.2.1; rules T3-T9, V9 (not S12), V11.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class TlsCodec:
 
     @property
     def ignored_bytes(self) -> int:
-        """How many bytes came behind the peer's close_notify, encrypted or not; they are not read (R9)."""
+        """How many bytes came behind the peer's close_notify, encrypted or not; they are not read (SEC-R9)."""
         return self._incoming.pending if self._is_eof else 0
 
     def info(self) -> TlsInfo:

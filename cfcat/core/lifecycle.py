@@ -4,11 +4,11 @@ Pure: no I/O, no clock. Events go in (what the application called, what the wire
 `sockets` and `wire` carry out). Everything that decides a state lives in this file; the questions "may I read?"
 and "may I write?" are answered here too (`reading`, `writing`).
 
-Source: connect-semantics rules H, C, D, S, N and W, with the differences V2, V5-V8, V12 and V16 of the design.
+Source: RULES.md, H, C, D, S, N and W, with the differences V2, V5-V8, V12 and V16.
 
 | | states |
 |---|---|
-| read half  | OPEN · EOF (read) · PIPED (EOF seen by a pipe, R10) · CANCELLED |
+| read half  | OPEN · EOF (read) · PIPED (EOF seen by a pipe, API-R10) · CANCELLED |
 | write half | OPEN · CLOSING (flushing, then our EOF) · CLOSED · ABORTED |
 | phase      | OPENING · OPEN · CLOSING (`close()`) · UPGRADING (flushing clear text) · then, for good: |
 |            | ENDED (both sides ended in order) · CLOSED · FAILED · UPGRADED |
@@ -41,13 +41,13 @@ class Event(Enum):
     CONNECTED = auto()  # the connection is up; under TLS: the handshake is done (N1)
     CONNECT_FAILED = auto()  # it will never be (N4)
     PEER_EOF = auto()  # a reader has read EOF (H2); a FIN that nobody reads is no event
-    PIPED_EOF = auto()  # a pipe has read EOF (R10)
-    LOST = auto()  # a read or a write found the connection broken (R9, W10, T7)
+    PIPED_EOF = auto()  # a pipe has read EOF (API-R10)
+    LOST = auto()  # a read or a write found the connection broken (API-R9, W10, T7)
     FLUSHED = auto()  # what an effect FLUSH_… asked for is done
 
     END = auto()  # writer.close() (W6)
     ABORT = auto()  # writer.abort() (W8)
-    CANCEL = auto()  # reader.cancel() (R7)
+    CANCEL = auto()  # reader.cancel() (API-R7)
     CLOSE = auto()  # socket.close() (C1)
     DROP = auto()  # socket.abort(): now, without order
     START_TLS = auto()  # socket.start_tls() (S2)

@@ -1,7 +1,6 @@
 """Options of `connect()` and the TLS context that they ask for.
 
-Pure, but for the certificate files that a context reads. Source: rules O1-O6, V15, T1; the table of TLS defaults
-in the security notes, section c.
+Pure, but for the certificate files that a context reads. Source: rules O1-O6, V15, T1.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ def make_tls_context(
 
     `cacert`: a PEM file of authorities to trust instead of the platform's. `insecure`: no verification at all.
     `cert` and `key`: PEM files of a client certificate with its chain, and of its key where that is not in the same
-    file; `password` is asked for that of an encrypted key. `alpn`: protocol IDs to offer, the best first (R8).
+    file; `password` is asked for that of an encrypted key. `alpn`: protocol IDs to offer, the best first (SEC-R8).
     `ciphers`: suites of TLS 1.2 as OpenSSL's `ciphers(1)` names them; those of TLS 1.3 are always all.
     SSL_CERT_FILE and SSL_CERT_DIR, either or both, replace the platform's authorities; `cacert` replaces them all.
 

@@ -3,7 +3,7 @@
 It holds the one read that waits and the lock; it decides nothing: what a read meets is asked of the lifecycle
 (`reading`), bytes come from the wire, both through `Owner`.
 
-Source: connect-semantics rules R1-R11, H2, C5-C8, S6.
+Source: RULES.md, API-R1 to API-R10, H2, C5-C8, S6.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ __all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
 
 T = TypeVar("T")
 
-# A chunk of a default reader: at first as small as the reference's (R2), which is plenty for a dialog. The size doubles
-# whenever a read fills it, up to the fastest size (V14).
+# A chunk of a default reader: at first as small as the reference's (API-R2), which is plenty for a dialog. The size
+# doubles whenever a read fills it, up to the fastest size (V14).
 FIRST_READ_BYTES = 4096
 MAX_READ_BYTES = 256 * 1024
 
@@ -83,7 +83,7 @@ class _Chunks:
 
 
 class ReadableStream:
-    """The bytes that the peer sends (R1). `async for chunk in readable` reads to EOF."""
+    """The bytes that the peer sends (API-R1). `async for chunk in readable` reads to EOF."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -104,12 +104,12 @@ class ReadableStream:
     @overload
     def get_reader(self, mode: Literal["byob"]) -> ReadableStreamBYOBReader: ...
     def get_reader(self, mode: str | None = None) -> ReadableStreamReader:
-        """Lock the stream to a new reader; `mode="byob"` gives one that reads into the caller's buffer (R8).
+        """Lock the stream to a new reader; `mode="byob"` gives one that reads into the caller's buffer (API-R8).
 
-        Works before `opened` and after `close()` alike (R1, C8).
+        Works before `opened` and after `close()` alike (API-R1, C8).
 
         Raises:
-            LockError: it is locked (R4).
+            LockError: it is locked (API-R4).
         """
         if mode not in (None, "byob"):
             raise TypeError(f"mode must be None or 'byob', not {mode!r}")
@@ -119,7 +119,7 @@ class ReadableStream:
         return self._reader
 
     def cancel(self, reason: object = None) -> Operation[None]:
-        """Stop reading: reads say EOF from now on; the peer sees nothing of it, writing goes on (R7).
+        """Stop reading: reads say EOF from now on; the peer sees nothing of it, writing goes on (API-R7).
 
         Rejects with `LockError` while a reader is held.
         """
@@ -128,7 +128,7 @@ class ReadableStream:
         return self._cancel(reason)
 
     def pipe_to(self, writable: WritableStream, prevent_close: bool = False) -> Operation[None]:
-        """Copy everything to a writable and close that at EOF, unless `prevent_close` (R10).
+        """Copy everything to a writable and close that at EOF, unless `prevent_close` (API-R10).
 
         Both streams are locked until it is done. EOF seen by a pipe ends neither the socket's own writing side
         nor `closed`. If reading fails, the destination is aborted with the error; if writing fails, reading is
@@ -170,7 +170,7 @@ class ReadableStream:
 
     @property
     def wanted(self) -> int:
-        """How many bytes a waiting read would take; 0: nobody reads, leave it to the kernel (R3)."""
+        """How many bytes a waiting read would take; 0: nobody reads, leave it to the kernel (API-R3)."""
         return self._read.limit if self._read is not None else 0
 
     @property
@@ -295,7 +295,7 @@ class ReadableStreamReader:
 
     @property
     def closed(self) -> Operation[None]:
-        """Resolves at EOF, `cancel()` or the socket's `close()`; rejects with what broke the stream (R6, C5)."""
+        """Resolves at EOF, `cancel()` or the socket's `close()`; rejects with what broke the stream (API-R6, C5)."""
         if not self._attached:
             return rejected(ClosedError(READER_RELEASED))
         return Operation(self._closed)
@@ -307,23 +307,23 @@ class ReadableStreamReader:
         Cancelling loses nothing: the chunk stays for the next read.
 
         Raises:
-            LockError: a read is waiting already (R4).
-            ClosedError: the reader was released, or `close()` or `start_tls()` was called (R5, C7, V8).
-            LostError, TruncatedError, TlsError: the connection broke; all before it has been read (R9, T7).
+            LockError: a read is waiting already (API-R4).
+            ClosedError: the reader was released, or `close()` or `start_tls()` was called (API-R5, C7, V8).
+            LostError, TruncatedError, TlsError: the connection broke; all before it has been read (API-R9, T7).
             ConnectError, TlsError: it never came about (V2).
         """
         limit = FIRST_READ_BYTES if self._stream is None else self._stream.read_bytes
         return self._begin(_Read(limit, lambda chunk: chunk, lambda chunk: chunk))
 
     def cancel(self, reason: object = None) -> Operation[None]:
-        """As `ReadableStream.cancel()`; a read that waits rejects with `CancelError` (R7)."""
+        """As `ReadableStream.cancel()`; a read that waits rejects with `CancelError` (API-R7)."""
         stream = self._stream
         if stream is None or not self._attached:
             return rejected(ClosedError(READER_RELEASED))
         return stream._cancel(reason)
 
     def release_lock(self) -> None:
-        """Give the lock back; every use of this reader fails from then on (R5).
+        """Give the lock back; every use of this reader fails from then on (API-R5).
 
         Raises:
             LockError: a read is waiting.
@@ -350,7 +350,7 @@ class ReadableStreamReader:
 
 
 class ReadableStreamBYOBReader(ReadableStreamReader):
-    """A reader that fills the caller's buffer ("bring your own buffer", R8)."""
+    """A reader that fills the caller's buffer ("bring your own buffer", API-R8)."""
 
     def read_into(self, buffer: bytearray | memoryview) -> Operation[int]:
         """Fill at most `buffer`; return the number of bytes, 0 at EOF. What does not fit is for the next read.

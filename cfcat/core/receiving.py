@@ -1,9 +1,9 @@
 """A connection's incoming direction: from the kernel through the codec to whoever reads.
 
-Nothing is received that nobody asked for (R3). There are two ways to ask: a read that waits (`pull`), and the
+Nothing is received that nobody asked for (API-R3). There are two ways to ask: a read that waits (`pull`), and the
 non-blocking receive path (`watch`, then `take_into` or `receive_by`), used by pipe mode.
 
-Source: rules R3, R9, T7; rows 17 and 19 of the fault matrix.
+Source: rules API-R3, API-R9, T7; rows 17 and 19 of the fault matrix.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class Socket:
 
     @property
     def ignored_bytes(self) -> int:
-        """How many bytes have come behind the peer's close_notify; they are not read (R9)."""
+        """How many bytes have come behind the peer's close_notify; they are not read (SEC-R9)."""
         return 0 if self._secured is None else self._secured.ignored_bytes
 
     @property

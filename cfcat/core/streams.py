@@ -1,6 +1,6 @@
 """What the two streams have in common: whom they ask, how they end, the words of their refusals.
 
-The texts are the reference's (connect-semantics rules R4-R8, W3, W5, W7, C5-C11).
+The texts are the reference's (RULES.md, API-R4 to API-R8, W3, W5, W7, C5-C11).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It holds the queue of writes and the lock; it decides nothing: what a write meets is asked of the lifecycle
 (`writing`), bytes go to the wire, both through `Owner`.
 
-Source: connect-semantics rules W1-W11, H3, C5-C11, S6.
+Source: RULES.md, W1-W11, H3, C5-C11, S6.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask for a password, on the terminal and nowhere else: stdin carries data (R23)."""
+"""Ask for a password, on the terminal and nowhere else: stdin carries data (SEC-R23)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The Worker holds the same conversations one after the other, and answers a request with all that it read. What
 the runtime asks of an upgrade it does: reader and writer are released first (rule S3), and nothing that came in clear
-text may be left (S8, R1). Secrets are bindings, never literals. What every Worker has besides, how it sends, waits and
-upgrades, is in `conversation.js`.
+text may be left (S8, SEC-R1). Secrets are bindings, never literals. What every Worker has besides, how it sends, waits
+and upgrades, is in `conversation.js`.
 """
 
 from __future__ import annotations

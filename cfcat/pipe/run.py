@@ -32,9 +32,9 @@ async def run_pipe(
 ) -> int:
     """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
-    Returns how many bytes were ignored because they came behind the peer's end of TLS (R9).
-    `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (R2, R5).
-    `shown`: stdout is a terminal and gets only what this lets pass (R22).
+    Returns how many bytes were ignored because they came behind the peer's end of TLS (SEC-R9).
+    `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
+    `shown`: stdout is a terminal and gets only what this lets pass (SEC-R22).
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.

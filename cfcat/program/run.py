@@ -166,7 +166,7 @@ def _session_maker(request: Request, reporter: Reporter | None, recorder: Record
 
 @contextlib.contextmanager
 def _filter(raw: bool, note: Note) -> Iterator[TerminalFilter | None]:
-    """What stdout gets where that is a terminal (R22), told of at the end; None: everything."""
+    """What stdout gets where that is a terminal (SEC-R22), told of at the end; None: everything."""
     shown = TerminalFilter() if os.isatty(1) and not raw else None
     try:
         yield shown

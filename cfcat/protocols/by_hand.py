@@ -1,7 +1,7 @@
 """STARTTLS that the user has typed: has the server agreed, and said nothing more?
 
 Pure. Before an upgrade without a dialog this looks at the last line that was sent and at what has come since. It reads
-the answer as the dialogs do; what it does not know it lets pass. Source: rules R2 and R6.
+the answer as the dialogs do; what it does not know it lets pass. Source: rules SEC-R2 and SEC-R6.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs a dialog on bytes that somebody else moves: the limits, the end of the connection, and the surplus.
 
-Any split of the server's bytes gives the same outcome. Source: rules R1, R2, R7.
+Any split of the server's bytes gives the same outcome. Source: rules SEC-R1, SEC-R2, SEC-R7.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cfcat.protocols.wrapper import HandshakeWrapper
 
 __all__ = ["Conversation"]
 
-MAX_DIALOG_BYTES = 1024 * 1024  # R7
+MAX_DIALOG_BYTES = 1024 * 1024  # SEC-R7
 
 
 class Conversation:
@@ -59,7 +59,7 @@ class Conversation:
     def heard(self) -> bytes:
         """Take what the dialog has listened to since the last call.
 
-        Bytes after the go-ahead are never in it, nor those that no part of the dialog has asked for (R1).
+        Bytes after the go-ahead are never in it, nor those that no part of the dialog has asked for (SEC-R1).
         """
         heard = bytes(self._heard)
         self._heard.clear()

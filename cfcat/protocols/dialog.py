@@ -2,7 +2,7 @@
 
 A dialog is a generator. It yields `Send` to speak, `Until` and `Exactly` to listen, and returns at the go-ahead; it
 raises DialogError where the server refuses, and Nonsense where the answer is none. `Conversation` runs it, with the
-limits of R7. Pure: no I/O, no clock.
+limits of SEC-R7. Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 SAID_BYTES = 512  # of what the server said, kept for an error
-MAX_MESSAGE_BYTES = 64 * 1024  # R7: one line with its end, one packet
+MAX_MESSAGE_BYTES = 64 * 1024  # SEC-R7: one line with its end, one packet
 TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
 
 
@@ -83,7 +83,7 @@ def speaks_tls() -> DialogError:
 
 
 def injected(count: int) -> InjectionError:
-    """For so many bytes behind the go-ahead (R1)."""
+    """For so many bytes behind the go-ahead (SEC-R1)."""
     plural = "" if count == 1 else "s"
     return InjectionError(
         f"{count} byte{plural} of plain text after the STARTTLS go-ahead; refusing (possible injection)", count

@@ -1,4 +1,4 @@
-"""IMAP. Its capabilities are asked for and not looked at, as in `smtp` (R3)."""
+"""IMAP. Its capabilities are asked for and not looked at, as in `smtp` (SEC-R3)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GREETING = rb"\* OK"  # RFC 9051 §7.1.1
 
 
 def client(names: Names) -> Dialog:
-    """RFC 9051 §6.2.1, RFC 2595 §3; PREAUTH: RFC 9051 §7.1.4, and rule R4."""
+    """RFC 9051 §6.2.1, RFC 2595 §3; PREAUTH: RFC 9051 §7.1.4, and rule SEC-R4."""
     line = yield from read_line("greeting", b"*")
     status = _untagged_status(line)
     if status == b"PREAUTH":

@@ -20,7 +20,7 @@ GREETING = rb"20[01] "  # RFC 3977 §5.1
 def client(names: Names) -> Dialog:
     """RFC 4642 §2.2; greeting and CAPABILITIES: RFC 3977 §5.1, §5.2.
 
-    A server that does not know CAPABILITIES is asked all the same (R3).
+    A server that does not know CAPABILITIES is asked all the same (SEC-R3).
     """
     reply = yield from _read_status("greeting")
     if reply.code not in (200, 201):

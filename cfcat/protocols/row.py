@@ -20,7 +20,7 @@ class Protocol:
     the protocol is met as well; shells do not offer them.
     `client`: the dialog by which a client comes to TLS; None where there is no upgrade.
     `max_tls`: the highest TLS version that can be reached by it, or None for any.
-    `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (R8).
+    `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (SEC-R8).
     `greeting`: how a server begins that takes TLS by this dialog, as a pattern; b"" where that does not tell.
     `verbs`: what is typed by hand when looking into a server; a verb may have several words. Empty for protocols of
     bytes, and where the text is no verb. None: no name of `--proto`.

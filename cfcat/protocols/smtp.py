@@ -1,7 +1,7 @@
 """SMTP, and LMTP, which is the same dialog with LHLO.
 
 Capabilities are asked for, since the dialog has it so, and not looked at: whoever could forge STARTTLS away could
-forge it in as well, so the answer to STARTTLS itself decides (R3).
+forge it in as well, so the answer to STARTTLS itself decides (SEC-R3).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a clear-text socket to TLS, by the dialog of a protocol: `open_upgraded` and `upgrade`.
 
 The asyncio side of `starttls`: it moves a dialog's bytes over the streams, up to the go-ahead, and waits for the
-handshake, all under one deadline (R7). Pipe mode and the interactive session use it alike. What the server said stays
-here (R2).
+handshake, all under one deadline (SEC-R7). Pipe mode and the interactive session use it alike. What the server said
+stays here (SEC-R2).
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ async def _upgrade(
 
 @contextlib.asynccontextmanager
 async def _deadline(target: str, options: SocketOptions) -> AsyncIterator[list[str]]:
-    """One deadline for everything inside; the one element of what is yielded names what is being waited for (R7)."""
+    """One deadline for everything inside; the one element of what is yielded names what is being waited for
+    (SEC-R7).
+    """
     waiting = ["the connection"]
     limit_s = options.connect_timeout
     try:
@@ -140,15 +142,15 @@ async def converse(
     """Run the dialog up to its go-ahead; returns what `start_tls()` takes as `wrapper`.
 
     `heard` is told every message of the dialog as it goes: "sent" or "received", and the bytes; never what the dialog
-    did not listen to, such as bytes after the go-ahead (R1). `greeting`: what the server said before anything was sent
-    to it, if that has been read already; it is the beginning of what the dialog reads, with all its rules and limits,
-    and `heard` is not told of it again.
+    did not listen to, such as bytes after the go-ahead (SEC-R1). `greeting`: what the server said before anything was
+    sent to it, if that has been read already; it is the beginning of what the dialog reads, with all its rules and
+    limits, and `heard` is not told of it again.
 
     However it ends, both streams are unlocked: after a DialogError the session may go on in clear text.
 
     Raises:
-        DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (R2, R7).
-        InjectionError: there was clear text after it (R1). Nothing but the dialog has been sent in any case.
+        DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (SEC-R2, SEC-R7).
+        InjectionError: there was clear text after it (SEC-R1). Nothing but the dialog has been sent in any case.
     """
     conversation = Conversation(protocol, names)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()

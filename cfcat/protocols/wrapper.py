@@ -19,7 +19,7 @@ TABULAR_RESULT = 0x04
 END_OF_MESSAGE = 0x01
 HEADER_BYTES = 8
 MAX_PACKET_BYTES = 4096  # what both ends accept before a login has agreed on another size
-MAX_HANDSHAKE_BYTES = 1024 * 1024  # R7
+MAX_HANDSHAKE_BYTES = 1024 * 1024  # SEC-R7
 
 
 def packets(data: bytes) -> bytes:

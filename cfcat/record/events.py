@@ -148,7 +148,7 @@ class Connected(NamedTuple):
 
 
 class TlsEstablished(NamedTuple):
-    """The handshake is done, and the peer verified where that was asked for (R11: nothing is told before)."""
+    """The handshake is done, and the peer verified where that was asked for (SEC-R11: nothing is told before)."""
 
     info: TlsInfo
     seconds: float

@@ -1,6 +1,6 @@
 """The arguments of a session's commands: text as it was typed to values, or one line about what is wrong with it.
 
-Pure. Source: design, "The REPL".
+Pure.
 """
 
 from __future__ import annotations

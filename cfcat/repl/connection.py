@@ -307,7 +307,7 @@ class Connection:
     def _has_tls(self, protocol: Protocol | None) -> None:
         self.tls_s = time.monotonic() - self._handshake_begun_s
         self.spoken = None if protocol is None else protocol.name
-        # What was said in clear text counts for nothing any more (security notes, a.5).
+        # What was said in clear text counts for nothing any more.
         self.memory.forget()
         self._script_end = HeldEnd()
 

@@ -18,9 +18,9 @@ MEMORY_BYTES = 1024 * 1024
 # The last line is looked for in so much of it, and quoted so far.
 RECENT_BYTES = 16 * 1024
 LINE_BYTES = 400
-# So much of what a server says first is kept for a dialog that is run later (R7: a line of 64 KiB).
+# So much of what a server says first is kept for a dialog that is run later (SEC-R7: a line of 64 KiB).
 GREETING_BYTES = 64 * 1024
-# So much of the last line sent and of its answer is looked at before a bare upgrade (R6).
+# So much of the last line sent and of its answer is looked at before a bare upgrade (SEC-R6).
 EXCHANGE_BYTES = 64 * 1024
 
 

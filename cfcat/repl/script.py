@@ -35,7 +35,7 @@ async def run_script(
     """Run the script on descriptor 0, with descriptor 1 for what is received; returns the exit status.
 
     `ends`: as in pipe mode, but for `idle_timeout` from the end of the script on. `say` puts text on stderr.
-    `shown`: descriptor 1 is a terminal and gets only what this lets pass (R22).
+    `shown`: descriptor 1 is a terminal and gets only what this lets pass (SEC-R22).
 
     Raises:
         SocketError: the first connection did not come about, nothing moved for too long, stdin or stdout failed.

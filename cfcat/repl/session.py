@@ -413,6 +413,6 @@ class Session:
         self.events.tell(PeerEnded(self.received_bytes) if error is None else Broke(error, *self.explain(error)))
         if error is not None and not told:
             self.face.show_error(self.explain(error))
-        if ignored := self.need_connection().socket.ignored_bytes:  # R9
+        if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
             self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the server's end of TLS ignored")
         self.face.state_changed()

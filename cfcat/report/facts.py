@@ -1,6 +1,7 @@
 """What TLS has established, in lines for a person: `-v`, `:tls`, `:cert`.
 
-Every word that a certificate says is escaped (R20), and long lists are cut: a certificate may hold thousands of names.
+Every word that a certificate says is escaped (SEC-R20), and long lists are cut: a certificate may hold thousands of
+names.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def vouched_for_by(info: TlsInfo) -> str:
 def _alpn(info: TlsInfo, offered: Sequence[str]) -> str:
     if info.alpn is not None:
         return escape(info.alpn)
-    # R8: a peer that takes no notice may have been meant for another protocol.
+    # SEC-R8: a peer that takes no notice may have been meant for another protocol.
     return f"none; the peer acknowledged none of {', '.join(offered)}" if offered else "none"
 
 

@@ -1,6 +1,6 @@
 """What happened, in lines for a person: `-v`, and the transcript of pipe mode.
 
-What a peer said is escaped (R20), and what it said in clear text before TLS is marked as that.
+What a peer said is escaped (SEC-R20), and what it said in clear text before TLS is marked as that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Errors to one line for a person, a hint where there is one, and an exit status: LADDER has a row for each kind.
 
 Every message of the program is made here. It says what was tried and what happened; the hint says what to do. Lower
-case, no full stop, no class names; what a peer said is escaped (R20).
+case, no full stop, no class names; what a peer said is escaped (SEC-R20).
 """
 
 from __future__ import annotations
@@ -139,12 +139,12 @@ def log_note(problem: str) -> str:
 
 
 def ignored_note(target: str, count: int) -> str:
-    """Bytes came behind close_notify (R9)."""
+    """Bytes came behind close_notify (SEC-R9)."""
     return f"warning: {target}: {plural(count, 'byte')} behind the server's end of TLS ignored"
 
 
 def escaped_note(count: int) -> str:
-    """The filter of a terminal did not let everything pass (R22)."""
+    """The filter of a terminal did not let everything pass (SEC-R22)."""
     return f"{plural(count, 'control character')} shown escaped; --raw passes them"
 
 

@@ -1,7 +1,7 @@
 """Bytes to text that is safe to show.
 
 Pure. Anything that came from a peer can move the cursor, set the clipboard or make the terminal type an answer, so
-nothing but printable characters passes. Source: rules R20-R22.
+nothing but printable characters passes. Source: rules SEC-R20 to SEC-R22.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["TerminalFilter", "escape", "quote"]
 
 
 def escape(said: bytes | str) -> str:
-    """One line of printable characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (R20).
+    """One line of printable characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (SEC-R20).
 
     Printable is what Unicode says is: no control, format (bidi, zero width, tags), surrogate or unassigned
     character, and no blank but the space.
@@ -41,7 +41,7 @@ BLANKS = frozenset("\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007
 
 
 class TerminalFilter:
-    """Received bytes to what a terminal may get (R22).
+    """Received bytes to what a terminal may get (SEC-R22).
 
     Printable characters, newline and tab pass, CR LF becomes a newline, the rest is shown escaped. Characters
     and line endings that are split over two chunks come out whole: any split gives the same output.

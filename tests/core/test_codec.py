@@ -494,7 +494,7 @@ def test_a_changed_byte_is_an_error(pair: Pair) -> None:
 
 
 def test_data_behind_close_notify_is_not_delivered(pair: Pair) -> None:
-    """R9, row 69: neither clear text nor anything else."""
+    """SEC-R9, row 69: neither clear text nor anything else."""
     pair.server.end()
     pair.client.codec.receive(pair.server.take() + b"250 and so on in clear text\r\n")
     pair.client.read()

@@ -341,7 +341,7 @@ def test_v2_n7_reads_and_writes_fail_after_a_failure_to_connect() -> None:
     assert (state.reading, state.writing) == (Reading.FAILED, Writing.FAILED)
 
 
-# ------------------------------------------------------------------------------- EOF: H1 to H5, R7, R10
+# ------------------------------------------------------------------------------- EOF: H1 to H5, API-R7, API-R10
 
 
 def test_h1_reading_eof_ends_our_side_and_then_the_socket() -> None:
@@ -400,15 +400,15 @@ def test_h5_half_open_eof_never_settles_closed(order: tuple[Event, ...]) -> None
     assert state.on(Event.FLUSHED)[-1] == Effect(Action.RESOLVE_CLOSED)
 
 
-def test_r7_cancel_ends_reading_and_nothing_else() -> None:
-    """R7: reads are done, writing goes on, and there is no automatic close."""
+def test_api_r7_cancel_ends_reading_and_nothing_else() -> None:
+    """API-R7: reads are done, writing goes on, and there is no automatic close."""
     state = machine(Event.CONNECTED)
     assert state.on(Event.CANCEL) == [Effect(Action.STOP_READS)]
     assert (state.reading, state.writing, state.closed) == (Reading.DONE, Writing.FLOWING, False)
 
 
-def test_r10_eof_seen_by_a_pipe_ends_nothing() -> None:
-    """R10: no H1, and `closed` is not settled, not even when our side has ended as well."""
+def test_api_r10_eof_seen_by_a_pipe_ends_nothing() -> None:
+    """API-R10: no H1, and `closed` is not settled, not even when our side has ended as well."""
     state = machine(Event.CONNECTED)
     assert state.on(Event.PIPED_EOF) == []
     assert (state.reading, state.writing) == (Reading.DONE, Writing.FLOWING)
@@ -485,7 +485,7 @@ def test_w9_eof_after_abort_rejects_closed_and_leaves_the_wire() -> None:
 
 
 def test_w10_a_lost_connection_fails_reads_and_writes() -> None:
-    """W10, R9, V5: what was queued is dropped, and `closed` rejects."""
+    """W10, API-R9, V5: what was queued is dropped, and `closed` rejects."""
     state = machine(Event.CONNECTED)
     assert state.on(Event.LOST) == [
         Effect(Action.DROP_WRITES, Reason.FAILURE),

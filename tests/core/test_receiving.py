@@ -61,7 +61,7 @@ async def test_taking_and_reading_may_take_turns(link: Link) -> None:
 
 
 async def test_watching_reads_nothing(plain: Link) -> None:
-    """R3: what has come stays with the kernel until it is taken, no more of it than fits."""
+    """API-R3: what has come stays with the kernel until it is taken, no more of it than fits."""
     with plain.serve(lambda conn: conn.send(b"0123456789")) as server:
         socket = await plain.connect(server)
         await socket.opened

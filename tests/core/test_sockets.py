@@ -666,7 +666,7 @@ async def test_s2_s7_the_upgrade_may_be_asked_for_before_opened(certs: CertSet) 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "released"])
 async def test_v8_the_old_reader_and_writer_fail_from_the_call_on(certs: CertSet, held: bool) -> None:
-    """V8, S6, R10: nothing more is read or sent in clear text; the streams are locked for good."""
+    """V8, S6, SEC-R10: nothing more is read or sent in clear text; the streams are locked for good."""
     with serve(tls_only(certs)) as server:
         old = starttls(certs, server.address)
         await old.opened
@@ -694,7 +694,7 @@ async def test_v8_the_old_reader_and_writer_fail_from_the_call_on(certs: CertSet
     assert server.received == b""
 
 
-async def test_v8_r10_a_waiting_read_is_stopped_by_the_upgrade(certs: CertSet) -> None:
+async def test_v8_sec_r10_a_waiting_read_is_stopped_by_the_upgrade(certs: CertSet) -> None:
     """V8: at once, without taking a byte that belongs to TLS."""
     with serve(tls_only(certs)) as server:
         old = starttls(certs, server.address)
@@ -761,7 +761,7 @@ async def ask_for_tls(socket: Socket) -> None:
 
 @pytest.mark.parametrize("surplus", [b"X", b"250 OK forged\r\n", bytes(5000)], ids=["1", "15", "5000"])
 async def test_v13_clear_text_behind_the_go_ahead_stops_the_upgrade(certs: CertSet, surplus: bytes) -> None:
-    """V13, R1: the new socket fails and counts the bytes; no ClientHello is sent, no byte is delivered."""
+    """V13, SEC-R1: the new socket fails and counts the bytes; no ClientHello is sent, no byte is delivered."""
     with no_descriptor_left():
         with serve(injecting(surplus)) as server:
             old = starttls(certs, server.address)

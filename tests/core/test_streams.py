@@ -68,7 +68,7 @@ async def test_what_is_written_arrives_whole_and_in_order(link: Link) -> None:
 
 
 async def test_what_the_peer_sends_is_read_to_eof(link: Link) -> None:
-    """R1, R6: chunks of at least a byte, joined what was sent; then b"", again and again; `closed` resolves."""
+    """API-R1, API-R6: chunks of at least a byte, joined what was sent; then b"", again and again; `closed` resolves."""
     with link.serve(lambda conn: conn.send(BIG)) as server:
         socket = await link.connect(server)
         reader = socket.readable.get_reader()
@@ -166,7 +166,7 @@ async def test_both_directions_at_once(link: Link) -> None:
 
 
 async def test_cancelled_reading_leaves_writing_alone(link: Link) -> None:
-    """R7: reads say EOF, the peer may go on sending, what we write arrives, nothing closes by itself."""
+    """API-R7: reads say EOF, the peer may go on sending, what we write arrives, nothing closes by itself."""
 
     def script(conn: Peer) -> None:
         conn.send(b"first")
@@ -284,7 +284,7 @@ async def test_a_write_stays_pending_while_the_peer_does_not_read(link: Link) ->
 
 
 async def test_nothing_is_read_that_nobody_asked_for(link: Link) -> None:
-    """R3, row 23: the kernel's buffers fill, and the peer has to wait."""
+    """API-R3, row 23: the kernel's buffers fill, and the peer has to wait."""
     stalled = threading.Event()
 
     def script(conn: Peer) -> None:
@@ -345,7 +345,7 @@ async def test_a_cancelled_write_is_still_sent(link: Link) -> None:
 
 
 async def test_a_reset_is_told_after_the_data(link: Link) -> None:
-    """R9, T9, rows 16, 68: what came before is complete; then every read says so, and `closed` rejects (V5)."""
+    """API-R9, T9, rows 16, 68: what came before is complete; then every read says so, and `closed` rejects (V5)."""
 
     def script(conn: Peer) -> None:
         conn.send(b"genuine")
@@ -503,8 +503,8 @@ def talk(script: Callable[[Peer], object], client: Callable[[Socket], Awaitable[
     run(main())
 
 
-def test_r4_one_reader_at_a_time() -> None:
-    """R4: a second one is refused, and so is what wants the unlocked stream."""
+def test_api_r4_one_reader_at_a_time() -> None:
+    """API-R4: a second one is refused, and so is what wants the unlocked stream."""
 
     async def client(socket: Socket) -> None:
         readable = socket.readable
@@ -524,8 +524,8 @@ def test_r4_one_reader_at_a_time() -> None:
     talk(Peer.recv_until_eof, client)
 
 
-def test_r4_one_read_at_a_time() -> None:
-    """R4: the second rejects, the first goes on."""
+def test_api_r4_one_read_at_a_time() -> None:
+    """API-R4: the second rejects, the first goes on."""
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader()
@@ -543,8 +543,8 @@ def test_r4_one_read_at_a_time() -> None:
     talk(script, client)
 
 
-def test_r5_a_reader_that_waits_cannot_be_released() -> None:
-    """R5: it throws, and the lock stays."""
+def test_api_r5_a_reader_that_waits_cannot_be_released() -> None:
+    """API-R5: it throws, and the lock stays."""
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader()
@@ -560,8 +560,8 @@ def test_r5_a_reader_that_waits_cannot_be_released() -> None:
     talk(Peer.recv_until_eof, client)
 
 
-def test_r5_a_released_reader_refuses_everything() -> None:
-    """R5: also `closed`, whether it was awaited before or after; a second release does nothing."""
+def test_api_r5_a_released_reader_refuses_everything() -> None:
+    """API-R5: also `closed`, whether it was awaited before or after; a second release does nothing."""
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader(mode="byob")
@@ -575,8 +575,8 @@ def test_r5_a_released_reader_refuses_everything() -> None:
     talk(Peer.recv_until_eof, client)
 
 
-def test_r6_readers_taken_after_eof_say_eof() -> None:
-    """R6: one after the other."""
+def test_api_r6_readers_taken_after_eof_say_eof() -> None:
+    """API-R6: one after the other."""
 
     async def client(socket: Socket) -> None:
         for _ in range(2):
@@ -586,8 +586,8 @@ def test_r6_readers_taken_after_eof_say_eof() -> None:
     talk(lambda conn: None, client)
 
 
-def test_r7_a_waiting_read_rejects_with_the_reason_of_cancel() -> None:
-    """R7: the message is the reason."""
+def test_api_r7_a_waiting_read_rejects_with_the_reason_of_cancel() -> None:
+    """API-R7: the message is the reason."""
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader()
@@ -598,8 +598,8 @@ def test_r7_a_waiting_read_rejects_with_the_reason_of_cancel() -> None:
     talk(Peer.recv_until_eof, client)
 
 
-def test_r7_the_unlocked_stream_can_be_cancelled() -> None:
-    """R7: readers taken later say EOF."""
+def test_api_r7_the_unlocked_stream_can_be_cancelled() -> None:
+    """API-R7: readers taken later say EOF."""
 
     async def client(socket: Socket) -> None:
         await socket.opened
@@ -653,8 +653,8 @@ def test_w5_a_released_writer_refuses_everything_and_its_writes_are_done() -> No
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def test_r8_a_byob_reader_fills_at_most_the_buffer() -> None:
-    """R8: the rest is for the next read, be it into a buffer or not; 0 is EOF."""
+def test_api_r8_a_byob_reader_fills_at_most_the_buffer() -> None:
+    """API-R8: the rest is for the next read, be it into a buffer or not; 0 is EOF."""
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader(mode="byob")
@@ -670,8 +670,8 @@ def test_r8_a_byob_reader_fills_at_most_the_buffer() -> None:
     talk(lambda conn: conn.send(b"0123456789"), client)
 
 
-def test_r8_an_empty_buffer_is_refused() -> None:
-    """R8: with the reference's text; a buffer that cannot be written to is one of ours."""
+def test_api_r8_an_empty_buffer_is_refused() -> None:
+    """API-R8: with the reference's text; a buffer that cannot be written to is one of ours."""
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader(mode="byob")
@@ -1009,8 +1009,8 @@ async def two(
             await asyncio.gather(*(socket.close() for socket in sockets))
 
 
-def test_r10_a_pipe_copies_to_eof_and_closes_its_destination() -> None:
-    """R10: both streams are locked meanwhile, and free afterwards."""
+def test_api_r10_a_pipe_copies_to_eof_and_closes_its_destination() -> None:
+    """API-R10: both streams are locked meanwhile, and free afterwards."""
 
     def target(conn: Peer) -> None:
         assert conn.recv_until_eof() == BIG
@@ -1033,8 +1033,8 @@ def test_r10_a_pipe_copies_to_eof_and_closes_its_destination() -> None:
     run(two(source, target, client))
 
 
-def test_r10_prevent_close_leaves_the_destination_open() -> None:
-    """R10: more may be written behind it."""
+def test_api_r10_prevent_close_leaves_the_destination_open() -> None:
+    """API-R10: more may be written behind it."""
 
     def target(conn: Peer) -> None:
         assert conn.recv_until_eof() == b"piped, and more"
@@ -1046,8 +1046,8 @@ def test_r10_prevent_close_leaves_the_destination_open() -> None:
     run(two(lambda conn: conn.send(b"piped"), target, client))
 
 
-def test_r10_a_socket_can_be_piped_to_itself() -> None:
-    """R10: an echo in one line."""
+def test_api_r10_a_socket_can_be_piped_to_itself() -> None:
+    """API-R10: an echo in one line."""
 
     def script(conn: Peer) -> None:
         conn.send(b"echo me")

@@ -68,7 +68,7 @@ def test_every_kind_of_socket(link: Link) -> None:
 
 
 def test_a_handshake_that_failed_tells_nothing(certs: CertSet) -> None:
-    """R11: what is not verified is not told."""
+    """SEC-R11: what is not verified is not told."""
 
     async def connected() -> None:
         socket = connect(server.address, secure_transport="on", tls=make_tls_context(cacert=certs.ca))

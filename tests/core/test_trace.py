@@ -85,7 +85,7 @@ def test_the_info_is_the_sockets(certs: CertSet) -> None:
         run(connected())
 
 
-def test_r11_a_certificate_that_is_not_trusted(certs: CertSet) -> None:
+def test_sec_r11_a_certificate_that_is_not_trusted(certs: CertSet) -> None:
     """Nothing is told of TLS."""
     with serve(lambda conn: conn.start_tls(certs.server_context("expired"), may_fail=True)) as server:
         context = make_tls_context(cacert=certs.ca)

@@ -131,7 +131,7 @@ def answering(line: bytes) -> Callable[[Peer], None]:
 
 
 def test_clear_text_behind_the_go_ahead(certs: CertSet) -> None:
-    """R1: no TLS, and no secret; 502 says why."""
+    """SEC-R1: no TLS, and no secret; 502 says why."""
     with (
         serve(answering(b"220 go\r\ninjected\r\n")) as server,
         serving(upgrading(server.address), certs, {"SECRET_1": "hunter2"}) as worker,

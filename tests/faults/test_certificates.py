@@ -259,7 +259,9 @@ def test_row_77_hostile_name(root: Issued, ca: Path, tmp_path: Path, name: str, 
 
 
 def test_row_77_hostile_subject(ca: Path, tmp_path: Path) -> None:
-    """R20: escape sequence, newline, C1 and bidi control in the issuer's name: one line, all of it escaped."""
+    """SEC-R20: escape sequence, newline, C1 control and bidi control in the issuer's name: one line, all of it
+    escaped.
+    """
     evil = issue("E\x1b]0;pwn\x07\n\u202e\x9b31m\u200b", ca=True)
     shown = r"it was issued by 'E\x1b]0;pwn\x07\x0a\u202e\x9b31m\u200b', which is not known here"
     check_refused(presenting(tmp_path, issue("x", evil, names=GOOD_NAMES)), ca, shown, CHAIN)

@@ -245,7 +245,7 @@ def test_row_41_ctrl_c_on_a_terminal(tmp_path: Path) -> None:
     ids=["row_41", "row_42", "row_43", "row_44"],
 )
 def test_row_41_42_43_44_signal_at_the_password_prompt(certs: CertSet, number: int, times: int) -> None:
-    """R23: dead by the signal, also where it comes twice; the echo is back, and nothing was connected."""
+    """SEC-R23: dead by the signal, also where it comes twice; the echo is back, and nothing was connected."""
     options = ["--cert", str(certs.client.chain), "--key", str(certs.client.encrypted_key)]
     with serve(hello) as server:
         with terminal("--pipe", "--tls", "on", "--cacert", str(certs.ca), *options, server.address) as term:

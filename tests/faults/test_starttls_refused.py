@@ -81,8 +81,8 @@ REFUSALS = [
 
 
 @EACH
-def test_row_82_r2_refusal_ends_the_run_at_once_with_nothing_sent(protocol: str, ready: Path) -> None:
-    """R2, R3, R4: 64 in a moment, the peer has seen nothing but the dialog, and stdin is where it was."""
+def test_row_82_sec_r2_refusal_ends_the_run_at_once_with_nothing_sent(protocol: str, ready: Path) -> None:
+    """SEC-R2, SEC-R3, SEC-R4: 64 in a moment, the peer has seen nothing but the dialog, and stdin is where it was."""
     script = DIALOGS[protocol]
     refusals = [refusal for refusal in REFUSALS if refusal.protocol == protocol]
     assert refusals
@@ -100,8 +100,8 @@ def test_row_82_r2_refusal_ends_the_run_at_once_with_nothing_sent(protocol: str,
 
 
 @EACH
-def test_row_82_r2_connection_that_ends_in_the_dialog_is_no_go_ahead(protocol: str, ready: Path) -> None:
-    """R2: 64, in order or by a reset, which is named."""
+def test_row_82_sec_r2_connection_that_ends_in_the_dialog_is_no_go_ahead(protocol: str, ready: Path) -> None:
+    """SEC-R2: 64, in order or by a reset, which is named."""
     script = DIALOGS[protocol]
 
     def leave(reset: bool, conn: Peer) -> None:
@@ -119,8 +119,8 @@ def test_row_82_r2_connection_that_ends_in_the_dialog_is_no_go_ahead(protocol: s
     assert text == f"connection reset by peer during the {PROTOCOLS[protocol].title} dialog"
 
 
-def test_row_82_r20_what_the_server_said_is_escaped(ready: Path) -> None:
-    """R20: no control character of the peer's comes to the terminal by way of a message."""
+def test_row_82_sec_r20_what_the_server_said_is_escaped(ready: Path) -> None:
+    """SEC-R20: no control character of the peer's comes to the terminal by way of a message."""
 
     def refuse(conn: Peer) -> None:
         play(conn, DIALOGS["smtp"], 2)
@@ -138,8 +138,8 @@ SURPLUS = {
 
 
 @EACH
-def test_row_84_r1_surplus_in_the_segment_of_the_go_ahead_is_an_injection(protocol: str, ready: Path) -> None:
-    """R1: status 8 and nothing shown; no ClientHello, not even MySQL's request for one, comes after the dialog."""
+def test_row_84_sec_r1_surplus_in_the_segment_of_the_go_ahead_is_an_injection(protocol: str, ready: Path) -> None:
+    """SEC-R1: status 8 and nothing shown; no ClientHello, not even MySQL's request for one, comes after the dialog."""
     script = DIALOGS[protocol]
 
     def inject(surplus: bytes, conn: Peer) -> None:
@@ -167,10 +167,10 @@ Socket.start_tls = late
 
 
 @EACH
-def test_row_84_r1_surplus_in_a_later_segment_before_the_client_hello_is_an_injection(
+def test_row_84_sec_r1_surplus_in_a_later_segment_before_the_client_hello_is_an_injection(
     protocol: str, ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R1: what is only in the kernel at that moment counts too; the dialog is complete, and nothing follows it."""
+    """SEC-R1: what is only in the kernel at that moment counts too; the dialog is complete, and nothing follows it."""
     script = DIALOGS[protocol]
 
     def inject(conn: Peer) -> None:
@@ -186,8 +186,10 @@ def test_row_84_r1_surplus_in_a_later_segment_before_the_client_hello_is_an_inje
 
 
 @EACH
-def test_row_84_r1_go_ahead_in_single_bytes_is_one(protocol: str, certs: CertSet) -> None:
-    """R1 (d), R2, R5: any split works; then comes the ClientHello, and stdout begins with the first byte under TLS."""
+def test_row_84_sec_r1_go_ahead_in_single_bytes_is_one(protocol: str, certs: CertSet) -> None:
+    """SEC-R1, SEC-R2, SEC-R5: any split works; then comes the ClientHello, and stdout begins with the first byte under
+    TLS.
+    """
     script = DIALOGS[protocol]
     hello = b"" if protocol == "mssql" else b"hello, "  # TDS servers do not speak first
 
@@ -262,7 +264,7 @@ def test_row_86_greeting_is_an_error(protocol: str, ready: Path) -> None:
     assert said == (f'"{quoted}"' if quoted else "")
 
 
-def test_row_86_r2_text_of_an_error_of_postgres_is_not_shown(ready: Path) -> None:
+def test_row_86_sec_r2_text_of_an_error_of_postgres_is_not_shown(ready: Path) -> None:
     """CVE-2024-10977: whoever is on the path would be believed to be the server."""
     body = b"SFATAL\0C28000\0Mrun psql evil.example\0\0"
 

@@ -1,4 +1,4 @@
-"""Rows 61 and 87: a dialog that stalls, drips or never ends (R7)."""
+"""Rows 61 and 87: a dialog that stalls, drips or never ends (SEC-R7)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENOUGH_BYTES = 64 << 20
 
 @pytest.mark.parametrize("protocol", ["smtp", "mysql", "vnc", "ldap"])
 def test_row_87_greeting_that_never_comes(protocol: str, ready: Path) -> None:
-    """R7: 28, whoever is to speak first; nothing but the first words of the dialog has been said."""
+    """SEC-R7: 28, whoever is to speak first; nothing but the first words of the dialog has been said."""
     failed = run(protocol, Peer.recv_until_eof, ready, "--connect-timeout", str(SHORT_S))
     assert "dialog was not complete" in check_failed(failed, 28, received=ours(DIALOGS[protocol].opening))
 
@@ -49,8 +49,8 @@ def test_row_87_lines_without_cr_and_greeting_in_single_bytes(certs: CertSet) ->
         assert cfcat(*trusting("smtp", certs), server.address) == Result(b"hello", "", 0)
 
 
-def test_row_87_r7_silence_in_the_place_of_the_go_ahead_meets_the_deadline(ready: Path) -> None:
-    """R7: 28, said to be in the dialog, in every protocol."""
+def test_row_87_sec_r7_silence_in_the_place_of_the_go_ahead_meets_the_deadline(ready: Path) -> None:
+    """SEC-R7: 28, said to be in the dialog, in every protocol."""
 
     def fall_silent(script: Script, conn: Peer) -> None:
         play(conn, script, -1)
@@ -67,8 +67,8 @@ def test_row_87_r7_silence_in_the_place_of_the_go_ahead_meets_the_deadline(ready
         assert failed.received == said_before(DIALOGS[protocol], -1)
 
 
-def test_row_87_r7_a_byte_now_and_then_does_not_prolong_the_deadline(ready: Path) -> None:
-    """R7: it is one for all, not one for each read."""
+def test_row_87_sec_r7_a_byte_now_and_then_does_not_prolong_the_deadline(ready: Path) -> None:
+    """SEC-R7: it is one for all, not one for each read."""
 
     def drip(conn: Peer) -> None:
         conn.send(b"220 ")
@@ -79,8 +79,8 @@ def test_row_87_r7_a_byte_now_and_then_does_not_prolong_the_deadline(ready: Path
     assert "dialog was not complete" in check_failed(failed, 28, received=b"")
 
 
-def test_row_87_r7_dialog_and_handshake_have_one_deadline(ready: Path) -> None:
-    """R7: a late go-ahead leaves the handshake what is left, not as much again."""
+def test_row_87_sec_r7_dialog_and_handshake_have_one_deadline(ready: Path) -> None:
+    """SEC-R7: a late go-ahead leaves the handshake what is left, not as much again."""
     seen = []
 
     def late_and_silent(conn: Peer) -> None:
@@ -142,8 +142,8 @@ def pour(begin: bytes, pieces: Iterable[bytes], conn: Peer) -> None:
 
 
 @EACH
-def test_row_87_r7_message_of_a_gigabyte_is_not_waited_for(protocol: str, ready: Path) -> None:
-    """R7: 64 as soon as it is too long; all the client takes is what fits into a few buffers."""
+def test_row_87_sec_r7_message_of_a_gigabyte_is_not_waited_for(protocol: str, ready: Path) -> None:
+    """SEC-R7: 64 as soon as it is too long; all the client takes is what fits into a few buffers."""
     failed = run(protocol, partial(pour, ENDLESS[protocol], repeat(b"a" * 65536, 1 << 14)), ready)
     check_failed(failed, 64)
     assert said(DIALOGS[protocol]).startswith(failed.received)
@@ -165,8 +165,8 @@ LISTS = {
 
 
 @pytest.mark.parametrize("protocol", LISTS)
-def test_row_87_r7_a_hundred_thousand_lines_are_too_many(protocol: str, ready: Path) -> None:
-    """R7: 64 after a mebibyte of them."""
+def test_row_87_sec_r7_a_hundred_thousand_lines_are_too_many(protocol: str, ready: Path) -> None:
+    """SEC-R7: 64 after a mebibyte of them."""
     begin, line = LISTS[protocol]
     failed = run(protocol, partial(pour, begin, repeat(line * 1000, 100)), ready)
     assert check_failed(failed, 64) == "the server sent more than 1 MiB before its go-ahead"

@@ -18,7 +18,7 @@ from tests.protocols.live import DIALOGS, play
 
 @pytest.mark.parametrize("protocol", ["smtp", "xmpp", "postgres", "mysql", "mssql"])
 def test_row_83_clear_text_in_the_place_of_the_handshake(protocol: str, ready: Path) -> None:
-    """R9: the server agrees, hears the ClientHello and goes on in clear text: 35, quoted and escaped, not shown."""
+    """SEC-R9: the server agrees, hears the ClientHello and goes on in clear text: 35, quoted and escaped, not shown."""
 
     def go_on(conn: Peer) -> None:
         play(conn, DIALOGS[protocol])

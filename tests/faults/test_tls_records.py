@@ -186,7 +186,7 @@ def test_row_68_reset_that_our_own_end_finds_out(tls_way: Transport) -> None:
 
 
 def test_row_69_what_is_behind_close_notify(tls_way: Transport) -> None:
-    """R9: neither clear text nor records of the same connection are shown: 0 and a warning that counts them."""
+    """SEC-R9: neither clear text nor records of the same connection are shown: 0 and a warning that counts them."""
 
     def clear(conn: Peer, forger: Forger) -> None:
         forger.send(DATA, b"data")

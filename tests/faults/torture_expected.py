@@ -1,6 +1,6 @@
 """What a call that fails must come to: the faults that each call can meet, and how a session with one may end.
 
-Source: the fault matrix, rows 16 to 19, 26, 28, 40 and 51; design 2.4 for the statuses.
+Source: the fault matrix, rows 16 to 19, 26, 28, 40 and 51.
 """
 
 from __future__ import annotations

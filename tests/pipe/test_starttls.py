@@ -28,7 +28,7 @@ NOTE = "cfcat: note: --tls starttls stays in clear text here; --starttls PROTO u
 
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in DIALOGS.values()], ids=repr)
 def test_every_good_dialog_leads_to_tls(script: Script, certs: CertSet) -> None:
-    """R3: the go-ahead counts, whatever was or was not said before it."""
+    """SEC-R3: the go-ahead counts, whatever was or was not said before it."""
 
     def good(conn: Peer) -> None:
         play(conn, script)
@@ -128,7 +128,7 @@ def test_bad_certificate_after_the_dialog_ends_the_run(protocol: str, certs: Cer
 
 
 def test_sni_is_the_name_in_the_certificate_and_in_the_dialog(certs: CertSet) -> None:
-    """R8: --sni is what TLS asks for and verifies, and whom XMPP wants to talk to."""
+    """SEC-R8: --sni is what TLS asks for and verifies, and whom XMPP wants to talk to."""
     script = DIALOGS["xmpp"]
     opening = script.opening.replace(b"server.example", b"localhost")
 

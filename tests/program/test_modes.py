@@ -1,4 +1,4 @@
-"""Which mode a command line gets: the design's table, row by row, and the options of each mode."""
+"""Which mode a command line gets, by its stdin, its stdout and its options; and the options of each mode."""
 
 from __future__ import annotations
 

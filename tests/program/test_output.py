@@ -79,7 +79,7 @@ SHOWN = {
     cfcat: peer ended: 5 bytes received
     cfcat: over after TIME: 5 bytes sent, 5 bytes received
     """,
-    # R1, R11: what was injected is not shown, and TLS is not spoken of.
+    # SEC-R1, SEC-R11: what was injected is not shown, and TLS is not spoken of.
     "injected": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
     cfcat: plain text < * OK ready
@@ -119,7 +119,7 @@ SHOWN = {
     cfcat: 127.0.0.1:PORT: the connection ended without TLS close_notify: output may be truncated
       hint: --ignore-unexpected-eof accepts it; --shutdown never keeps our end from the server
     """,
-    # R11: not a word of TLS before the certificate is verified.
+    # SEC-R11: not a word of TLS before the certificate is verified.
     "expired": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
     cfcat: over after TIME: 0 bytes sent, 0 bytes received
@@ -400,7 +400,7 @@ def test_the_error_is_in_the_log(tmp_path: Path) -> None:
 
 
 def test_rows_77_and_86_nothing_that_a_peer_says_reaches_the_terminal(tmp_path: Path) -> None:
-    """R20: a certificate with ESC, newline and U+202E, and a banner with sequences, escaped in every output."""
+    """SEC-R20: a certificate with ESC, newline and U+202E, and a banner with sequences, escaped in every output."""
     hostile = make_hostile(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(hostile.pem, hostile.key)

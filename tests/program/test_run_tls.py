@@ -71,7 +71,7 @@ def test_library_raises_for_an_encrypted_key_without_a_password(certs: CertSet) 
 
 
 def test_alpn_is_offered(certs: CertSet) -> None:
-    """R8: the list in its order; the server's choice among it stands."""
+    """SEC-R8: the list in its order; the server's choice among it stands."""
 
     def script(conn: Peer) -> None:
         context = certs.server_context()

@@ -18,7 +18,7 @@ from tests.protocols.scripts import AMQP_TLS, refused
         (b"HTTP", "the server's answer to the TLS header is not AMQP"),
     ],
 )
-def test_r2_refusal(said: bytes, message: str) -> None:
+def test_sec_r2_refusal(said: bytes, message: str) -> None:
     """The same eight bytes, to the last one, or it is another protocol."""
     error = refused("amqp", said)
     assert (error.message, error.said) == (message, said)

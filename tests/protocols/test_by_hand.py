@@ -1,4 +1,4 @@
-"""R6: what a bare `:starttls` objects to after the user has typed STARTTLS himself."""
+"""SEC-R6: what a bare `:starttls` objects to after the user has typed STARTTLS himself."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ BY_DIALOG = [
 
 
 @each_agreed
-def test_r6_exact_go_ahead_is_no_objection(sent: bytes, received: bytes) -> None:
+def test_sec_r6_exact_go_ahead_is_no_objection(sent: bytes, received: bytes) -> None:
     """Each protocol's own go-ahead, in the forms that servers give it, with nothing behind it."""
     check_go_ahead(sent, received)
 
 
 @pytest.mark.parametrize(("sent", "received"), BY_DIALOG)
-def test_r6_what_the_dialogs_accept_is_accepted_by_hand(sent: bytes, received: bytes) -> None:
+def test_sec_r6_what_the_dialogs_accept_is_accepted_by_hand(sent: bytes, received: bytes) -> None:
     """Typed by the user, the last request of a dialog has the same go-ahead as in the dialog."""
     check_go_ahead(sent, received)
 
@@ -63,7 +63,7 @@ def test_r6_what_the_dialogs_accept_is_accepted_by_hand(sent: bytes, received: b
 @example(AGREED[8], b" ")
 @example(AGREED[14], b"$? OK\r\n")
 @example(AGREED[15], b"\r\n")
-def test_r6_surplus_is_counted_to_the_byte(agreed: tuple[bytes, bytes], surplus: bytes) -> None:
+def test_sec_r6_surplus_is_counted_to_the_byte(agreed: tuple[bytes, bytes], surplus: bytes) -> None:
     """Whatever follows the first go-ahead, even another one, is an injection of exactly that many bytes."""
     sent, received = agreed
     with pytest.raises(InjectionError) as caught:
@@ -74,7 +74,7 @@ def test_r6_surplus_is_counted_to_the_byte(agreed: tuple[bytes, bytes], surplus:
 
 
 @each_agreed
-def test_r6_part_of_a_go_ahead_is_no_answer_yet(sent: bytes, received: bytes) -> None:
+def test_sec_r6_part_of_a_go_ahead_is_no_answer_yet(sent: bytes, received: bytes) -> None:
     """Nothing at all, and every beginning of the answer: the upgrade would come too early."""
     for end in range(len(received)):
         with pytest.raises(DialogError, match=r"^no answer to (STARTTLS|STLS|AUTH TLS|<starttls/>) yet$"):
@@ -104,7 +104,7 @@ def test_r6_part_of_a_go_ahead_is_no_answer_yet(sent: bytes, received: bytes) ->
         (XMPP_START, b"</stream:stream>", "the server ended the XMPP stream"),
     ],
 )
-def test_r2_refusal_is_an_objection_that_quotes_it(sent: bytes, received: bytes, message: str) -> None:
+def test_sec_r2_refusal_is_an_objection_that_quotes_it(sent: bytes, received: bytes, message: str) -> None:
     """No upgrade against a refusal; the server's words are kept for the message, none of them is in it."""
     with pytest.raises(DialogError) as caught:
         check_go_ahead(sent, received)
@@ -200,7 +200,7 @@ def test_arbitrary_answers_raise_nothing_but_the_two_errors(sent: bytes, receive
         assert any(code in received.upper() for code in (b"220", b"382", b"234", b"670", b"OK", b"PROCEED"))
 
 
-def test_r7_a_hundred_thousand_lines_are_soon_read() -> None:
+def test_sec_r7_a_hundred_thousand_lines_are_soon_read() -> None:
     """1.6 MB of notices in front of the go-ahead are passed over without being copied again and again."""
     notices = b":s NOTICE * :hi\r\n" * 100_000
     check_go_ahead(b"STARTTLS", notices + b":s 670 * :go\r\n")

@@ -13,7 +13,7 @@ from cfcat.protocols import PROTOCOLS, Conversation, HandshakeWrapper
 from tests.protocols.scripts import SCRIPTS, Outcome, Script, feed, outcome, start
 
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=repr)
-# What an attacker would have the program believe after TLS is up (R1): anything at all, and forged answers.
+# What an attacker would have the program believe after TLS is up (SEC-R1): anything at all, and forged answers.
 SURPLUS = (b"X", b"\r\n", b" ", b"\0", b"250 mail.example\r\n250 AUTH PLAIN\r\n", b"\x16\x03\x03\x00\x01\x00")
 
 
@@ -31,7 +31,7 @@ def test_every_protocol_has_a_script() -> None:
 
 @each_script
 def test_dialog_says_exactly_its_bytes_one_command_at_a_time(script: Script) -> None:
-    """Each command waits for the answer to the one before, and nothing follows the last (R1, R5)."""
+    """Each command waits for the answer to the one before, and nothing follows the last (SEC-R1, SEC-R5)."""
     conversation = start(script.protocol)
     assert conversation.to_send() == script.opening
     for said, we in script.turns:
@@ -60,7 +60,7 @@ def test_wrapper_is_left_by_mssql_alone(script: Script) -> None:
 
 @each_script
 @pytest.mark.parametrize("surplus", SURPLUS)
-def test_r1_bytes_behind_the_go_ahead_are_an_injection(script: Script, surplus: bytes) -> None:
+def test_sec_r1_bytes_behind_the_go_ahead_are_an_injection(script: Script, surplus: bytes) -> None:
     """Bytes in the same piece as the go-ahead: an error that counts them, at once, and nothing more to send."""
     conversation = start(script.protocol)
     conversation.to_send()
@@ -73,7 +73,7 @@ def test_r1_bytes_behind_the_go_ahead_are_an_injection(script: Script, surplus: 
 
 @each_script
 @pytest.mark.parametrize("surplus", SURPLUS)
-def test_r1_bytes_after_the_go_ahead_are_an_injection(script: Script, surplus: bytes) -> None:
+def test_sec_r1_bytes_after_the_go_ahead_are_an_injection(script: Script, surplus: bytes) -> None:
     """Bytes in a later piece, one by one: each is counted, and the end of the connection changes nothing."""
     conversation = finished(script)
     for count, byte in enumerate(surplus, start=1):
@@ -86,7 +86,7 @@ def test_r1_bytes_after_the_go_ahead_are_an_injection(script: Script, surplus: b
 
 
 @each_script
-def test_r1_large_surplus_is_counted_and_not_kept(script: Script) -> None:
+def test_sec_r1_large_surplus_is_counted_and_not_kept(script: Script) -> None:
     """The count is right where the surplus goes over many pieces of any size."""
     conversation = start(script.protocol)
     with pytest.raises(InjectionError) as caught:
@@ -97,7 +97,7 @@ def test_r1_large_surplus_is_counted_and_not_kept(script: Script) -> None:
 
 @each_script
 def test_end_at_every_byte_is_said(script: Script) -> None:
-    """Wherever the server closes before its go-ahead is whole, the dialog fails and says so (R2)."""
+    """Wherever the server closes before its go-ahead is whole, the dialog fails and says so (SEC-R2)."""
     for length in range(len(script.server)):
         conversation = start(script.protocol)
         if length:
@@ -184,7 +184,7 @@ def test_random_bytes_raise_nothing_but_the_dialogs_errors(script: Script, turns
     close=st.booleans(),
 )
 def test_messages_never_quote_the_server(script: Script, secret: bytes, turns: int, close: bool) -> None:
-    """What the server said is in `said`, at most 512 bytes of it, and never in the text (R2, R20)."""
+    """What the server said is in `said`, at most 512 bytes of it, and never in the text (SEC-R2, SEC-R20)."""
     begin = b"".join(said for said, _ in script.turns[: turns % len(script.turns)])
     conversation = start(script.protocol)
     error = feed(conversation, begin + secret + b"\r\n" + secret * 60 + b"\r\n>")

@@ -14,7 +14,7 @@ from tests.protocols.scripts import refused
         # the greeting is an error (row 86)
         ("ftp", b"530 no\r\n", "the server refused the connection (code 530)", b"530 no"),
         ("ftp", b"120 later\r\n", "the server's greeting is code 120, not 220", b"120 later"),
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("ftp", b"220\r\n431 no\r\n", "the server refused AUTH TLS (code 431)", b"431 no"),
         ("ftp", b"220\r\n500 no\r\n", "the server refused AUTH TLS (code 500)", b"500 no"),
         # another success is none
@@ -24,7 +24,7 @@ from tests.protocols.scripts import refused
         ("ftp", b"220\r\n234-x\r\n", "the server's answer to AUTH TLS has more than one line", b"234-x"),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -39,7 +39,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("ftp", b"220x\r\n"),
     ],
 )
-def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
+def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     """Words, codes and tags count whole and in their places only; a foreign tag is an error, not dropped."""
     error = refused(protocol, said)
     assert error.message.endswith(f" is not {PROTOCOLS[protocol].title}")

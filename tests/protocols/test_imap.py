@@ -16,14 +16,14 @@ IMAP = b"* OK x\r\na OK y\r\n"
         # the greeting is an error (row 86)
         ("imap", b"* BYE no\r\n", "the server ended the IMAP session (BYE)", b"* BYE no"),
         ("imap", b"* bye\r\n", "the server ended the IMAP session (BYE)", b"* bye"),
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("imap", IMAP + b"b NO no\r\n", "the server refused STARTTLS (NO)", b"b NO no"),
         ("imap", IMAP + b"b bad no\r\n", "the server refused STARTTLS (BAD)", b"b bad no"),
         ("imap", IMAP + b"* BYE\r\nb OK\r\n", "the server ended the IMAP session (BYE)", b"* BYE"),
         ("imap", b"* OK\r\n* BYE x\r\n", "the server ended the IMAP session (BYE)", b"* BYE x"),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -55,7 +55,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("imap", IMAP + b"+ OK\r\n"),
     ],
 )
-def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
+def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     """Words, codes and tags count whole and in their places only; a foreign tag is an error, not dropped."""
     error = refused(protocol, said)
     assert error.message.endswith(f" is not {PROTOCOLS[protocol].title}")
@@ -69,7 +69,7 @@ def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
         ("imap", b"* OK\r\na NO\r\n"),
     ],
 )
-def test_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
+def test_sec_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
     """Whoever strips the capability could forge it too; the answer to STARTTLS decides."""
     conversation = start(protocol)
     conversation.feed(begin)
@@ -91,7 +91,7 @@ def test_wrong_protocol_is_seen_at_its_first_byte(protocol: str, said: bytes, me
 
 
 @pytest.mark.parametrize("greeting", [b"* PREAUTH x\r\n", b"* preauth\r\n", b"* PREAUTH [CAPABILITY STARTTLS] x\r\n"])
-def test_r4_preauth_makes_starttls_impossible(greeting: bytes) -> None:
+def test_sec_r4_preauth_makes_starttls_impossible(greeting: bytes) -> None:
     """Not even CAPABILITY is sent: the session is someone else's already (CVE-2020-14093)."""
     error = refused("imap", greeting)
     assert error.message == "the IMAP session is already authenticated (PREAUTH): STARTTLS is not possible"

@@ -11,14 +11,14 @@ from tests.protocols.scripts import outcome, refused
 @pytest.mark.parametrize(
     ("protocol", "said", "message", "quoted"),
     [
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("irc", b":s 691 * :no\r\n", "the server refused STARTTLS (numeric 691)", b":s 691 * :no"),
         ("irc", b":s 451 * :no\r\n", "the server refused STARTTLS (numeric 451)", b":s 451 * :no"),
         ("irc", b":s 421 * STARTTLS :no\r\n", "the server refused STARTTLS (numeric 421)", b":s 421 * STARTTLS :no"),
         ("irc", b"ERROR :gone\r\n", "the server ended the IRC session (ERROR)", b"ERROR :gone"),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -35,7 +35,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("irc", b"@tag\r\n"),
     ],
 )
-def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
+def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     """Words, codes and tags count whole and in their places only; a foreign tag is an error, not dropped."""
     error = refused(protocol, said)
     assert error.message.endswith(f" is not {PROTOCOLS[protocol].title}")

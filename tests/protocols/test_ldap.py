@@ -24,14 +24,14 @@ OK = bytes.fromhex("0a0100 0400 0400")
         (100, "the server refused StartTLS (result code 100)"),
     ],
 )
-def test_r2_refusal(code: int, message: str) -> None:
+def test_sec_r2_refusal(code: int, message: str) -> None:
     """Any result code but 0 is a refusal; the server's text is kept apart."""
     error = refused("ldap", ldap(b"\x0a\x01" + bytes((code,)) + b"\x04\x00\x04\x05sorry"))
     assert error.message == message
     assert error.said == b"sorry"
 
 
-def test_r2_notice_of_disconnection_is_no_answer() -> None:
+def test_sec_r2_notice_of_disconnection_is_no_answer() -> None:
     """Message 0 is nobody's answer, success or not (RFC 4511 §4.4.1)."""
     notice = OK + bytes.fromhex("8a16") + b"1.3.6.1.4.1.1466.20036"
     for said in (ldap(notice, number=b"\x02\x01\x00"), ldap(OK, number=b"\x02\x01\x00", tag=0x61)):
@@ -71,6 +71,6 @@ def test_r2_notice_of_disconnection_is_no_answer() -> None:
         b"220 mail",
     ],
 )
-def test_r2_nonsense(said: bytes) -> None:
+def test_sec_r2_nonsense(said: bytes) -> None:
     """Lengths are checked against what is there, and everything against the one message that is expected."""
     assert refused("ldap", said).message == "the server's answer to StartTLS is not LDAP"

@@ -1,4 +1,4 @@
-"""R7: a line or packet of 64 KiB, a dialog of 1 MiB, reached in any way, in bounded time and memory."""
+"""SEC-R7: a line or packet of 64 KiB, a dialog of 1 MiB, reached in any way, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def flood(conversation: Conversation, filler: bytes) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=repr)
-def test_r7_no_dialog_goes_on_for_ever(script: Script) -> None:
+def test_sec_r7_no_dialog_goes_on_for_ever(script: Script) -> None:
     """At any point of any dialog, endless bytes of any kind end in an error, and are not kept."""
     begin = b""
     for said, _ in script.turns:
@@ -54,7 +54,7 @@ def test_r7_no_dialog_goes_on_for_ever(script: Script) -> None:
 
 
 @pytest.mark.parametrize("protocol", LINE_PROTOCOLS)
-def test_r7_line_of_64_kib_is_the_longest(protocol: str) -> None:
+def test_sec_r7_line_of_64_kib_is_the_longest(protocol: str) -> None:
     """A greeting of 65536 bytes with its end is read on; with one byte more it is refused, ended or not."""
     first = FIRST.get(protocol, b'"S" ' if protocol == "sieve" else b":s NOTICE ")
     conversation = start(protocol)
@@ -66,7 +66,7 @@ def test_r7_line_of_64_kib_is_the_longest(protocol: str) -> None:
         assert error.said == b""
 
 
-def test_r7_gigabyte_in_one_piece_is_not_copied() -> None:
+def test_sec_r7_gigabyte_in_one_piece_is_not_copied() -> None:
     """1 GiB without a line end fails at 64 KiB, without looking at the rest."""
     gibibyte = bytes(1024 * MIB)  # zeros that nobody reads take no memory
     conversation = start("irc")
@@ -82,7 +82,7 @@ def test_r7_gigabyte_in_one_piece_is_not_copied() -> None:
 
 
 @pytest.mark.parametrize("protocol", ENDLESS)
-def test_r7_dialog_of_1_mib_is_the_longest(protocol: str) -> None:
+def test_sec_r7_dialog_of_1_mib_is_the_longest(protocol: str) -> None:
     """What is read and dropped counts up to 1 MiB in all, to the byte, in one piece and in many."""
     begin, line = ENDLESS[protocol]
     line = line.replace(b" ", b" " + b"x" * 1000, 1)
@@ -98,7 +98,7 @@ def test_r7_dialog_of_1_mib_is_the_longest(protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ENDLESS)
-def test_r7_a_hundred_thousand_lines_are_soon_read(protocol: str) -> None:
+def test_sec_r7_a_hundred_thousand_lines_are_soon_read(protocol: str) -> None:
     """However many lines fit into the limit, reading them takes no time to speak of, and they are not kept."""
     begin, line = ENDLESS[protocol]
     conversation = start(protocol)
@@ -108,14 +108,14 @@ def test_r7_a_hundred_thousand_lines_are_soon_read(protocol: str) -> None:
     assert not conversation._buffer
 
 
-def test_r7_a_hundred_thousand_short_lines_are_no_error() -> None:
+def test_sec_r7_a_hundred_thousand_short_lines_are_no_error() -> None:
     """The number of lines is not limited by itself: 100,000 of 7 bytes are less than 1 MiB."""
     conversation = start("smtp")
     conversation.feed(b"220 x\r\n" + b"250-x\r\n" * 100_000 + b"250 x\r\n220 go\r\n")
     assert conversation.done
 
 
-def test_r7_single_bytes_are_searched_once() -> None:
+def test_sec_r7_single_bytes_are_searched_once() -> None:
     """A line of 64 KiB in pieces of one byte takes linear time: what has been searched is not searched again."""
     conversation = start("irc")
     data = b":" + b"x" * (64 * KIB - 2)
@@ -137,12 +137,12 @@ def test_r7_single_bytes_are_searched_once() -> None:
         ("nbd", b"NBDMAGICIHAVEOPT\x00\x03" + bytes.fromhex("0003e889045565a9 00000005 80000001 00010001")),
     ],
 )
-def test_r7_announced_length_over_64_kib_is_refused_at_once(protocol: str, said: bytes) -> None:
+def test_sec_r7_announced_length_over_64_kib_is_refused_at_once(protocol: str, said: bytes) -> None:
     """Nobody waits for a packet that is too long; one of exactly 64 KiB is waited for."""
     assert refused(protocol, said).message.endswith(" is longer than 64 KiB")
 
 
 @pytest.mark.parametrize("said", [bytes.fromhex("30 83 010000"), bytes.fromhex("30 82 ffff")])
-def test_r7_announced_length_of_64_kib_is_waited_for(said: bytes) -> None:
+def test_sec_r7_announced_length_of_64_kib_is_waited_for(said: bytes) -> None:
     """The limit is inclusive."""
     assert outcome("ldap", [said]).end == "open"

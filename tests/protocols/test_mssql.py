@@ -16,7 +16,7 @@ from tests.protocols.scripts import outcome, prelogin, refused
         (0x81, "the server does not offer TLS (ENCRYPT_NOT_SUP)"),
     ],
 )
-def test_r2_refusal(encryption: int, message: str) -> None:
+def test_sec_r2_refusal(encryption: int, message: str) -> None:
     """Only ENCRYPT_ON and ENCRYPT_REQ protect more than the login."""
     assert refused("mssql", prelogin(encryption)).message == message
 
@@ -25,7 +25,7 @@ def options(data: bytes) -> bytes:
     return b"\x04\x01" + (8 + len(data)).to_bytes(2, "big") + bytes(4) + data
 
 
-def test_r2_without_encryption_is_refused() -> None:
+def test_sec_r2_without_encryption_is_refused() -> None:
     """No ENCRYPTION option is a no."""
     for data in (b"\xff", bytes.fromhex("00 0006 0006 ff 0f0007d00000")):
         assert refused("mssql", options(data)).message == "the server does not offer TLS (ENCRYPT_NOT_SUP)"
@@ -58,6 +58,6 @@ def test_options_may_come_in_any_order() -> None:
         b"220 mail",
     ],
 )
-def test_r2_nonsense(said: bytes) -> None:
+def test_sec_r2_nonsense(said: bytes) -> None:
     """Packet type 4 in one piece, options within it, ENCRYPTION once."""
     assert refused("mssql", said).message == "the server's answer to PRELOGIN is not TDS"

@@ -24,14 +24,14 @@ from tests.protocols.scripts import MYSQL_8, mysql_greeting, outcome, refused, s
         (b"\xff\x10\x04", "the server refused the connection (error 1040)", b""),
     ],
 )
-def test_r2_error_in_place_of_the_greeting(packet: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_error_in_place_of_the_greeting(packet: bytes, message: str, quoted: bytes) -> None:
     """Row 86: an ERR packet, with and without an SQL state."""
     error = refused("mysql", bytes((len(packet), 0, 0, 0)) + packet)
     assert (error.message, error.said) == (message, quoted)
 
 
 @pytest.mark.parametrize("high", [0, 0xFFFF])
-def test_r2_without_client_ssl_is_refused(high: int) -> None:
+def test_sec_r2_without_client_ssl_is_refused(high: int) -> None:
     """The one dialog where the missing capability is the refusal: nobody could be asked. Nothing is sent."""
     error = refused("mysql", mysql_greeting(b"8.0.36", 0xF7FF, high, b"x\0"))
     assert error.message == "the server does not offer TLS (its greeting is without CLIENT_SSL)"
@@ -51,7 +51,7 @@ def test_r2_without_client_ssl_is_refused(high: int) -> None:
         b"SSH-2.0-OpenSSH_9.2\r\n",
     ],
 )
-def test_r2_nonsense(said: bytes) -> None:
+def test_sec_r2_nonsense(said: bytes) -> None:
     """Row 88, and greetings that end before their capabilities."""
     error = refused("mysql", said)
     assert error.message == "the server's greeting is not MySQL"
@@ -66,7 +66,7 @@ def test_capabilities_are_found_behind_any_version() -> None:
         assert outcome("mysql", [mysql_greeting(version, 0xF7FF, 0xFFFF, b"")]).end == "dialog"
 
 
-def test_r1_second_packet_is_injected() -> None:
+def test_sec_r1_second_packet_is_injected() -> None:
     """The greeting is the go-ahead: a packet behind it was sent before anybody asked. The request is not sent."""
     conversation = start("mysql")
     with pytest.raises(InjectionError) as caught:

@@ -36,13 +36,13 @@ def test_one_of_two_members_is_the_go_ahead(said: bytes) -> None:
         b'INFO {"server_name":"\\"tls_required\\":true"}\r\n',
     ],
 )
-def test_r2_info_without_tls_is_refused(said: bytes) -> None:
+def test_sec_r2_info_without_tls_is_refused(said: bytes) -> None:
     """Neither member is true: nobody could be asked. Text in a value, or a member of a member, is not the member."""
     error = refused("nats", said)
     assert (error.message, error.said) == (WITHOUT, b"")
 
 
-def test_r2_error_in_place_of_the_greeting() -> None:
+def test_sec_r2_error_in_place_of_the_greeting() -> None:
     """Row 86: the server says why."""
     error = refused("nats", b"-ERR 'maximum connections exceeded'\r\n")
     assert error.message == "the server refused the connection (-ERR)"
@@ -68,13 +68,13 @@ def test_r2_error_in_place_of_the_greeting() -> None:
         b"220 mail.example\r\n",
     ],
 )
-def test_r2_nonsense(said: bytes) -> None:
+def test_sec_r2_nonsense(said: bytes) -> None:
     """One JSON object, whole, behind the word INFO; how deep it is nested breaks nothing."""
     assert refused("nats", said).message == "the server's greeting is not NATS"
 
 
 @pytest.mark.parametrize("surplus", [b"\r\n", b"PING\r\n", b'INFO {"tls_required":true}\r\n', b"-ERR 'x'\r\n"])
-def test_r1_what_follows_info_is_injected(surplus: bytes) -> None:
+def test_sec_r1_what_follows_info_is_injected(surplus: bytes) -> None:
     """The server says nothing more before the ClientHello."""
     conversation = start("nats")
     with pytest.raises(InjectionError) as caught:
@@ -83,7 +83,7 @@ def test_r1_what_follows_info_is_injected(surplus: bytes) -> None:
     assert conversation.to_send() == b""
 
 
-def test_r7_info_of_64_kib_is_the_longest() -> None:
+def test_sec_r7_info_of_64_kib_is_the_longest() -> None:
     """With its line end."""
     begin, end = b'INFO {"tls_required":true,"a":"', b'"}\r\n'
     filler = b"x" * (64 * 1024 - len(begin) - len(end))

@@ -21,7 +21,7 @@ from tests.protocols.scripts import NBD_ACK, NBD_GREETING, refused
         (NBD_GREETING + b"I", "the server's answer to NBD_OPT_STARTTLS is not NBD"),
     ],
 )
-def test_r2_nonsense(said: bytes, message: str) -> None:
+def test_sec_r2_nonsense(said: bytes, message: str) -> None:
     """The right magic, the right option, ACK, and no data with it."""
     assert refused("nbd", said).message == message
 
@@ -39,7 +39,7 @@ def test_r2_nonsense(said: bytes, message: str) -> None:
     ],
 )
 @pytest.mark.parametrize("text", [b"", b"no TLS here"])
-def test_r2_refusal(kind: int, name: str, text: bytes) -> None:
+def test_sec_r2_refusal(kind: int, name: str, text: bytes) -> None:
     """An error is named by its constant; its text, where there is one, is kept apart."""
     answer = NBD_ACK[:12] + kind.to_bytes(4, "big") + len(text).to_bytes(4, "big") + text
     error = refused("nbd", NBD_GREETING + answer)

@@ -16,7 +16,7 @@ NNTP = b"200 x\r\n101 y\r\n.\r\n"
         # the greeting is an error (row 86)
         ("nntp", b"400 no\r\n", "the server refused the connection (code 400)", b"400 no"),
         ("nntp", b"502 no\r\n", "the server refused the connection (code 502)", b"502 no"),
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("nntp", NNTP + b"483 no\r\n", "the server refused STARTTLS (code 483)", b"483 no"),
         ("nntp", NNTP + b"502 no\r\n", "the server refused STARTTLS (code 502)", b"502 no"),
         ("nntp", NNTP + b"580 no\r\n", "the server refused STARTTLS (code 580)", b"580 no"),
@@ -27,7 +27,7 @@ NNTP = b"200 x\r\n101 y\r\n.\r\n"
         ("nntp", NNTP + b"382-x\r\n", "the server's answer to STARTTLS has more than one line", b"382-x"),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -43,7 +43,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("nntp", b"200 x\r\n101-y\r\n"),
     ],
 )
-def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
+def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     """Words, codes and tags count whole and in their places only; a foreign tag is an error, not dropped."""
     error = refused(protocol, said)
     assert error.message.endswith(f" is not {PROTOCOLS[protocol].title}")
@@ -57,7 +57,7 @@ def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
         ("nntp", b"200 x\r\n480 log in first\r\n"),
     ],
 )
-def test_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
+def test_sec_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
     """Whoever strips the capability could forge it too; the answer to STARTTLS decides."""
     conversation = start(protocol)
     conversation.feed(begin)

@@ -13,11 +13,11 @@ from tests.protocols.scripts import refused
     [
         # the greeting is an error (row 86)
         ("pop3", b"-ERR no\r\n", "the server refused the connection (-ERR)", b"-ERR no"),
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("pop3", b"+OK\r\n-ERR no\r\n", "the server refused STLS (-ERR)", b"-ERR no"),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -36,7 +36,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("pop3", b"+OK\r\nOK\r\n"),
     ],
 )
-def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
+def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     """Words, codes and tags count whole and in their places only; a foreign tag is an error, not dropped."""
     error = refused(protocol, said)
     assert error.message.endswith(f" is not {PROTOCOLS[protocol].title}")

@@ -22,7 +22,7 @@ from tests.protocols.scripts import feed, refused, start
         (b"220 mail", "the server's answer to SSLRequest is not PostgreSQL"),
     ],
 )
-def test_r2_refusal_is_never_quoted(said: bytes, message: str) -> None:
+def test_sec_r2_refusal_is_never_quoted(said: bytes, message: str) -> None:
     """CVE-2024-10977: not one byte of an answer to SSLRequest is kept, whole or in pieces."""
     error = refused("postgres", said)
     assert error.message == message

@@ -26,7 +26,7 @@ from tests.protocols.scripts import refused
         ("03000013 0ed00000123400 0200080000000001", "the server selected security protocol 16777216, not TLS"),
     ],
 )
-def test_r2_refusal(said: str, message: str) -> None:
+def test_sec_r2_refusal(said: str, message: str) -> None:
     """RDP_NEG_RSP for exactly PROTOCOL_SSL is the go-ahead; failures have names."""
     assert refused("rdp", bytes.fromhex(said)).message == message
 
@@ -48,6 +48,6 @@ def test_r2_refusal(said: str, message: str) -> None:
         "32323020",
     ],
 )
-def test_r2_nonsense(said: str) -> None:
+def test_sec_r2_nonsense(said: str) -> None:
     """Lengths, types and sizes are those of MS-RDPBCGR 2.2.1.2, or it is no answer."""
     assert refused("rdp", bytes.fromhex(said)).message == "the server's answer to the connection request is not RDP"

@@ -17,7 +17,7 @@ SIEVE = b'"STARTTLS"\r\nOK\r\n'
         # the greeting is an error (row 86)
         ("sieve", b'NO "x"\r\n', "the server refused the connection (NO)", b'NO "x"'),
         ("sieve", b'"SIEVE" "x"\r\nBYE\r\n', "the server refused the connection (BYE)", b"BYE"),
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("sieve", SIEVE + b"NO\r\n", "the server refused STARTTLS (NO)", b"NO"),
         ("sieve", SIEVE + b'bye "x"\r\n', "the server refused STARTTLS (BYE)", b'bye "x"'),
         ("sieve", SIEVE + b"NO {2}\r\nOK\r\n", "the server refused STARTTLS (NO)", b"NO {2}OK"),
@@ -25,7 +25,7 @@ SIEVE = b'"STARTTLS"\r\nOK\r\n'
         ("sieve", SIEVE + b'"OK"\r\n', "the server's answer to STARTTLS is a capability, not OK", b""),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -42,7 +42,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("sieve", SIEVE + b"OK\t\r\n"),
     ],
 )
-def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
+def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     """Words, codes and tags count whole and in their places only; a foreign tag is an error, not dropped."""
     error = refused(protocol, said)
     assert error.message.endswith(f" is not {PROTOCOLS[protocol].title}")
@@ -55,7 +55,7 @@ def test_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
         ("sieve", b'"SIEVE" ""\r\nOK\r\n'),
     ],
 )
-def test_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
+def test_sec_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
     """Whoever strips the capability could forge it too; the answer to STARTTLS decides."""
     conversation = start(protocol)
     conversation.feed(begin)
@@ -77,7 +77,7 @@ def test_wrong_protocol_is_seen_at_its_first_byte(protocol: str, said: bytes, me
 
 
 def test_announced_strings_hide_no_go_ahead_and_no_surplus() -> None:
-    """A string by length belongs to its line, whatever is in it; what follows the line is injected (R1)."""
+    """A string by length belongs to its line, whatever is in it; what follows the line is injected (SEC-R1)."""
     conversation = start("sieve")
     conversation.feed(b'"X" {4}\r\nOK\r\n')
     assert conversation.to_send() == b""

@@ -20,7 +20,7 @@ EHLO = b"220 x\r\n250 y\r\n"
         ("smtp", b"220 x\r\n502 what\r\n", "the server refused EHLO (code 502)", b"502 what"),
         ("lmtp", b"220 x\r\n550 no\r\n", "the server refused LHLO (code 550)", b"550 no"),
         ("smtp", b"220 x\r\n250-y\r\n421 z\r\n", "the server refused EHLO (code 421)", b"421 z"),
-        # STARTTLS is refused (R2)
+        # STARTTLS is refused (SEC-R2)
         ("smtp", EHLO + b"454 no\r\n", "the server refused STARTTLS (code 454)", b"454 no"),
         ("smtp", EHLO + b"454-no\r\n", "the server refused STARTTLS (code 454)", b"454-no"),
         ("smtp", EHLO + b"501 no\r\n", "the server refused STARTTLS (code 501)", b"501 no"),
@@ -37,7 +37,7 @@ EHLO = b"220 x\r\n250 y\r\n"
         ("lmtp", EHLO + b"220-\r\n220 go\r\n", "the server's answer to STARTTLS has more than one line", b"220-"),
     ],
 )
-def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:
     """Every negative answer is final, says in the protocol's terms what was refused, and keeps the words apart."""
     error = refused(protocol, said)
     assert str(error) == error.message == message
@@ -50,7 +50,7 @@ def test_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> 
         ("smtp", b"220 x\r\n250 no extensions\r\n"),
     ],
 )
-def test_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
+def test_sec_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
     """Whoever strips the capability could forge it too; the answer to STARTTLS decides."""
     conversation = start(protocol)
     conversation.feed(begin)

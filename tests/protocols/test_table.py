@@ -30,7 +30,7 @@ def test_default_ports() -> None:
 
 
 def test_alpn_ids_are_the_registered_ones() -> None:
-    """R8: known, but nothing sends them unasked."""
+    """SEC-R8: known, but nothing sends them unasked."""
     assert {name: protocol.alpn for name, protocol in PROTOCOLS.items() if protocol.alpn} == {
         "pop3": "pop3",
         "imap": "imap",

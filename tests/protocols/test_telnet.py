@@ -8,7 +8,7 @@ from tests.protocols.scripts import TELNET_FOLLOWS, refused, start
 
 
 @pytest.mark.parametrize("begin", [b"", b"login: ", bytes.fromhex("fffd18"), bytes.fromhex("fffd2e")])
-def test_r2_dont_is_a_refusal(begin: bytes) -> None:
+def test_sec_r2_dont_is_a_refusal(begin: bytes) -> None:
     """DONT START_TLS before or after DO; not waited for to become six bytes."""
     assert refused("telnet", begin + bytes.fromhex("fffe2e")).message == "the server refused START_TLS (DONT)"
 
@@ -30,7 +30,7 @@ def test_r2_dont_is_a_refusal(begin: bytes) -> None:
         bytes.fromhex("fffa2e01fffff0"),
     ],
 )
-def test_r2_only_follows_is_the_go_ahead(said: bytes) -> None:
+def test_sec_r2_only_follows_is_the_go_ahead(said: bytes) -> None:
     """Exactly SB START_TLS FOLLOWS SE comes after DO START_TLS."""
     assert refused("telnet", bytes.fromhex("fffd2e") + said).message == "the server's FOLLOWS is not Telnet"
 

@@ -140,7 +140,7 @@ async def test_greeting_may_have_more_than_itself() -> None:
         (b"\x15\x03\x01", "the server seems to speak TLS from the first byte"),
     ],
 )
-async def test_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes, message: str) -> None:
+async def test_sec_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes, message: str) -> None:
     """It is judged before anything is sent, and the streams are unlocked after it."""
 
     with serve(Peer.recv_until_eof) as server:
@@ -155,7 +155,7 @@ async def test_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes, mes
 
 
 async def test_clear_text_goes_on_after_a_refusal() -> None:
-    """R2: the server says no; the same connection can be read and written as before."""
+    """SEC-R2: the server says no; the same connection can be read and written as before."""
 
     def script(conn: Peer) -> None:
         conn.send(b"+OK ready\r\n")

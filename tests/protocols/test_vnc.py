@@ -36,7 +36,7 @@ TO_SUBTYPES = TO_TYPES + b"\x00\x02\x00"
         (b"SSH-2.0-x", "the server's greeting is not VNC", b"SSH-2.0-x"),
     ],
 )
-def test_r2_refusal(said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(said: bytes, message: str, quoted: bytes) -> None:
     """Anonymous TLS (257 to 259) proves nothing and is not taken; a subtype is accepted by 1 only."""
     error = refused("vnc", said)
     assert (error.message, error.said) == (message, quoted)

@@ -94,7 +94,7 @@ def test_unwrap_refuses_impossible_lengths(length: int) -> None:
         HandshakeWrapper().unwrap(b"\x12\x01" + length.to_bytes(2, "big") + bytes(4))
 
 
-def test_r7_unwrap_ends_at_1_mib() -> None:
+def test_sec_r7_unwrap_ends_at_1_mib() -> None:
     """A handshake without end, empty packets included, is not read for ever."""
     for data in (b"", b"x" * 4088):
         wrapper = HandshakeWrapper()

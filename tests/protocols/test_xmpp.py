@@ -38,7 +38,7 @@ FEATURES = STREAM + b"<stream:features/>"
         b"<success xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
     ],
 )
-def test_r2_proceed_look_alikes_are_no_go_ahead(said: bytes) -> None:
+def test_sec_r2_proceed_look_alikes_are_no_go_ahead(said: bytes) -> None:
     """Only the empty element, unprefixed, in the right namespace and with nothing else in it."""
     error = refused("xmpp", FEATURES + said)
     assert "proceed" in error.message or error.message.endswith(" is not XMPP")
@@ -60,7 +60,7 @@ def test_r2_proceed_look_alikes_are_no_go_ahead(said: bytes) -> None:
         (b"</iq>", "the server's answer to <starttls/> is not XMPP", b"</iq>"),
     ],
 )
-def test_r2_refusal(said: bytes, message: str, quoted: bytes) -> None:
+def test_sec_r2_refusal(said: bytes, message: str, quoted: bytes) -> None:
     """Failure, stream errors and the end of the stream are named."""
     error = refused("xmpp", FEATURES + said)
     assert error.message == message
@@ -103,7 +103,7 @@ def test_features_end_with_their_own_tag() -> None:
 
 @pytest.mark.parametrize("space", [b" ", b"\n", b"\r\n\t "])
 def test_white_space_before_the_go_ahead_is_none_of_it(space: bytes) -> None:
-    """Servers keep the connection alive with it; behind the go-ahead it is injected (RFC 6120 §5.4.3.3, R1)."""
+    """Servers keep the connection alive with it; behind the go-ahead it is injected (RFC 6120 §5.4.3.3, SEC-R1)."""
     assert outcome("xmpp", [FEATURES + space + XMPP_PROCEED]).end == "done"
     injected = outcome("xmpp", [FEATURES + XMPP_PROCEED + space])
     assert (injected.end, injected.surplus) == ("injection", len(space))

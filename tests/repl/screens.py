@@ -68,7 +68,7 @@ class Repl:
         self.expect_end(0)
 
     def expect_end(self, status: int) -> None:
-        """Wait for the end; the terminal is as it was: settings, flags, bracketed paste, cursor, colours (R23)."""
+        """Wait for the end; the terminal is as it was: settings, flags, bracketed paste, cursor, colours (SEC-R23)."""
         assert self.term.finish() == status
         self.expect_order()
 
@@ -83,7 +83,9 @@ class Repl:
         assert not colours or colours[-1] == b"\x1b[0m"
 
     def expect_nothing_but_own_sequences(self) -> None:
-        """No byte of 00-08, 0b-1f, 7f or C1 reaches the terminal but in the sequences of cfcat itself (R22)."""
+        """No byte of 00-08, 0b-1f, 7f or C1 control reaches the terminal but in the sequences of cfcat itself
+        (SEC-R22).
+        """
         rest = OWN_SEQUENCE.sub(b"", self.term.output)
         assert not CONTROL.search(rest), CONTROL.search(rest)
 

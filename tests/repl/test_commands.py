@@ -535,7 +535,7 @@ def test_set_changes_one_setting() -> None:
 
 
 def test_settings() -> None:
-    """Four of the design, and whether a Worker is played; protocols are those of --proto."""
+    """Four, and whether a Worker is played; protocols are those of --proto."""
     assert list(SETTINGS) == ["view", "eol", "proto", "clear-secrets", "workers"]
     assert SETTINGS["proto"] == ("auto", *PROFILES)
 

@@ -80,7 +80,7 @@ def test_lines_are_run_as_they_come() -> None:
     ids=["line ends", "empty lines", "any bytes", "text is data", "commands", "empty script", "a MiB"],
 )
 def test_what_is_sent(script: bytes, sent: bytes) -> None:
-    """R25: what is no command is data, to the byte; CR LF ends a line of the script as LF does."""
+    """SEC-R25: what is no command is data, to the byte; CR LF ends a line of the script as LF does."""
     result, received = run_script(Peer.recv_until_eof, script)
     assert result == Result(b"", "", 0)
     same = received == sent  # not in the assertion: pytest would explain a MiB
@@ -400,7 +400,7 @@ def test_stdin_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_terminal_as_stdout_is_filtered(tmp_path: Path, raw: bool) -> None:
-    """R22: as in pipe mode, unless --raw."""
+    """SEC-R22: as in pipe mode, unless --raw."""
     path = tmp_path / "script"
     path.write_text(":expect hello\n")
     options = ["--raw"] if raw else []

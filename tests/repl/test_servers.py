@@ -93,7 +93,7 @@ def test_upgrade_typed_by_hand(daemon: Fleet, certs: CertSet, name: Name) -> Non
 
 @pytest.mark.parametrize(("name", "last"), [("smtp", "221 "), ("imap", "c OK ")])
 def test_script_in_ci(daemon: Fleet, certs: CertSet, name: Name, last: str) -> None:
-    """Acceptance 4, as a shell would run it: 0; with an :expect that fails 1, its line, and the last line seen."""
+    """As a shell would run it: 0; with an :expect that fails 1, its line, and the last line seen."""
     talk = TALKS[name]
     command = f"cfcat {shlex.join(options(certs, 'starttls'))} localhost:{daemon(name).port} 2>&1 >/dev/null"
     good = talk.by_hand + talk.lines.replace(":tls\n", "").replace(":cert\n", "")

@@ -37,7 +37,7 @@ CLOSED = "the connection is closed"
     ids=["line", "empty lines", "colons", "line endings", "any bytes", "escapes", "hex", "no comments"],
 )
 async def test_what_is_sent(lines: list[str], sent: bytes) -> None:
-    """Text as it is with the line ending; :send and :hex to the byte; settings send nothing. R25: text is data."""
+    """Text as it is with the line ending; :send and :hex to the byte; settings send nothing. SEC-R25: text is data."""
     with serve(greeting(b"")) as server:
         async with opened(server.address) as (session, _):
             for line in lines:

@@ -100,7 +100,7 @@ async def test_upgrade_by_a_dialog(certs: CertSet, typed_before: bool) -> None:
 
 
 async def test_reader_and_face_may_be_busy_at_the_upgrade(certs: CertSet) -> None:
-    """R10, row 91: a chunk that is being shown when :starttls comes is shown, and nothing is lost or mixed."""
+    """SEC-R10, row 91: a chunk that is being shown when :starttls comes is shown, and nothing is lost or mixed."""
     with serve(mail_server(certs)) as server:
         async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
             face.free.clear()
@@ -249,7 +249,7 @@ async def test_upgrade_after_an_end(certs: CertSet, line: str) -> None:
 
 @pytest.mark.parametrize("by_hand", [True, False])
 async def test_refusal_leaves_clear_text(certs: CertSet, by_hand: bool) -> None:
-    """R2, row 82: what the server said is quoted; no ClientHello, and the session goes on in clear text."""
+    """SEC-R2, row 82: what the server said is quoted; no ClientHello, and the session goes on in clear text."""
     with serve(mail_server(certs, answer=b"454 not \x1b[31mnow\r\n")) as server:
         async with opened(server.address, "starttls", tls=trusting(certs)) as (session, face):
             await face.until_received(GREETING)
@@ -290,7 +290,7 @@ async def test_upgrade_before_the_answer(certs: CertSet) -> None:
 
 @pytest.mark.parametrize("way", ["shown", "unread", "dialog"])
 async def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str) -> None:
-    """R1, R6: bytes behind the go-ahead, seen or not yet read: so many of them, no ClientHello, [closed]."""
+    """SEC-R1, SEC-R6: bytes behind the go-ahead, seen or not yet read: so many of them, no ClientHello, [closed]."""
     sent = threading.Event()
 
     def inject(conn: Peer) -> None:
@@ -369,7 +369,7 @@ async def test_wrong_wires_have_a_hint_that_can_be_typed(certs: CertSet) -> None
 
 @pytest.mark.parametrize("part", ["the SMTP dialog", "the TLS handshake"])
 async def test_upgrade_has_the_deadline_of_a_connection(certs: CertSet, part: str) -> None:
-    """R7: a dialog that does not end leaves clear text, a handshake that does not ends the connection."""
+    """SEC-R7: a dialog that does not end leaves clear text, a handshake that does not ends the connection."""
     in_dialog = part == "the SMTP dialog"
 
     server_script = mail_server(certs, answer=b"" if in_dialog else b"220 go ahead\r\n", then=Peer.recv_until_eof)
@@ -383,7 +383,7 @@ async def test_upgrade_has_the_deadline_of_a_connection(certs: CertSet, part: st
 
 
 async def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R9: what comes in clear text behind close_notify is counted, and nothing else."""
+    """SEC-R9: what comes in clear text behind close_notify is counted, and nothing else."""
 
     def script(conn: Peer) -> None:
         conn.start_tls(certs.server_context())
@@ -417,5 +417,5 @@ async def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeyp
     ids=["lines", "letter", "binary", "escape", "text"],
 )
 def test_dialog_is_shown_in_lines(data: bytes, lines: list[str]) -> None:
-    """R20: escaped; what is not text has no lines."""
+    """SEC-R20: escaped; what is not text has no lines."""
     assert dialog_lines(data) == lines

@@ -28,7 +28,7 @@ async def test_expect_looks_at_what_came_since_the_last_match() -> None:
 
 
 async def test_expect_names_the_last_line_seen() -> None:
-    """Also one without an end; escaped (R20), and cut; and it says so where nothing came."""
+    """Also one without an end; escaped (SEC-R20), and cut; and it says so where nothing came."""
     answers = (b"550 no\x1b[2J\r\n\r\n", b"login: ", b"y" * 1000)
     quoted = ("550 no\\x1b[2J", "login:", "login: " + "y" * (memory.LINE_BYTES - 7))
 

@@ -49,7 +49,7 @@ def test_tls_without_verification() -> None:
     assert vouched_for_by(dataclasses.replace(INFO, chain=())) == ""
 
 
-def test_r8_a_list_that_the_peer_took_no_notice_of() -> None:
+def test_sec_r8_a_list_that_the_peer_took_no_notice_of() -> None:
     """Offered, and nothing acknowledged: said."""
     assert describe_tls(INFO, ["h2", "smtp"])[1] == "ALPN: none; the peer acknowledged none of h2, smtp"
     assert describe_tls(dataclasses.replace(INFO, alpn="h2"), ["h2", "smtp"])[1] == "ALPN: h2"
@@ -115,7 +115,7 @@ texts = st.text(max_size=5000)
 def test_row_77_hostile_certificates_are_escaped_and_bounded(
     certificate: PeerCertificate, name: str, count: int
 ) -> None:
-    """R20: whatever it says, each line is printable; megabytes of names and a hundred certificates are cut."""
+    """SEC-R20: whatever it says, each line is printable; megabytes of names and a hundred certificates are cut."""
     info = TlsInfo("TLSv1.3", "x", name, name, True, (certificate,) * count)
     lines = describe_tls(info) + describe_chain(info, 0)
     assert all(line.isprintable() for line in lines), lines

@@ -1,4 +1,4 @@
-"""Bytes to text that is safe to show: R20 for what cfcat prints itself, R22 for what a terminal gets."""
+"""Bytes to text that is safe to show: SEC-R20 for what cfcat prints itself, SEC-R22 for what a terminal gets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_harmless(shown: bytes) -> None:
 @example(b"\xc2\x9b6n\x9b6n\x1b[6n")
 @example("\u202e\u2066\u200b\ufeff\U000e0041".encode())
 def test_filtered_output_is_harmless(data: bytes) -> None:
-    """Whatever comes: no control byte but tab and newline, no C1, nothing that reorders or hides."""
+    """Whatever comes: no control byte but tab and newline, no C1 control, nothing that reorders or hides."""
     check_harmless(filtered([data])[0])
 
 
@@ -105,12 +105,12 @@ def test_control_byte_alone(byte: int) -> None:
 
 @pytest.mark.parametrize("byte", range(0x80, 0x100))
 def test_byte_that_is_no_character(byte: int) -> None:
-    """In an 8-bit terminal a raw C1 is a command; alone it is no UTF-8."""
+    """In an 8-bit terminal a raw C1 control is a command; alone it is no UTF-8."""
     assert filtered([bytes([byte])]) == (b"\\x%02x" % byte, 1)
 
 
 @pytest.mark.parametrize("code", C1)
-def test_c1_as_utf8(code: int) -> None:
+def test_a_c1_control_as_utf8(code: int) -> None:
     """The same command in the other coat."""
     assert filtered([chr(code).encode()]) == (b"\\x%02x" % code, 1)
 
@@ -147,7 +147,7 @@ def test_text_is_not_held_back() -> None:
 @example("good.example\0.evil")
 @example("abc\u202ecba")
 def test_escape_is_one_printable_line(said: bytes | str) -> None:
-    """R20: whatever a peer says, in a message it is one line of printable characters."""
+    """SEC-R20: whatever a peer says, in a message it is one line of printable characters."""
     line = escape(said)
     assert line.isprintable()
     assert len(line.splitlines()) <= 1
@@ -214,8 +214,8 @@ def test_every_character_there_is() -> None:
 
 
 @pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u202f"])
-def test_r22_blanks_of_other_scripts_pass(blank: str) -> None:
-    """R22: text is full of them, and they do no harm; a zero-width one is not among them."""
+def test_sec_r22_blanks_of_other_scripts_pass(blank: str) -> None:
+    """SEC-R22: text is full of them, and they do no harm; a zero-width one is not among them."""
     shown = TerminalFilter()
     assert shown.feed(f"a{blank}b\u200b\n".encode(), final=True) == f"a{blank}b\\u200b\n".encode()
     assert shown.escaped == 1

@@ -68,7 +68,7 @@ def read_until(program: Program, answer: bytes) -> bytes:
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 @EACH
 def test_command_is_answered_under_tls(daemon: Fleet, certs: CertSet, name: Name, version: Tls) -> None:
-    """R2: stdout is what came under TLS and nothing else; 0, or 18 from vsftpd and MariaDB (no close_notify)."""
+    """SEC-R2: stdout is what came under TLS and nothing else; 0, or 18 from vsftpd and MariaDB (no close_notify)."""
     dialog, goodbye = DIALOGS[name], GOODBYES[name]
     running = daemon(name, tls=version if name in ONE_VERSION else "any")
     chosen = [] if name in ONE_VERSION else ["--tls-min", version, "--tls-max", version]
@@ -93,7 +93,7 @@ def test_command_is_answered_under_tls(daemon: Fleet, certs: CertSet, name: Name
 
 @EACH
 def test_daemon_without_tls_refuses(daemon: Fleet, certs: CertSet, name: Name, tmp_path: Path) -> None:
-    """R2: 64, and stdin is not read; InspIRCd without TLS is silent, so there the deadline ends it with 28."""
+    """SEC-R2: 64, and stdin is not read; InspIRCd without TLS is silent, so there the deadline ends it with 28."""
     stdin = tmp_path / "stdin"
     stdin.write_bytes(b"secret")
     running = daemon(name, tls="off")
@@ -172,7 +172,7 @@ def test_end_of_stdin_ends_the_session(daemon: Fleet, certs: CertSet, name: Name
 
 
 def test_end_of_stdin_does_not_end_exim_but_quit_after_does(daemon: Fleet, certs: CertSet) -> None:
-    """Half-close: exim waits on in clear text after close_notify; R9: that is not shown; -q leaves with 0."""
+    """Half-close: exim waits on in clear text after close_notify; SEC-R9: that is not shown; -q leaves with 0."""
     dialog = DIALOGS["smtp"]
     with start(*options("smtp", certs), "-q", "0.5", target(daemon("smtp"))) as program:
         program.say(dialog.ask)

@@ -2,7 +2,7 @@
 
 Pure. A row that is complete goes up, above the prompt; the unfinished one (`login: `) stays inside the prompt. However
 the bytes were split, the picture is the same. Memory is bounded: a line that has no end goes up row by row.
-Source: design, "The REPL"; rules R20-R22.
+Source: rules SEC-R20 to SEC-R22.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What both faces of a session on a terminal have in common, from the first connection to the terminal's last state.
 
 The session's reader and the prompt run side by side, and what was entered is executed in order. Signals end the session
-by a flag: the terminal is put in order, then the process dies of the signal (R23; fault 49).
+by a flag: the terminal is put in order, then the process dies of the signal (SEC-R23; row 49).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cfcat.report.messages import Message
 __all__ = ["ESCAPED_NOTICE", "LEAVE_HINT", "MAX_WAITING_BYTES", "TerminalFace"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Reading from the peer pauses while more than this waits to be drawn (design, "The REPL").
+# Reading from the peer pauses while more than this waits to be drawn.
 MAX_WAITING_BYTES = 256 * 1024
 # One turn of the loop decodes and filters so much: what was typed must not wait for a whole chunk.
 SLICE_BYTES = 16 * 1024
@@ -247,7 +247,7 @@ class TerminalFace(ABC):
                 await self._room.wait()
 
     def warn_of_raw(self) -> None:
-        """Say once what `:view raw` means; its traces are dropped at the end (R24)."""
+        """Say once what `:view raw` means; its traces are dropped at the end (SEC-R24)."""
         if self.session.view == "raw" and not self._was_raw:
             self._was_raw = True
             self.show_notice(RAW_WARNING)

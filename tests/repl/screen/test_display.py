@@ -45,7 +45,7 @@ def text_of(data: bytes, *, columns: int = COLUMNS, view: str = "text") -> tuple
 
 @given(received, cuts, st.sampled_from(["text", "hex", "raw"]), st.integers(1, 30))
 def test_any_split_gives_the_same_rows(data: bytes, places: list[int], view: str, columns: int) -> None:
-    """R22: whatever arrives together, the text that goes up and the unfinished row are the same."""
+    """SEC-R22: whatever arrives together, the text that goes up and the unfinished row are the same."""
     whole = feed(Display(columns, view=view), [data])
     assert feed(Display(columns, view=view), split(data, places)) == whole
     assert feed(Display(columns, view=view), split(data, list(range(len(data))))) == whole
@@ -81,7 +81,9 @@ def test_any_split_gives_the_same_picture(pieces: list[bytes], places: list[int]
 
 @given(received, cuts, st.booleans())
 def test_nothing_harmful_goes_to_the_terminal(data: bytes, places: list[int], color: bool) -> None:
-    """R22: no control but the newline, no C1, no format character; SGR only where there is colour, and our own."""
+    """SEC-R22: no control but the newline, no C1 control, no format character; SGR only where there is colour, and our
+    own.
+    """
     display = Display(COLUMNS, color=color)
     shown = feed(display, split(data, places)) + "".join(display.finish())
     rest = SGR.sub("", shown) if color else shown
@@ -100,7 +102,9 @@ def test_a_row_has_no_more_columns_than_the_terminal(data: bytes, places: list[i
 
 
 def test_what_is_escaped_is_dimmed() -> None:
-    """R22: with colour it can be told from the same text sent as text; a row that ends in it begins again with it."""
+    """SEC-R22: with colour it can be told from the same text sent as text; a row that ends in it begins again with
+    it.
+    """
     display = Display(8, color=True)
     assert feed(display, [b"a\x1b\x9bb", b"\n"]) == "a\x1b[2m\\x1b\\x9\x1b[22m\x1b[2mb\x1b[22mb\n|"
     assert display.has_escaped
@@ -186,7 +190,7 @@ def test_a_narrower_terminal_breaks_the_unfinished_row() -> None:
 )
 @pytest.mark.parametrize("view", ["text", "raw", "hex"])
 def test_a_line_without_end_is_shown_in_pieces(endless: bytes, view: str) -> None:
-    """Fault 52: what is kept of it does not grow."""
+    """Row 52: what is kept of it does not grow."""
     display = Display(COLUMNS, view=view, color=True)
     for _ in range(3):
         rows = display.feed(endless)

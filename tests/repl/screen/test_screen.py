@@ -123,7 +123,7 @@ def test_a_connection_that_breaks_leaves_the_prompt() -> None:
 
 
 def test_lines_appear_above_what_is_being_typed() -> None:
-    """Acceptance 2, fault 90: a line of the peer after each key; nothing that was typed is lost or moved."""
+    """Row 90: a line of the peer after each key; nothing that was typed is lost or moved."""
     turn = threading.Semaphore(0)
     text = "the quick brown fox"
 
@@ -150,7 +150,7 @@ def test_lines_appear_above_what_is_being_typed() -> None:
 
 
 def test_typing_goes_on_during_a_burst() -> None:
-    """Acceptance 2: 22 MiB at once. Keys are echoed while it lasts, soon; then all of the end is there, in order."""
+    """22 MiB at once. Keys are echoed while it lasts, soon; then all of the end is there, in order."""
     rows = [b"%07d the quick brown fox jumps over the lazy dog\r\n" % number for number in range(22 * MIB // 53)]
     go = threading.Event()
 
@@ -185,7 +185,7 @@ def test_typing_goes_on_during_a_burst() -> None:
 
 
 def test_a_line_without_end_is_shown_in_pieces() -> None:
-    """Fault 52: memory is bounded, and all of it is seen."""
+    """Row 52: memory is bounded, and all of it is seen."""
     go = threading.Event()
 
     def script(conn: Peer) -> None:
@@ -275,7 +275,7 @@ def test_the_picture_does_not_depend_on_segments() -> None:
 
 
 def test_dangerous_bytes_are_shown_escaped() -> None:
-    """R22: every row of what is dangerous comes as text; the terminal gets no sequence but our own; told once."""
+    """SEC-R22: every row of what is dangerous comes as text; the terminal gets no sequence but our own; told once."""
     lines = b"".join(b"<%d:" % number + data + b">\n" for number, (data, _) in enumerate(DANGEROUS.values()))
 
     def script(conn: Peer) -> None:
@@ -336,7 +336,7 @@ def test_view_hex() -> None:
 
 
 def test_view_raw_passes_everything_and_warns_once() -> None:
-    """The way out of the filter; what the terminal answers does not reach the shell (R24)."""
+    """The way out of the filter; what the terminal answers does not reach the shell (SEC-R24)."""
 
     def script(conn: Peer) -> None:
         conn.recv_until(b"\n")
@@ -355,7 +355,7 @@ def test_view_raw_passes_everything_and_warns_once() -> None:
 
 @pytest.mark.parametrize("view", ["raw", "text"])
 def test_type_ahead_is_dropped_after_raw_only(view: str, tmp_path: Path) -> None:
-    """R24: an answer of the terminal may be among it; otherwise it belongs to the shell."""
+    """SEC-R24: an answer of the terminal may be among it; otherwise it belongs to the shell."""
     (tmp_path / "much").write_bytes(bytes(32 * MIB))
     with serve(Peer.hang) as server, repl(server) as it:
         it.type(f":view {view}\r:file {tmp_path / 'much'}\r")

@@ -1,4 +1,4 @@
-"""How a session on a real terminal stops, goes on, is resized and ends: the terminal is always as it was (R23)."""
+"""How a session on a real terminal stops, goes on, is resized and ends: the terminal is always as it was (SEC-R23)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quiet(conn: Peer) -> None:
 
 @pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 def test_a_signal_ends_it_by_the_signal(number: signal.Signals) -> None:
-    """Faults 41 to 44, 49: what was received stays, the terminal is as it was, and it dies of the signal itself."""
+    """Rows 41 to 44, 49: what was received stays, the terminal is as it was, and it dies of the signal itself."""
 
     def script(conn: Peer) -> None:
         conn.send(b"login: ")
@@ -59,7 +59,7 @@ def test_a_signal_before_the_connection_ends_it(number: signal.Signals) -> None:
 
 
 def test_a_signal_during_a_command_and_twice() -> None:
-    """Fault 42: no traceback, whatever was going on."""
+    """Row 42: no traceback, whatever was going on."""
     with serve(quiet) as server, repl(server) as it:
         it.type(":expect -t 100 never\r")
         it.expect("busy")
@@ -70,7 +70,7 @@ def test_a_signal_during_a_command_and_twice() -> None:
 
 
 def test_nohup_is_respected() -> None:
-    """Fault 44: a SIGHUP that was ignored from the start is ignored; the end of the terminal is an end all the same."""
+    """Row 44: a SIGHUP that was ignored from the start is ignored; the end of the terminal is an end all the same."""
     with serve(quiet) as server:
         argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command(server.address)]
         with closing(Terminal(argv, env={"CFCAT_HISTORY": ""})) as term:
@@ -154,7 +154,7 @@ while True:
 
 @pytest.mark.parametrize("how", ["key", "SIGTSTP", "SIGSTOP"])
 def test_stop_and_go_on(how: str) -> None:
-    """Fault 46: the terminal is as it was while it is stopped; then the prompt is there with what was typed."""
+    """Row 46: the terminal is as it was while it is stopped; then the prompt is there with what was typed."""
     more = threading.Event()
 
     def script(conn: Peer) -> None:
@@ -216,7 +216,7 @@ def child_of(pid: int) -> int:
 
 
 def test_a_terminal_that_fails_is_at_its_end() -> None:
-    """Fault 36: a process that its shell has left behind gets EIO, and shall not ask again and again."""
+    """Row 36: a process that its shell has left behind gets EIO, and shall not ask again and again."""
     master, slave = os.openpty()
     os.close(slave)  # reading the other side gives EIO, too
     reader = TerminalReader(master)
@@ -228,7 +228,7 @@ def test_a_terminal_that_fails_is_at_its_end() -> None:
 
 
 def test_resize() -> None:
-    """Fault 47: prompt, unfinished row and toolbar are drawn for the new size, with the typed text."""
+    """Row 47: prompt, unfinished row and toolbar are drawn for the new size, with the typed text."""
     more = threading.Event()
 
     def script(conn: Peer) -> None:
@@ -252,7 +252,7 @@ def test_resize() -> None:
 
 @pytest.mark.parametrize("size", [(24, 1), (1, 80), (3, 10)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_small_windows(size: tuple[int, int]) -> None:
-    """Fault 92: nothing breaks, and what is typed is sent."""
+    """Row 92: nothing breaks, and what is typed is sent."""
 
     def script(conn: Peer) -> None:
         conn.send("naïve 日本\tx\r\nlogin: ".encode())
@@ -274,7 +274,7 @@ def test_small_windows(size: tuple[int, int]) -> None:
 
 
 def test_columns_of_the_environment_are_not_believed() -> None:
-    """Fault 92, COLUMNS=1: the terminal knows better."""
+    """Row 92, COLUMNS=1: the terminal knows better."""
     with serve(lambda conn: conn.send(b"a line\n")) as server, repl(server, env={"COLUMNS": "1", "LINES": "1"}) as it:
         it.expect("a line")
         it.expect(" sent 0, received 7")
@@ -286,7 +286,7 @@ def test_columns_of_the_environment_are_not_believed() -> None:
 
 @pytest.mark.parametrize("term_name", ["dumb", None, "vt52"])
 def test_a_terminal_without_cursor_movement(term_name: str | None) -> None:
-    """Fault 92: lines as the terminal gives them, received text filtered, not one escape sequence of ours."""
+    """Row 92: lines as the terminal gives them, received text filtered, not one escape sequence of ours."""
 
     def script(conn: Peer) -> None:
         conn.send(b"220 \x1b[2Jhi\x07\r\nlogin: ")

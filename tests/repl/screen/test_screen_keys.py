@@ -41,7 +41,7 @@ def test_enter_sends_the_line_with_its_end() -> None:
 
 @pytest.mark.parametrize("encoding", [None, "latin1"])
 def test_bytes_are_sent_as_they_are_typed(encoding: str | None) -> None:
-    """Fault 54: also those that are no UTF-8, from a terminal of another character set, and whatever Python thinks."""
+    """Row 54: also those that are no UTF-8, from a terminal of another character set, and whatever Python thinks."""
     with serve(quiet) as server, repl(server, env={"PYTHONIOENCODING": encoding}) as it:
         it.type(b"na\xefve \xc3\xa9\r")
         until(lambda: server.received == b"na\xefve \xc3\xa9\r\n")
@@ -201,7 +201,7 @@ def test_what_is_not_stored(tmp_path: Path) -> None:
 
 
 def test_history_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
-    """Fault 90: one warning; the session goes on, and remembers what was typed in it."""
+    """Row 90: one warning; the session goes on, and remembers what was typed in it."""
     (tmp_path / "file").touch()
     with serve(quiet) as server, repl(server, env={"CFCAT_HISTORY": str(tmp_path / "file" / "history")}) as it:
         it.type("one\rtwo\r")
@@ -242,7 +242,7 @@ def test_what_follows_a_failed_line_of_a_paste_is_not_sent() -> None:
 
 @pytest.mark.parametrize("text", ["x" * MIB, f"{'y' * 255}\n" * (MIB // 256)], ids=["one line", "many lines"])
 def test_a_paste_of_a_mebibyte(text: str) -> None:
-    """Fault 90: it is shown as a label, goes with what is typed around it, and is sent as it is."""
+    """Row 90: it is shown as a label, goes with what is typed around it, and is sent as it is."""
     wanted = f"<x{text}>".replace("\n", "\r\n").encode() + b"\r\n"
     arrived = threading.Event()
 
