@@ -175,11 +175,11 @@ def check_stdin(context: AbstractContextManager[Edge], nonblocking: bool) -> Non
         assert (flags(edge.fd), settings(edge.fd)) == found
 
 
-def test_stdin_cannot_be_read(tmp_path: Path) -> None:
-    """26, and the connection is not ended as if all were well."""
-    with serve(Peer.recv_until_eof) as server:
-        result = shell(f"cfcat {server.address} 0>{tmp_path}/file")
-    assert result == Result(b"", "cfcat: cannot read standard input: bad file descriptor\n", 26)
+def test_stdin_cannot_be_read() -> None:
+    """26, and the connection is not ended as if all were well. The kernel answers EIO where nothing is mapped."""
+    with serve(Peer.recv_until_eof) as server, open("/proc/self/mem", "rb", buffering=0) as memory:
+        result = cfcat(server.address, stdin=memory)
+    assert result == Result(b"", "cfcat: cannot read standard input: input/output error\n", 26)
     assert server.ended == "reset"
 
 
@@ -479,14 +479,14 @@ def drip(conn: Peer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("redirection", "text", "status"),
+    ("redirection", "stderr", "status"),
     [
-        ("0> >(cat)", "cannot read standard input", 26),
-        ("< /dev/null 1< <(:)", "cannot write standard output", 23),
+        ("0> >(cat)", "", 0),
+        ("< /dev/null 1< <(:)", "cfcat: cannot write standard output: bad file descriptor\n", 23),
     ],
 )
-def test_descriptor_of_the_wrong_direction(redirection: str, text: str, status: int) -> None:
-    """An output cannot be read nor an input written, though opening it again would allow that."""
+def test_descriptor_of_the_wrong_direction(redirection: str, stderr: str, status: int) -> None:
+    """An output is an empty stdin and an input no stdout, though opening it again would allow more."""
 
     def script(conn: Peer) -> None:
         if status == 23:
@@ -495,4 +495,4 @@ def test_descriptor_of_the_wrong_direction(redirection: str, text: str, status: 
 
     with serve(script) as server:
         result = shell(f"cfcat {server.address} {redirection}")
-    assert result == Result(b"", f"cfcat: {text}: bad file descriptor\n", status)
+    assert result == Result(b"", stderr, status)
