@@ -9,6 +9,7 @@ import asyncio
 import errno
 import math
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from cfcat.core.codec import Codec, PlainCodec
@@ -26,7 +27,7 @@ CANNOT_JOIN = frozenset(
 )
 
 
-class Transport:
+class Transport(ABC):
     """The connection, as one of its directions knows it. Everything is set by `Wire`, but where it says otherwise.
 
     `sock`: connected and non-blocking; None before and after. `is_open`: may the application's bytes move?
@@ -45,17 +46,17 @@ class Transport:
         self.received_s = -math.inf  # when bytes, or the end, last came, by the loop's clock; set by `Receiving`
         self.peer_has_ended = False  # its EOF was read; set by `Receiving`
 
+    @abstractmethod
     def lose(self, error: SocketError) -> None:
         """A direction has found the connection broken."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wake_reader(self) -> None:
         """Ending our side may have met what the reader must be told, such as an error of TLS."""
-        raise NotImplementedError
 
+    @abstractmethod
     def linger(self, then: Callable[[], None]) -> None:
         """All is sent, the end too: give the peer a moment to end as well."""
-        raise NotImplementedError
 
     def join_failed(self, error: OSError, *, sending: bool) -> None:
         """The kernel did not move bytes by itself: it cannot, or the connection is broken."""

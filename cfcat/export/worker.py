@@ -16,7 +16,7 @@ from cfcat.core.address import is_ipv6, parse_address
 from cfcat.errors import AddressError, CommandError
 from cfcat.export.javascript import bytes_literals, string_literal
 from cfcat.export.waits import Bytes, Lines, Wait, Waits
-from cfcat.record.recording import Conversation, End, Expect, PeerEnd, Receive, Send, StartTls
+from cfcat.record.recording import Conversation, End, Expect, PeerEnd, ReceiveStep, SendStep, StartTls
 from cfcat.report.render import escape
 
 __all__ = ["worker_module"]
@@ -123,11 +123,11 @@ def _conversation(conversation: Conversation, secrets: _Secrets) -> Iterator[str
     yield from _connect(conversation)
     waits = Waits()
     for step in conversation.steps:
-        if isinstance(step, Receive):
+        if isinstance(step, ReceiveStep):
             waits.receive(bytes(step.data))
         elif isinstance(step, Expect):
             waits.expect(step.pattern)
-        elif isinstance(step, Send):
+        elif isinstance(step, SendStep):
             yield from _wait(waits.take())
             yield from _send(step, secrets)
         elif isinstance(step, StartTls):
@@ -186,7 +186,7 @@ def _wait(waits: Sequence[Wait]) -> Iterator[str]:
             yield f"await server.match({wait.regex});"
 
 
-def _send(step: Send, secrets: _Secrets) -> Iterator[str]:
+def _send(step: SendStep, secrets: _Secrets) -> Iterator[str]:
     pieces: list[str] = []
     for part in step.parts:
         if part is None:

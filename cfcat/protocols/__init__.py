@@ -7,8 +7,8 @@ security notes). `table` has a row for each protocol; `conversation` runs a dial
 
 from __future__ import annotations
 
-from cfcat.protocols.conversation import Conversation
 from cfcat.protocols.dialog import Dialog, Names
+from cfcat.protocols.dialog_run import DialogRun
 from cfcat.protocols.row import Protocol
 from cfcat.protocols.table import PROFILES, PROTOCOLS, TABLE, profile_for
 from cfcat.protocols.wrapper import HandshakeWrapper
@@ -17,8 +17,8 @@ __all__ = [
     "PROFILES",
     "PROTOCOLS",
     "TABLE",
-    "Conversation",
     "Dialog",
+    "DialogRun",
     "HandshakeWrapper",
     "Names",
     "Protocol",

@@ -16,15 +16,15 @@ from typing import Literal
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.errors import ConnectTimeout, DialogError, LostError
-from cfcat.protocols import Conversation, HandshakeWrapper, Names, Protocol
+from cfcat.protocols import DialogRun, HandshakeWrapper, Names, Protocol
 from cfcat.record.events import Direction
 
-__all__ = ["Direction", "Step", "converse", "open_upgraded", "upgrade"]
+__all__ = ["Direction", "UpgradeStep", "converse", "open_upgraded", "upgrade"]
 
-Step = Literal["starttls", "tls"]
+UpgradeStep = Literal["starttls", "tls"]
 Heard = Callable[[Direction, bytes], None]
 # A step begins: the dialog, on a socket that is open now; or the handshake, of the socket that replaces it.
-Entered = Callable[[Step, Socket], None]
+Entered = Callable[[UpgradeStep, Socket], None]
 
 
 async def open_upgraded(
@@ -152,7 +152,7 @@ async def converse(
         DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (SEC-R2, SEC-R7).
         InjectionError: there was clear text after it (SEC-R1). Nothing but the dialog has been sent in any case.
     """
-    conversation = Conversation(protocol, names)
+    conversation = DialogRun(protocol, names)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
     tell = heard or (lambda direction, data: None)
     known = len(greeting)

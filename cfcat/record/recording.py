@@ -34,9 +34,9 @@ __all__ = [
     "End",
     "Expect",
     "PeerEnd",
-    "Receive",
+    "ReceiveStep",
     "Recorder",
-    "Send",
+    "SendStep",
     "StartTls",
     "Step",
     "read_transcript",
@@ -50,14 +50,14 @@ WRAPPED = "mssql"
 
 
 @dataclass(slots=True)
-class Send:
+class SendStep:
     """Bytes, and None for each secret among them."""
 
     parts: list[bytearray | None] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Receive:
+class ReceiveStep:
     """All that came between two other steps."""
 
     data: bytearray = field(default_factory=bytearray)
@@ -85,8 +85,8 @@ class PeerEnd:
     """The peer's end was read."""
 
 
-Data = TypeVar("Data", Send, Receive)
-Step = Send | Receive | Expect | StartTls | End | PeerEnd
+Data = TypeVar("Data", SendStep, ReceiveStep)
+Step = SendStep | ReceiveStep | Expect | StartTls | End | PeerEnd
 
 
 @dataclass(slots=True)
@@ -152,9 +152,9 @@ class Recorder:
         if line.tls:
             self._upgraded()
         if line.direction == "received":
-            self._last(Receive).data.extend(line.data)
+            self._last(ReceiveStep).data.extend(line.data)
             return
-        parts = self._last(Send).parts
+        parts = self._last(SendStep).parts
         data, body = line.data, line.data.rstrip(b"\r\n")
         if body.endswith(MASK):
             _add(parts, body.removesuffix(MASK))

@@ -22,7 +22,7 @@ from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostEr
 from cfcat.pipe.hold import HeldEnd
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
-from cfcat.protocols.upgrade import Step, open_upgraded, upgrade
+from cfcat.protocols.upgrade import UpgradeStep, open_upgraded, upgrade
 from cfcat.record.events import Direction
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
@@ -296,7 +296,7 @@ class Connection:
         if self.socket.reading is not Reading.FLOWING:
             raise CommandError("the peer has ended; there is nobody to start TLS with", ":open connects again")
 
-    def _entered(self, step: Step, socket: Socket) -> None:
+    def _entered(self, step: UpgradeStep, socket: Socket) -> None:
         """A step of opening or upgrading begins, on this socket."""
         self.socket = socket
         if step == "tls":

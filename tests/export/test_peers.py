@@ -9,7 +9,7 @@ import pytest
 
 from cfcat.export.worker import worker_module
 from cfcat.record.events import Connecting
-from cfcat.record.recording import Conversation, PeerEnd, Receive, Send, StartTls, Step
+from cfcat.record.recording import Conversation, PeerEnd, ReceiveStep, SendStep, StartTls, Step
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import cfcat
@@ -101,7 +101,7 @@ def test_end_without_close_notify(certs: CertSet, lenient: bool) -> None:
 
     with serve(script) as server:
         connecting = Connecting(server.address, "on", ignore_unexpected_eof=lenient)
-        module = worker_module([Conversation(connecting, [Receive(bytearray(b"hello\r\n")), PeerEnd()])])
+        module = worker_module([Conversation(connecting, [ReceiveStep(bytearray(b"hello\r\n")), PeerEnd()])])
         with serving(module, certs) as worker:
             assert worker.fetch() == ((200, b"hello\r\n") if lenient else (502, b"Error: Network connection lost.\n"))
 
@@ -109,11 +109,11 @@ def test_end_without_close_notify(certs: CertSet, lenient: bool) -> None:
 def upgrading(target: str) -> str:
     """A module that upgrades behind a go-ahead."""
     steps: list[Step] = [
-        Send([bytearray(b"STARTTLS\r\n")]),
-        Receive(bytearray(b"220 go\r\n")),
+        SendStep([bytearray(b"STARTTLS\r\n")]),
+        ReceiveStep(bytearray(b"220 go\r\n")),
         StartTls(),
-        Send([bytearray(b"PASS "), None, bytearray(b"\r\n")]),
-        Receive(bytearray(b"ok\r\n")),
+        SendStep([bytearray(b"PASS "), None, bytearray(b"\r\n")]),
+        ReceiveStep(bytearray(b"ok\r\n")),
         PeerEnd(),
     ]
     return worker_module([Conversation(Connecting(target, "starttls"), steps)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cfcat.errors import CommandError
 from cfcat.export.worker import worker_module
 from cfcat.record.events import Connecting, Moved
-from cfcat.record.recording import Conversation, PeerEnd, Send, StartTls, Step
+from cfcat.record.recording import Conversation, PeerEnd, SendStep, StartTls, Step
 from tests.helpers.installed import demand
 from tests.record.test_recording import MAIL, STEPS, recorded
 
@@ -131,7 +131,7 @@ def test_line_marked_as_private() -> None:
 @given(st.lists(st.binary(max_size=300)))
 def test_any_conversation_is_ascii_without_control_characters(chunks: list[bytes]) -> None:
     """Whatever was sent."""
-    module = worker_module([Conversation(MAIL, [Send([bytearray(chunk)]) for chunk in chunks])])
+    module = worker_module([Conversation(MAIL, [SendStep([bytearray(chunk)]) for chunk in chunks])])
     assert module.isascii()
     assert module.replace("\n", "").isprintable()
 
@@ -140,8 +140,8 @@ def test_syntax(tmp_path: Path) -> None:
     """By node, which does not run it."""
     made = tmp_path / "worker.mjs"
     sends: list[Step] = [
-        Send([bytearray(bytes(range(256)))]),
-        Send([bytearray("é\u2028\\`${}\r\n".encode() * 20)]),
+        SendStep([bytearray(bytes(range(256)))]),
+        SendStep([bytearray("é\u2028\\`${}\r\n".encode() * 20)]),
         PeerEnd(),
     ]
     steps = [*STEPS[:-1], *sends]

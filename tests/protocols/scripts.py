@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cfcat.errors import DialogError, InjectionError
-from cfcat.protocols import PROTOCOLS, Conversation, Names
+from cfcat.protocols import PROTOCOLS, DialogRun, Names
 
 __all__ = [
     "AMQP_TLS",
@@ -62,11 +62,11 @@ class Outcome(NamedTuple):
     surplus: int = 0
 
 
-def start(protocol: str, names: Names = NAMES) -> Conversation:
-    return Conversation(PROTOCOLS[protocol], names)
+def start(protocol: str, names: Names = NAMES) -> DialogRun:
+    return DialogRun(PROTOCOLS[protocol], names)
 
 
-def feed(conversation: Conversation, said: bytes) -> DialogError | InjectionError | None:
+def feed(conversation: DialogRun, said: bytes) -> DialogError | InjectionError | None:
     """The error that these bytes end with, or None; any other exception fails the test."""
     try:
         conversation.feed(said)

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from cfcat.protocols import Conversation
+from cfcat.protocols import DialogRun
 from tests.protocols.scripts import SCRIPTS, Script, feed, outcome, refused, start
 
 KIB = 1024
@@ -28,7 +28,7 @@ ENDLESS = {
 }
 
 
-def flood(conversation: Conversation, filler: bytes) -> None:
+def flood(conversation: DialogRun, filler: bytes) -> None:
     """Feed `filler` until it is an error: before 2 MiB, and never with more than a line of it kept."""
     piece = filler * (16 * KIB // len(filler) + 1)
     fed = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cfcat.protocols import PROTOCOLS, Conversation, Names
+from cfcat.protocols import PROTOCOLS, DialogRun, Names
 from tests.protocols.scripts import refused, start
 
 EHLO = b"220 x\r\n250 y\r\n"
@@ -76,6 +76,6 @@ def test_wrong_protocol_is_seen_at_its_first_byte(protocol: str, said: bytes, me
 @pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
 def test_client_name_is_said_to_the_server(protocol: str) -> None:
     """EHLO and LHLO say who we are, not whom we talk to (gnutls-cli says the latter)."""
-    conversation = Conversation(PROTOCOLS[protocol], Names("[127.0.0.1]", "mail.example"))
+    conversation = DialogRun(PROTOCOLS[protocol], Names("[127.0.0.1]", "mail.example"))
     conversation.feed(b"220 x\r\n")
     assert conversation.to_send() == (b"EHLO" if protocol == "smtp" else b"LHLO") + b" [127.0.0.1]\r\n"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, Conversation, Names, Protocol, profile_for
+from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, DialogRun, Names, Protocol, profile_for
 from cfcat.protocols.table import guess
 
 NAMES = (
@@ -67,7 +67,7 @@ def test_a_protocol_without_a_dialog_is_not_asked_for_one() -> None:
     (redis,) = (row for row in TABLE if row.name == "redis")
     assert redis.name not in PROTOCOLS
     with pytest.raises(ValueError, match="Redis has no upgrade to TLS"):
-        Conversation(redis, Names("a", "b"))
+        DialogRun(redis, Names("a", "b"))
 
 
 def test_rows_cannot_be_changed() -> None:

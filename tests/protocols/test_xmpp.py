@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cfcat.protocols import PROTOCOLS, Conversation, Names
+from cfcat.protocols import PROTOCOLS, DialogRun, Names
 from tests.protocols.scripts import XMPP_PROCEED, XMPP_START, XMPP_TLS, outcome, refused, start, stream_header
 
 STREAM = b"<?xml version='1.0'?><stream:stream version='1.0'>"
@@ -112,7 +112,7 @@ def test_white_space_before_the_go_ahead_is_none_of_it(space: bytes) -> None:
 def test_domain_is_escaped() -> None:
     """The name of the server is a value in XML, whatever it is; other alphabets are UTF-8."""
     names = Names("x", "a'b\"c<d>&é.example")
-    header = Conversation(PROTOCOLS["xmpp"], names).to_send()
+    header = DialogRun(PROTOCOLS["xmpp"], names).to_send()
     assert b" to='a&apos;b&quot;c&lt;d&gt;&amp;\xc3\xa9.example' " in header
     assert header.count(b">") == 1
 

@@ -29,9 +29,9 @@ from cfcat.record.recording import (
     End,
     Expect,
     PeerEnd,
-    Receive,
+    ReceiveStep,
     Recorder,
-    Send,
+    SendStep,
     StartTls,
     Step,
     read_transcript,
@@ -59,16 +59,16 @@ TALK: tuple[Event, ...] = (
     PeerEnded(),
 )
 STEPS: list[Step] = [
-    Receive(bytearray(b"220 mail.example\r\n")),
+    ReceiveStep(bytearray(b"220 mail.example\r\n")),
     Expect(b"^220 "),
-    Send([bytearray(b"STARTTLS\r\n")]),
-    Receive(bytearray(b"220 go\r\n")),
+    SendStep([bytearray(b"STARTTLS\r\n")]),
+    ReceiveStep(bytearray(b"220 go\r\n")),
     StartTls(),
-    Send([bytearray(b"AUTH PLAIN "), None, bytearray(b"\r\n")]),
-    Receive(bytearray(b"235 ok\r\n")),
-    Send([bytearray(b"QUIT\r\n")]),
+    SendStep([bytearray(b"AUTH PLAIN "), None, bytearray(b"\r\n")]),
+    ReceiveStep(bytearray(b"235 ok\r\n")),
+    SendStep([bytearray(b"QUIT\r\n")]),
     End(),
-    Receive(bytearray(b"221 bye\r\n")),
+    ReceiveStep(bytearray(b"221 bye\r\n")),
     PeerEnd(),
 ]
 
@@ -107,12 +107,12 @@ def test_upgrade_is_seen_by_its_bytes_too() -> None:
     """What goes through TLS comes behind the upgrade, once."""
     events = (MAIL, Moved("sent", b"a\n", False), Moved("sent", b"b\n", True), TlsUp("TLSv1.3", "X", 0.003))
     (conversation,) = recorded(*events).conversations()
-    assert conversation.steps == [Send([bytearray(b"a\n")]), StartTls(), Send([bytearray(b"b\n")])]
+    assert conversation.steps == [SendStep([bytearray(b"a\n")]), StartTls(), SendStep([bytearray(b"b\n")])]
 
 
 def test_tls_from_the_first_byte_is_no_upgrade() -> None:
     recorder = recorded(Connecting("h:443", "on"), TlsUp("TLSv1.3", "X"), Moved("sent", b"a\n", True))
-    assert recorder.conversations()[0].steps == [Send([bytearray(b"a\n")])]
+    assert recorder.conversations()[0].steps == [SendStep([bytearray(b"a\n")])]
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from cfcat.protocols.dialog import (
 from cfcat.protocols.row import Protocol
 from cfcat.protocols.wrapper import HandshakeWrapper
 
-__all__ = ["Conversation"]
+__all__ = ["DialogRun"]
 
 MAX_DIALOG_BYTES = 1024 * 1024  # SEC-R7
 
 
-class Conversation:
+class DialogRun:
     """One dialog with one server, without I/O.
 
     Send `to_send()`, give `feed()` what comes, and so on until `done`. Then send the last of `to_send()` (MySQL

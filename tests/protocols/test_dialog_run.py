@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfcat.errors import DialogError, InjectionError
-from cfcat.protocols import PROTOCOLS, Conversation, HandshakeWrapper
+from cfcat.protocols import PROTOCOLS, DialogRun, HandshakeWrapper
 from tests.protocols.scripts import SCRIPTS, Outcome, Script, feed, outcome, start
 
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=repr)
@@ -17,7 +17,7 @@ each_script = pytest.mark.parametrize("script", SCRIPTS, ids=repr)
 SURPLUS = (b"X", b"\r\n", b" ", b"\0", b"250 mail.example\r\n250 AUTH PLAIN\r\n", b"\x16\x03\x03\x00\x01\x00")
 
 
-def finished(script: Script) -> Conversation:
+def finished(script: Script) -> DialogRun:
     conversation = start(script.protocol)
     conversation.feed(script.server)
     assert conversation.done
