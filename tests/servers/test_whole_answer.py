@@ -36,13 +36,17 @@ def _ldap() -> bytes:
 
 @dataclass(frozen=True)
 class Case:
-    """A server, what it is asked, and how the answer begins and ends. `cut`: it ends TLS without close_notify."""
+    """A server, what it is asked, and how the answer begins and ends.
+
+    `cut`: it ends TLS without close_notify. `has_tls`: it has a port for TLS.
+    """
 
     server: Callable[[Launch], Daemon]
     request: bytes
     begins: bytes
     ends: bytes
     cut: bool = False
+    has_tls: bool = True
 
     def check(self, answer: bytes) -> None:
         assert re.match(self.begins, answer), answer[:200]
@@ -60,12 +64,16 @@ CASES = {
     "node, http": Case(web.node_http, get("/"), OK, NGINX_FILE),
     "node, net": Case(web.node_net, b"question\n", b"", web.ANSWER),
     "node, net, half-open": Case(web.node_net_half_open, b"question\n", b"", web.ANSWER),
-    "python": Case(web.python_http, get("/10M.bin"), OK, NGINX_FILE),
+    "python": Case(web.python_http, get("/10M.bin"), OK, NGINX_FILE, has_tls=False),
     "gophernicus": Case(daemons.gophernicus, b"\r\n", b"iWelcome", b"\r\n.\r\n"),
     "slapd": Case(data.slapd, _ldap(), b"0\x0c\x02\x01\x01a", b"\x02\x01\x02e\x07\n\x01\0\x04\0\x04\0"),
     "prosody": Case(chat.prosody_c2s, xmpp_header("client"), rb"<\?xml", b"</stream:features>"),
     "proftpd": Case(
-        news.proftpd, b"FEAT\r\nHELP\r\nQUIT\r\n", rb"220 (?s:.*)\r\n211 (?s:.*)\r\n214 ", b"221 Goodbye.\r\n"
+        news.proftpd,
+        b"FEAT\r\nHELP\r\nQUIT\r\n",
+        rb"220 (?s:.*)\r\n211 (?s:.*)\r\n214 ",
+        b"221 Goodbye.\r\n",
+        has_tls=False,
     ),
     "redis": Case(data.redis, b"PING\r\n" * 100, b"", b"+PONG\r\n" * 100, cut=True),
 }
@@ -77,14 +85,17 @@ def running(case: Case, certs: CertSet, version: Tls | None) -> Iterator[tuple[D
     with launched(case.server, certs, Variant(tls=version or "any")) as daemon:
         if version is None:
             yield daemon, [f"localhost:{daemon.port}"]
-        elif not daemon.tls_port:
-            pytest.skip("it has no TLS")
         else:
             yield daemon, ["--tls", "on", "--cacert", str(certs.ca), f"localhost:{daemon.tls_port}"]
 
 
-@pytest.mark.parametrize("version", [None, "1.2", "1.3"], ids=["plain", "tls1.2", "tls1.3"])
-@pytest.mark.parametrize("name", CASES)
+VERSIONS: tuple[Tls | None, ...] = (None, "1.2", "1.3")
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [(name, version) for name, case in CASES.items() for version in VERSIONS if case.has_tls or version is None],
+)
 def test_the_answer_is_whole(certs: CertSet, name: str, version: Tls | None) -> None:
     """Each time, with status 0; or 18 where the server leaves TLS without close_notify, which is its own fault."""
     case = CASES[name]
