@@ -1,7 +1,8 @@
 """What a dialog is written in: the requests it yields, and the names it may need.
 
 A dialog is a generator. It yields `Send` to speak, `Until` and `Exactly` to listen, and returns at the go-ahead; it
-raises DialogError where the server refuses, and Nonsense where the answer is none. `DialogRun` runs it, with the
+raises DialogError where the server refuses, and Nonsense where the answer does not follow the protocol.
+`DialogRun` runs it, with the
 limits of SEC-R7. Pure: no I/O, no clock.
 """
 

@@ -51,7 +51,7 @@ class DialogRun:
         self._resume(None)
 
     def to_send(self) -> bytes:
-        """Take what is to be sent now, or b""."""
+        """Take the bytes that wait to be sent; b"" where there are none."""
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data

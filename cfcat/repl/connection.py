@@ -1,7 +1,7 @@
 """One connection of a session, from its opening over its upgrade to its end.
 
-It holds *the current* socket (`start_tls()` makes a new one), the one task that reads from it, and what came. Whoever
-watches is told of all that moves. It decides nothing about states: those are the socket's.
+It holds *the current* socket (`start_tls()` makes a new one), the one task that reads from it, and what came. It
+tells its watcher of all that moves. It decides nothing about states: those are the socket's.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_a_terminal_that_is_closed_ends_it() -> None:
 
 
 def test_a_signal_while_the_terminal_takes_nothing() -> None:
-    """It is not waited for: who stopped it shall not have to start it for that."""
+    """It is not waited for: the user need not resume it for that."""
     rows = b"0123456789abcde\n" * (MIB // 16)
 
     def script(conn: Peer) -> None:
