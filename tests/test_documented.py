@@ -28,6 +28,8 @@ from tests.documents.flags import params
 from tests.helpers import program
 from tests.helpers.installed import demand
 
+pytestmark = pytest.mark.one_python
+
 PROJECT = Path(__file__).parents[1]
 MANUAL = (PROJECT / "man" / "cfcat.1").read_text()
 README = (PROJECT / "README.md").read_text()

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 PROJECT = Path(__file__).parents[1]
 RULES = PROJECT / "cfcat" / "RULES.md"
 

@@ -12,6 +12,8 @@ import pytest
 from tests.helpers.installed import demand, do_without
 from tests.helpers.terminal import Terminal
 
+pytestmark = pytest.mark.one_python
+
 COMPLETIONS = Path(__file__).parents[2] / "completions"
 # Where it is on Debian, and with Homebrew on the two kinds of Mac.
 BASH_COMPLETION = [

@@ -9,6 +9,8 @@ from tests.documents import manual
 from tests.documents.flags import Flag, described
 from tests.documents.parts import fill, wrap
 
+pytestmark = pytest.mark.one_python
+
 DOCUMENT = """\
 by hand
   # made by python -m tests.documents: names

@@ -207,7 +207,8 @@ def test_row_84_sec_r1_go_ahead_in_single_bytes_is_one(protocol: str, certs: Cer
         conn.send(b"answer")
 
     with serve(byte_by_byte) as server:
-        result = cfcat(*trusting(protocol, certs), server.address, stdin=b"question")
+        now = ("--shutdown", "now")
+        result = cfcat(*now, *trusting(protocol, certs), server.address, stdin=b"question")
     assert result == Result(hello + b"answer", "", 0)
     assert (server.received, server.ended) == (said(script) + b"question", "close_notify")
 

@@ -19,6 +19,8 @@ from tests.helpers.peers import Peer, Server, serve
 from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S, Transport, pattern, until
 
+pytestmark = pytest.mark.one_python
+
 REQUEST = b"GET /big HTTP/1.0\r\n\r\n"
 HELD, SENT = "sent, our end is held\n", "cfcat: our side ended\n"
 # Longer than the longest silence that is asked for while an answer is coming.

@@ -15,6 +15,8 @@ from tests.helpers.certs import CertSet
 from tests.servers import daemons
 from tests.servers.launcher import Daemon, Launch, LaunchError, NotInstalled, demand, launched
 
+pytestmark = pytest.mark.one_python
+
 HOSTS = ["127.0.0.1", "::1"]
 SECURE = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 

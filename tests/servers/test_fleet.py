@@ -16,6 +16,8 @@ from tests.servers.dialogs import DIALOGS, Refused, converse, exchange, upgrade
 from tests.servers.fleet import ALL, ONE_VERSION, UPGRADING, Fleet, Name
 from tests.servers.launcher import ClientAuth, Daemon, NotPossible, Tls
 
+pytestmark = pytest.mark.one_python
+
 VERSIONS: list[Tls] = ["1.2", "1.3"]
 # What a wrong certificate is to OpenSSL.
 VERIFY_CODES: dict[Kind, int] = {

@@ -13,6 +13,8 @@ from tests.helpers.program import Result, finish, shell, start
 from tests.servers import daemons
 from tests.servers.launcher import Daemon
 
+pytestmark = pytest.mark.one_python
+
 FAMILIES = pytest.mark.parametrize("family", [[], ["-4"], ["-6"]], ids=["any", "-4", "-6"])
 SECURE = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 

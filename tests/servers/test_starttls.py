@@ -17,6 +17,8 @@ from tests.servers.dialogs import DIALOGS
 from tests.servers.fleet import ONE_VERSION, UPGRADING, Fleet, Name
 from tests.servers.launcher import Daemon, Tls
 
+pytestmark = pytest.mark.one_python
+
 EACH = pytest.mark.parametrize("name", UPGRADING)
 DEADLINE_S = 10.0
 TRUNCATED = "the connection ended without TLS close_notify: output may be truncated"

@@ -20,6 +20,8 @@ from tests.servers.chat import xmpp_header
 from tests.servers.daemons import NGINX_FILE
 from tests.servers.launcher import Daemon, Launch, Tls, Variant, launched
 
+pytestmark = pytest.mark.one_python
+
 RUNS = 3
 
 
