@@ -70,9 +70,9 @@ class HeldEnd:
         return True
 
     def note_failure(self, error: BaseException) -> None:
-        """The connection broke: note in its error whether our end may be why."""
+        """The connection broke: note in its error whether our end may be why; it is not where it could not be sent."""
         if isinstance(error, (LostError, TruncatedError)):
-            error.after_our_end = self._came_first
+            error.after_our_end = self._came_first and not (isinstance(error, LostError) and error.sending)
 
     def check_answered(self, socket: Socket) -> None:
         """Raise UnansweredError where an HTTP request was sent, and the peer has ended without a byte."""
