@@ -82,7 +82,7 @@ def test_an_address_in_the_place_of_a_name_does_not_count() -> None:
 
 
 def test_a_name_in_the_subject_does_not_count() -> None:
-    """R: CN only. It is said, for who looks at the certificate sees a name there."""
+    """A certificate with a CN and no SAN: the message says so, because its reader sees a name in the certificate."""
     certificate = {"subject": ((("commonName", "mail.example"),),)}
     assert distrust(62, "", [certificate], "mail.example").startswith("it names no host")
 

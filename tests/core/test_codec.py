@@ -578,7 +578,7 @@ def test_what_begins_like_tls_is_not_quoted(certs: CertSet) -> None:
     ],
 )
 def test_an_alert_is_named(certs: CertSet, alert: bytes, words: str, reason: str) -> None:
-    """Row 63: whoever knows its name, or else by its number."""
+    """Row 63: an alert is named, also one that OpenSSL has no name for; an unknown one has its number."""
     error = failed_handshake(client_codec(certs), b"\x15\3\3\0\2" + alert)
     assert error.message == f"TLS handshake failed: the peer sent the alert {words}"
     assert error.reason == reason

@@ -163,7 +163,7 @@ async def test_nothing_of_a_failed_socket_is_ever_reported_as_not_retrieved() ->
 
 @pytest.mark.parametrize("turned", range(12))
 async def test_a_reset_at_any_turn_of_opening_is_a_socket_error(turned: int) -> None:
-    """Row 18: the peer accepts and resets at once; whoever waits gets an error of ours."""
+    """Row 18: the peer accepts and resets at once; every waiter gets an error of ours."""
     with no_descriptor_left():
         with stdlib.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
@@ -415,7 +415,7 @@ async def test_abort_while_opening_leaves_nothing_behind(
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_loop_may_end_while_a_socket_opens(phase: str, monkeypatch: pytest.MonkeyPatch, certs: CertSet) -> None:
-    """Whoever forgets a socket, or is stopped by Ctrl-C, is not held up by it."""
+    """A program that forgets a socket, or is stopped by Ctrl-C, is not held up by it."""
 
     async def main(address: str) -> None:
         connect(address, secure_transport="on", tls=make_tls_context(cacert=certs.ca))

@@ -725,7 +725,7 @@ def test_a_read_that_timed_out_leaves_the_reader_usable(timeout_s: float) -> Non
 
 @pytest.mark.parametrize("came", [False, True], ids=["before the chunk", "with the chunk"])
 def test_a_read_that_was_undone_neither_hangs_nor_gives_its_chunk_twice(came: bool) -> None:
-    """Its last waiter was cancelled, so the chunk is the next read's; whoever awaits it again is told so."""
+    """Its last waiter was cancelled, so the chunk is the next read's; awaiting the cancelled read again says so."""
 
     def script(conn: Peer) -> None:
         conn.recv_exactly(1)
@@ -819,7 +819,7 @@ def test_break_releases_the_lock_at_once() -> None:
 
 @pytest.mark.parametrize("keep", [True, False], ids=["error kept", "error dropped"])
 async def test_an_error_ends_the_loop_and_releases_the_lock(keep: bool) -> None:
-    """Whoever keeps the exception, for a log or a retry, does not keep the lock."""
+    """Code that keeps the exception, for a log or a retry, does not keep the lock with it."""
 
     def script(conn: Peer) -> None:
         conn.recv_exactly(1)

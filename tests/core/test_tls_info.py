@@ -119,7 +119,7 @@ def test_alpn(certs: CertSet) -> None:
 
 
 def test_row_77_hostile_texts_are_told_as_they_are(tmp_path: Path) -> None:
-    """The facts are exact; escaping is for whoever shows them."""
+    """The facts are exact; the code that shows them escapes them."""
     files = make_hostile(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.pem, files.key)

@@ -44,7 +44,7 @@ async def test_while_moving_gives_up_when_nothing_moves() -> None:
 
 
 async def test_while_moving_does_not_raise_what_the_work_raises() -> None:
-    """Whoever awaits it does."""
+    """The caller who awaits the work meets its error."""
     work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     work.set_exception(ValueError("its own"))
     assert await while_moving(work, lambda: 7)

@@ -215,7 +215,7 @@ class Permitting(WorkersPolicy):
 
 
 async def test_p9_only_the_addresses_that_remain_are_tried(names: Resolve) -> None:
-    """A name with one of each is connected to; the one left out hears nothing, and whoever wants to is told."""
+    """A name with one of each is connected to; the one left out hears nothing, and a subscriber is told."""
     told: list[Judgement] = []
     policy = Permitting("127.0.0.1", tell=told.append)
 
@@ -432,7 +432,7 @@ async def test_p6_one_that_gives_up_waiting_leaves_the_queue() -> None:
 
 
 async def test_p6_the_deadline_runs_while_it_waits() -> None:
-    """Whoever opens seven and waits for all of them is told why that does not end."""
+    """A program that opens seven and waits for all of them is told why that does not end."""
     async with program() as six:
         with pytest.raises(ConnectTimeout) as caught:
             await six.one_more(connect_timeout=0.05).opened

@@ -192,7 +192,7 @@ def test_stdin_pipe_larger_than_its_buffer(way: str, plain: Transport) -> None:
 
 
 def test_read_that_blocks_holds_up_nothing(way: str, plain: Transport) -> None:
-    """The server's end is the end of the run, whoever is waiting for stdin."""
+    """The server's end is the end of the run, even while something waits for stdin."""
     with plain.serve(lambda conn: conn.send(b"bye")) as server, start(server.address) as program:
         program.wait(DEADLINE_S)
         assert program.stdin is not None

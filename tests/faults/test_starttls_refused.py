@@ -266,7 +266,7 @@ def test_row_86_greeting_is_an_error(protocol: str, ready: Path) -> None:
 
 
 def test_row_86_sec_r2_text_of_an_error_of_postgres_is_not_shown(ready: Path) -> None:
-    """CVE-2024-10977: whoever is on the path would be believed to be the server."""
+    """CVE-2024-10977: the text may be from an attacker on the path, and the user would take it for the server's."""
     body = b"SFATAL\0C28000\0Mrun psql evil.example\0\0"
 
     def refuse(conn: Peer) -> None:

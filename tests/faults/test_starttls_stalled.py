@@ -27,7 +27,7 @@ ENOUGH_BYTES = 64 << 20
 
 @pytest.mark.parametrize("protocol", ["smtp", "mysql", "vnc", "ldap"])
 def test_row_87_greeting_that_never_comes(protocol: str, ready: Path) -> None:
-    """SEC-R7: 28, whoever is to speak first; nothing but the first words of the dialog has been said."""
+    """SEC-R7: 28, whether client or server speaks first; only the first message of the dialog was sent."""
     failed = run(protocol, Peer.recv_until_eof, ready, "--connect-timeout", str(SHORT_S))
     assert "dialog was not complete" in check_failed(failed, 28, received=ours(DIALOGS[protocol].opening))
 

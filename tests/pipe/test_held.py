@@ -90,7 +90,7 @@ def test_a_greeting_makes_it_a_dialog(plain: Transport) -> None:
 
 
 def test_a_transfer_ends_at_once(plain: Transport) -> None:
-    """More than 64 KiB of clear text that nobody has answered: whoever takes that waits for its end."""
+    """More than 64 KiB of clear text without an answer is a transfer: the server waits for its end."""
     with plain.serve(lambda conn: conn.send(conn.recv_until_eof()[:1])) as server:
         whole = cfcat("-v", server.address, stdin=pattern(64 * 1024 + 1))
         less = cfcat("-v", server.address, stdin=pattern(64 * 1024))

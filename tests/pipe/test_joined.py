@@ -1,6 +1,6 @@
 """Bytes that are joined in the kernel go the same way, to the same end, as those that pass through the program.
 
-Every test runs both ways. A pipe is joined by splice(2), a file by sendfile(2); all else, TLS, and whoever wants to see
+Every test runs both ways. A pipe is joined by splice(2), a file by sendfile(2); all else, TLS, and options that need
 the bytes, takes the ordinary way, which is also what is left where the kernel refuses.
 """
 

@@ -1,4 +1,4 @@
-"""Runs of every kind, for whoever wants to see what is told of them."""
+"""Runs of every kind, for the tests of what is told of them."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_sec_r2_look_alikes_are_nonsense(protocol: str, said: bytes) -> None:
     ],
 )
 def test_sec_r3_absent_capability_is_asked_for_all_the_same(protocol: str, begin: bytes) -> None:
-    """Whoever strips the capability could forge it too; the answer to STARTTLS decides."""
+    """An attacker who can remove the capability can also forge it, so only the answer to STARTTLS counts."""
     conversation = start(protocol)
     conversation.feed(begin)
     assert conversation.to_send().endswith(b"STARTTLS\r\n")

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: the greeting is the go-ahead, and what is none."""
+"""MySQL and MariaDB: which greetings are a go-ahead, and which are not."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Recorder:
         return self.answer
 
     async def until(self, fact: Callable[[], object]) -> None:
-        """Wait until something that is shown makes this true; whoever runs the test has the deadline."""
+        """Wait until something that is shown makes this true. The test itself has the deadline."""
         while not fact():
             self._news.clear()
             await self._news.wait()

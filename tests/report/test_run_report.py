@@ -94,7 +94,7 @@ def test_how_a_session_ends(error: Exception, end: str) -> None:
     ],
 )
 def test_an_end_in_order(mode: str, last: Any, end: str) -> None:
-    """Whoever ended last has ended it."""
+    """The side that ended last has ended the run."""
     assert RunReport("h:1", mode, last_end=last).end == end
 
 

@@ -3,7 +3,7 @@
     with s_server(private.leaf, "-tls1_2") as server:
         cfcat("--tls", "on", "--cacert", private.authority, server.target)
 
-It says HELLO to whoever connects, and ends in order when the client does.
+It says HELLO to each client, and ends in order when the client does.
 """
 
 from __future__ import annotations
