@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cfcat.core.address import SocketAddress as SocketAddress
+    from cfcat.core.context import make_tls_context as make_tls_context
     from cfcat.core.operation import Operation as Operation
     from cfcat.core.options import SocketOptions as SocketOptions
-    from cfcat.core.options import make_tls_context as make_tls_context
     from cfcat.core.sockets import Socket as Socket
     from cfcat.core.sockets import SocketInfo as SocketInfo
     from cfcat.core.sockets import connect as connect
@@ -53,7 +53,8 @@ __version__ = "0.1.0"
 _HOME = {
     "cfcat.core.address": ("SocketAddress",),
     "cfcat.core.operation": ("Operation",),
-    "cfcat.core.options": ("SocketOptions", "make_tls_context"),
+    "cfcat.core.context": ("make_tls_context",),
+    "cfcat.core.options": ("SocketOptions",),
     "cfcat.core.sockets": ("Socket", "SocketInfo", "connect"),
     "cfcat.core.workers": ("Judgement", "Verdict", "WorkersPolicy"),
     "cfcat.errors": (

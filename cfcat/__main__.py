@@ -10,7 +10,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 def main() -> int:
     """Run the command line; returns the exit status."""
-    from cfcat.program.cli import run
+    from cfcat.program.start import run
 
     return run()
 

@@ -346,7 +346,7 @@ def test_environment() -> None:
 def test_options_of_connect() -> None:
     """The README's table of Workers, Python and command line has every field, and options that there are."""
     rows = readme_table("`connect()` in Workers")
-    fields = set(SocketOptions.__dataclass_fields__)
+    fields = set(SocketOptions._fields)
     assert fields <= set(re.findall("`([a-z_]+)`", " ".join(row[1] for row in rows)))
     assert set(re.findall(OPTION, " ".join(row[2] for row in rows))) <= coded_options()
 

@@ -28,9 +28,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.certificate",),
     ("cfcat.record.events", "cfcat.core.workers"),  # what can happen: the core tells it first
     ("cfcat.core.trace",),
-    ("cfcat.core.options",),
+    ("cfcat.core.options", "cfcat.core.context"),
     ("cfcat.core.lifecycle",),
     ("cfcat.core.codec",),
+    ("cfcat.core.tls",),
     ("cfcat.core.operation",),
     ("cfcat.core.dial",),
     ("cfcat.core.listen",),
@@ -74,6 +75,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.request",),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.cli",),
+    ("cfcat.program.start",),
     ("cfcat.program",),
     ("cfcat.__main__",),
 )
@@ -85,7 +87,9 @@ PURE = (
     "cfcat.errors",
     "cfcat.core.address",
     "cfcat.core.choices",
+    "cfcat.core.codec",
     "cfcat.core.lifecycle",
+    "cfcat.core.options",
     "cfcat.core.certificate",
     "cfcat.core.trace",
     "cfcat.core.workers",
@@ -105,8 +109,8 @@ PURE = (
 
 MOVES_BYTES = "cfcat.protocols.upgrade"  # the one of its room that is not pure
 PURE_ONCE_WRITTEN = ("cfcat.protocols", "cfcat.repl.commands", "cfcat.repl.arguments")
-# These two know TLS, and `import ssl` brings sockets with it.
-PURE_BUT_SSL = ("cfcat.core.options", "cfcat.core.codec")
+# It knows TLS, and `import ssl` brings sockets with it.
+PURE_BUT_SSL = ("cfcat.core.tls",)
 IMPURE = frozenset(
     {
         *("asyncio", "socket", "ssl", "_socket", "_ssl", "select", "selectors", "threading", "concurrent", "queue"),
@@ -257,29 +261,26 @@ REPORTING = (
     "from cfcat.__main__ import main\n"
     "sys.exit(main())"
 )
-# What every start pays for, and what a plain run does beside: a new module here must be worth its milliseconds.
+# What a start pays for: to parse options, or to be a pipe, where there is nothing to parse. A new module here must be
+# worth its milliseconds.
 TO_PARSE = frozenset(
     {
         *("cfcat", "cfcat.__main__", "cfcat.errors", "cfcat.core", "cfcat.core.address", "cfcat.core.choices"),
-        *("cfcat.edges", "cfcat.edges.console", "cfcat.edges.descriptors", "cfcat.edges.stderr"),
-        *("cfcat.report", *(f"cfcat.report.{name}" for name in ("color", "messages", "render", "status"))),
+        *("cfcat.report", "cfcat.report.color", "cfcat.report.status", "cfcat.program"),
         *(
-            "cfcat.program",
-            *(f"cfcat.program.{name}" for name in ("cli", "help", "modes", "output", "process", "request", "values")),
+            f"cfcat.program.{name}"
+            for name in ("cli", "help", "modes", "output", "process", "request", "start", "values")
         ),
     }
 )
-TO_PIPE = frozenset(
-    {
-        "cfcat.program.run",
-        *(f"cfcat.core.{name}" for name in ("certificate", "codec", "dial", "lifecycle", "operation", "options")),
-        *(f"cfcat.core.{name}" for name in ("readable", "receiving", "sending", "sockets", "streams")),
-        *(f"cfcat.core.{name}" for name in ("transport", "waiting", "wire", "workers", "writable")),
-        *("cfcat.record", "cfcat.record.events"),
-        *("cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
-        *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
-    }
-)
+TO_PIPE = (TO_PARSE - {"cfcat.program.cli", "cfcat.program.help", "cfcat.report.color"}) | {
+    "cfcat.program.run",
+    *(f"cfcat.core.{name}" for name in ("codec", "dial", "lifecycle", "operation", "options", "readable", "receiving")),
+    *(f"cfcat.core.{name}" for name in ("sending", "sockets", "streams", "transport", "waiting", "wire", "writable")),
+    *("cfcat.record", "cfcat.record.events"),
+    *("cfcat.edges", "cfcat.edges.descriptors", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
+    *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
+}
 # Of the standard library, what takes more than a few milliseconds and is not Typer's own need.
 HEAVY = frozenset(
     {
@@ -309,16 +310,30 @@ def test_the_version_is_told_without_an_event_loop() -> None:
     assert of_cfcat(loaded) == TO_PARSE
 
 
-def test_pipe_mode_loads_nothing_interactive() -> None:
-    """A whole run, there and back: neither prompt_toolkit nor rich nor pydantic, which cost more than all the rest."""
+def pipe(*arguments: str) -> frozenset[str]:
+    """The modules that a whole run loads, there and back; SERVER stands for the address of one that echoes."""
 
     def script(conn: Peer) -> None:
         conn.send(conn.recv_until_eof())
 
     with serve(script) as server:
-        done = run_python("-c", REPORTING, server.address, stdin=b"ping")
+        given = [each.replace("SERVER", server.address) for each in arguments]
+        done = run_python("-c", REPORTING, *given, stdin=b"ping")
     assert done.stdout == b"ping"
-    loaded = frozenset(done.stderr.decode().split())
-    assert tops(loaded) & INTERACTIVE == set()
+    return frozenset(done.stderr.decode().split())
+
+
+def test_a_plain_pipe_loads_what_it_uses() -> None:
+    """Without options there is nothing to parse; and no TLS, no certificate, nobody to be told of events."""
+    loaded = pipe("SERVER")
+    assert not tops(loaded) & (INTERACTIVE | {"typer"})
     assert tops(loaded) & HEAVY == {"asyncio", "concurrent", "logging", "ssl"}  # asyncio brings the others
-    assert of_cfcat(loaded) == TO_PARSE | TO_PIPE
+    assert of_cfcat(loaded) == TO_PIPE
+
+
+def test_pipe_mode_loads_nothing_interactive() -> None:
+    """With options, too, neither prompt_toolkit nor rich nor pydantic, which cost more than all the rest."""
+    loaded = pipe("--tls", "off", "-q", "5", "SERVER")
+    assert tops(loaded) & INTERACTIVE == set()
+    assert tops(loaded) & HEAVY == {"asyncio", "concurrent", "logging", "ssl"}
+    assert of_cfcat(loaded) == TO_PIPE | TO_PARSE

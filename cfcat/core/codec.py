@@ -1,33 +1,17 @@
-"""Wire bytes to chunks and back; EOF to close_notify and back.
+"""Wire bytes to chunks and back: what a codec is, and that of clear text. That of TLS is in `tls`.
 
-Pure: `PlainCodec` passes bytes through, `TlsCodec` drives an `ssl.SSLObject` over two `MemoryBIO`s. Neither sees a
-socket: `wire` moves the bytes. asyncio's own TLS and `SSLSocket` are both unusable here: they cannot half-close,
-lose data when the peer ends first, deliver injected clear text as if it came under TLS and hide truncation.
-
-Source: RFC 8446 §6.1, RFC 5246 §7.2.1; rules T3-T9, V9 (not S12), V11.
+Pure: it never sees a socket, `wire` moves the bytes.
 """
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
-from typing import Any, Protocol, cast
+from typing import Protocol
 
-from cfcat.core.certificate import TlsInfo, distrust, read_certificate
-from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
-
-__all__ = ["TLS_ALERT", "Buffer", "Codec", "PlainCodec", "TlsCodec"]
+__all__ = ["TLS_ALERT", "Buffer", "Codec", "PlainCodec", "fill"]
 
 Buffer = bytes | bytearray | memoryview
 
-# One call to write() makes this much cipher text at most: what waits for the network stays bounded, and the C library
-# gives the same memory again (from 128 KiB on it asks the kernel each time). It fits one segment of loopback, too.
-ENCODE_BYTES = 60 * 1024
-RECORD_BYTES = 16 * 1024  # the most that one record holds (RFC 8446 §5.1)
-DER = 2  # _ssl.ENCODING_DER, which has no public name
-QUOTE_BYTES = 40  # of what a peer said instead of TLS
-ALERT, HANDSHAKE = 0x15, 0x16  # content types (RFC 8446 §5.1)
-TLS_FIRST_BYTES = frozenset({ALERT, HANDSHAKE})
 # How the answer of a TLS server to clear text begins: content type alert, major version 3 (RFC 5246 §6.2.1).
 TLS_ALERT = b"\x15\x03"
 
@@ -96,7 +80,7 @@ class PlainCodec:
     def read_into(self, buffer: memoryview) -> int | None:
         if not self._chunks:
             return 0 if self._is_eof else None
-        return _fill(buffer, self._chunks)
+        return fill(buffer, self._chunks)
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         return chunk, len(chunk)
@@ -108,239 +92,7 @@ class PlainCodec:
         return b""
 
 
-class TlsCodec:
-    """TLS over two memory buffers, one direction of the half-close at a time.
-
-    States: handshake (`handshake` until it says True) → data; then each direction ends by itself, ours with `end`, the
-    peer's when `read_into` returns 0. An error is final, and comes after all data before it. The order of calls matters
-    to OpenSSL, see the comments. `wire` calls `handshake`, its two directions the rest.
-
-    As the client, `server_hostname` is sent as SNI where it is a name and checked against the certificate, name or IP
-    address (T1, T2). With `server_side`, it is the server: it has no name to check, any SNI of the client is taken, and
-    the client's certificate is checked where the context asks for one. `ignore_unexpected_eof`: a FIN without
-    close_notify is an EOF, not TruncatedError, and so is a reset: whoever can forge one can forge the other.
-    """
-
-    ends_with_fin = False
-    clear_in = False
-    clear_out = False
-
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        *,
-        server_side: bool = False,
-        ignore_unexpected_eof: bool = False,
-    ) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
-        )
-        self._first_bytes = b""  # of the peer, to be quoted where they are no TLS
-        self._decrypted: deque[memoryview] = deque()  # read ahead; comes before what OpenSSL still has
-        self._is_eof = False
-        self._has_fin = False
-        self._is_handshake_done = False
-        self._ignore_unexpected_eof = self.reset_is_eof = ignore_unexpected_eof
-        self._error: TlsError | None = None
-        self._has_ended = False
-        self._has_refused_renegotiation = False
-
-    def receive(self, data: Buffer) -> None:
-        if not data:
-            self._keep_records()
-            self._has_fin = True
-            # OpenSSL takes it for fatal, and we could send nothing more.
-            if not (self._ignore_unexpected_eof and self._is_handshake_done):
-                self._incoming.write_eof()
-            return
-        if len(self._first_bytes) < QUOTE_BYTES:
-            self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
-        try:
-            self._incoming.write(data)
-        except ssl.SSLError as error:  # the buffer cannot grow, and this is OpenSSL's name for that
-            raise MemoryError from error
-
-    def handshake(self) -> bool:
-        """Go on with the handshake; True when it is done, the certificate check included.
-
-        Send `answer()` after each call, also after one that raised: the alert tells the peer why.
-
-        Raises:
-            CertificateError: the peer is not who it should be.
-            TlsError: the peer refused, ended, or speaks no TLS (then `said` quotes it).
-        """
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        except ssl.SSLZeroReturnError as error:
-            raise TlsError("TLS handshake failed: the peer sent the alert close notify", reason="EOF") from error
-        except ssl.SSLError as error:
-            raise self._handshake_error(error) from error
-        self._is_handshake_done = True
-        return True
-
-    def read_into(self, buffer: memoryview) -> int | None:
-        if self._decrypted:
-            return _fill(buffer, self._decrypted)
-        size = self._read_records(buffer)
-        if size or self._is_eof:
-            return size
-        if self._error is not None:
-            raise self._error
-        return None
-
-    def _read_records(self, buffer: memoryview) -> int:
-        """Decrypt what is there; the end and an error are kept, to come after the data.
-
-        A record holds 16 KiB at most: join what is there, a wake-up should move more than that.
-        """
-        size, limit, read = 0, len(buffer), self._tls.read
-        if self._is_eof or self._error is not None:
-            return 0
-        try:
-            while size < limit:
-                count = cast(int, read(limit - size, buffer[size:]))  # into a buffer; the stub knows only the other way
-                if not count:
-                    self._end_of_data()
-                    break
-                size += count
-        except ssl.SSLWantReadError:
-            if self._has_fin:
-                self._end_without_close_notify(None)
-        except ssl.SSLZeroReturnError:  # a clean EOF after our own close_notify; before it, read() returns 0
-            self._end_of_data()
-        except ssl.SSLError as error:
-            if _is_eof(error):
-                self._end_without_close_notify(error)
-            else:
-                self._fail(error)
-        return size
-
-    def _end_of_data(self) -> None:
-        # All that came before the FIN has been read by then. OpenSSL can be told to take a FIN for close_notify
-        # (OP_IGNORE_UNEXPECTED_EOF); Python before 3.11.4 does that in its default contexts.
-        if self._has_fin:
-            self._end_without_close_notify(None)
-        else:
-            self._is_eof = True
-
-    def _fail(self, error: ssl.SSLError) -> None:
-        if self._has_refused_renegotiation:  # which is why the server gave up, whatever it calls it
-            self._error = TlsError("the server asked to renegotiate, which is not done here", reason="NO_RENEGOTIATION")
-        else:
-            self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
-        self._error.__cause__ = error
-
-    def _end_without_close_notify(self, cause: Exception | None) -> None:
-        if self._ignore_unexpected_eof:
-            self._is_eof = True
-            return
-        self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
-        self._error.__cause__ = cause
-
-    def _keep_records(self) -> None:
-        buffer = memoryview(bytearray(RECORD_BYTES))
-        while size := self._read_records(buffer):
-            self._decrypted.append(memoryview(bytes(buffer[:size])))
-
-    def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
-        try:
-            taken = self._tls.write(chunk[:ENCODE_BYTES])
-        except ssl.SSLError as error:
-            raise TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error)) from error
-        return self._outgoing.read(), taken
-
-    def end(self) -> bytes:
-        if not self._has_ended:
-            self._has_ended = True
-            self._close_notify()
-        return self._outgoing.read()
-
-    def _close_notify(self) -> None:
-        # Whole records left in the incoming buffer make unwrap() fatal, and the data is gone: read them first.
-        self._keep_records()
-        if self._error is not None:
-            return  # nobody is there to be told
-        try:
-            self._tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass  # expected: it would like to wait for the peer's close_notify; reading goes on instead
-        except ssl.SSLError as error:
-            if not self._is_eof:  # else the peer has shut TLS down already, in its own way
-                self._fail(error)
-
-    def answer(self) -> bytes:
-        if not self._outgoing.pending:
-            return b""
-        answer = self._outgoing.read()
-        # OpenSSL answers a HelloRequest with an alert, no_renegotiation, and says nothing of it to us.
-        if answer[0] == ALERT and self._is_handshake_done and not self._has_ended and self._error is None:
-            self._has_refused_renegotiation = True
-        return answer
-
-    def _handshake_error(self, error: ssl.SSLError) -> TlsError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            host = self._tls.server_hostname
-            chain = self._chain("get_verified_chain") or self._chain("get_unverified_chain")  # as far as it was built
-            text = distrust(error.verify_code, error.verify_message, [_decoded(each) for each in chain], host)
-            return CertificateError(f"certificate not trusted: {text}", verify_code=error.verify_code)
-        if self._first_bytes and self._first_bytes[0] not in TLS_FIRST_BYTES:
-            return TlsError("peer does not speak TLS", reason=_reason(error), said=self._first_bytes)
-        if _is_eof(error):
-            return TlsError("peer closed the connection during the TLS handshake", reason="EOF")
-        text = _reason_text(error)
-        if not _reason(error) and self._first_bytes[:1] == bytes((ALERT,)) and len(self._first_bytes) > 6:
-            text = f"the peer sent the alert number {self._first_bytes[6]}"  # one that OpenSSL has no name for
-        return TlsError(f"TLS handshake failed: {text}", reason=_reason(error))
-
-    @property
-    def ignored_bytes(self) -> int:
-        """How many bytes came behind the peer's close_notify, encrypted or not; they are not read (SEC-R9)."""
-        return self._incoming.pending if self._is_eof else 0
-
-    def info(self) -> TlsInfo:
-        """Version, cipher and certificates. Ask after the handshake."""
-        cipher = self._tls.cipher()
-        context = self._tls.context
-        # A client has no name that could be checked.
-        verified = context.verify_mode != ssl.CERT_NONE and (context.check_hostname or self._tls.server_side)
-        chain = self._chain("get_verified_chain") if verified else []
-        return TlsInfo(
-            version=self._tls.version() or "",
-            cipher=cipher[0] if cipher else "",
-            alpn=self._tls.selected_alpn_protocol(),
-            server_name=self._tls.server_hostname,
-            verified=verified,
-            chain=tuple(
-                read_certificate(_decoded(certificate), certificate.public_bytes(DER))
-                for certificate in chain or self._chain("get_unverified_chain")
-            ),
-        )
-
-    def _chain(self, way: str) -> list[Any]:
-        """The peer's certificates, its own first; empty where they cannot be had.
-
-        Python 3.13 has `get_unverified_chain()` for that, but in DER only. The object beneath has it decoded, in
-        every version from 3.10 on; if that changes, only messages lose detail.
-        """
-        try:
-            return list(getattr(self._tls._sslobj, way)() or [])  # type: ignore[attr-defined]
-        except (AttributeError, ssl.SSLError):
-            return []
-
-
-def _decoded(certificate: Any) -> dict[str, Any]:
-    try:
-        return dict(certificate.get_info())
-    except (ssl.SSLError, ValueError):  # what is in it makes no sense
-        return {}
-
-
-def _fill(buffer: memoryview, chunks: deque[memoryview]) -> int:
+def fill(buffer: memoryview, chunks: deque[memoryview]) -> int:
     """Move what fits of the first chunk into a buffer."""
     chunk = chunks.popleft()
     size = min(len(chunk), len(buffer))
@@ -348,27 +100,3 @@ def _fill(buffer: memoryview, chunks: deque[memoryview]) -> int:
     if size < len(chunk):
         chunks.appendleft(chunk[size:])
     return size
-
-
-def _is_eof(error: ssl.SSLError) -> bool:
-    """Python before 3.11.4 has no class of its own for what OpenSSL 3 says at a FIN."""
-    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
-
-
-def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's name for it, such as TLSV1_ALERT_NO_APPLICATION_PROTOCOL, or "" where it has none.
-
-    Where Python does not know the name, OpenSSL's words are in the text: "[SSL] tlsv1 alert ... (_ssl.c:1006)".
-    """
-    words = "" if len(error.args) < 2 else str(error.args[1]).removeprefix("[SSL] ").partition(" (")[0]
-    known = words and not words.startswith(("[", "unknown error"))
-    return error.reason or (words.upper().replace(" ", "_") if known else "")
-
-
-def _reason_text(error: ssl.SSLError) -> str:
-    """OpenSSL's reason in words: SSLV3_ALERT_HANDSHAKE_FAILURE is "the peer sent the alert handshake failure"."""
-    words = (_reason(error) or "protocol error").lower().replace("_", " ")
-    for prefix in ("sslv3 alert ", "tlsv1 alert ", "tlsv13 alert ", "tlsv1 "):  # the last: TLSV1_UNRECOGNIZED_NAME
-        if words.startswith(prefix):
-            return "the peer sent the alert " + words.removeprefix(prefix)
-    return words

@@ -12,13 +12,15 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
 from cfcat.core.operation import in_daemon_thread
-from cfcat.core.workers import HTTP_PORTS, Judgement, Verdict, WorkersPolicy
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
-from cfcat.record.events import Attempted, Outcome, Resolved, Trace, os_reason
+
+if TYPE_CHECKING:
+    from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
+    from cfcat.record.events import Outcome, Trace
 
 __all__ = ["Address", "Dialed", "Dialer", "assess", "blocked", "connect_failed", "dial", "direct", "failure_message"]
 
@@ -58,7 +60,7 @@ class Dialer(Protocol):
     is told what happens on the way, but not that it is connected: who takes the socket tells that.
     """
 
-    async def __call__(self, target: Target, *, trace: Trace) -> Dialed: ...
+    async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed: ...
 
 
 _Attempt = asyncio.Task[Dialed | None]
@@ -66,6 +68,8 @@ _Attempt = asyncio.Task[Dialed | None]
 
 def failure_message(port: int) -> str:
     """The reference's one text for every failure to connect (N4), with its hint for HTTP ports (N5)."""
+    from cfcat.core.workers import HTTP_PORTS  # lazy: a failure only
+
     return CONNECT_FAILED + HTTP_HINT if port in HTTP_PORTS else CONNECT_FAILED
 
 
@@ -75,6 +79,8 @@ def connect_failed(target: Target, detail: str, attempts: Sequence[Attempt] = ()
 
 def blocked(target: Target, *verdicts: Verdict) -> BlockedError:
     """What a Worker would be told (P1-P4), with the rule and the addresses as its detail."""
+    from cfcat.core.workers import Judgement  # lazy: a failure only
+
     rule = verdicts[0].rule
     message = REFUSALS.get(rule) or failure_message(target.port)
     return BlockedError(message, "; ".join(Judgement(verdicts).reasons), rule=rule)
@@ -117,20 +123,22 @@ async def dial(
         BlockedError: the policy allows none of them.
         ConnectError: no address answered; `attempts` says why, in order.
     """
-    tell = trace or (lambda event: None)
     began = time.monotonic()
     addresses = await _resolve(target, FAMILIES[family])
     if policy is not None:
         addresses = _permitted(target, addresses, policy)
     addresses = _interleave(addresses)
-    tell(Resolved(tuple(address.text for address in addresses), time.monotonic() - began, target.text))
-    return await _Race(target, addresses, tell).run()
+    if trace is not None:
+        from cfcat.record.events import Resolved  # lazy: most runs tell nobody
+
+        trace(Resolved(tuple(address.text for address in addresses), time.monotonic() - began, target.text))
+    return await _Race(target, addresses, trace).run()
 
 
 def direct(*, family: str | None = None, policy: WorkersPolicy | None = None) -> Dialer:
     """The dialer that connects to the target itself."""
 
-    async def dial_directly(target: Target, *, trace: Trace) -> Dialed:
+    async def dial_directly(target: Target, *, trace: Trace | None) -> Dialed:
         return await dial(target, family=family, policy=policy, trace=trace)
 
     return dial_directly
@@ -187,9 +195,9 @@ def _interleave(addresses: Sequence[Address]) -> list[Address]:
 class _Race:
     """Attempts to all addresses, each begun a little after the one before; the first connection wins."""
 
-    def __init__(self, target: Target, addresses: Sequence[Address], tell: Trace) -> None:
+    def __init__(self, target: Target, addresses: Sequence[Address], trace: Trace | None) -> None:
         self._target = target
-        self._tell = tell
+        self._trace = trace
         self._addresses = list(addresses)
         self._attempts: dict[Address, Attempt] = {}
 
@@ -242,7 +250,10 @@ class _Race:
         finally:
             if sock is not None and outcome != "connected":
                 sock.close()
-            self._tell(Attempted(address.text, outcome, failure, time.monotonic() - began))
+            if self._trace is not None:
+                from cfcat.record.events import Attempted  # lazy: as above
+
+                self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
 
 async def _abandon(attempts: set[_Attempt]) -> None:
@@ -260,6 +271,8 @@ def _close_result(attempt: _Attempt) -> None:
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
     """`localhost:70: connection refused (tried ::1, 127.0.0.1)`; differing reasons are each named."""
+    from cfcat.record.events import os_reason  # lazy: a failure only
+
     reasons = [os_reason(attempt.error) for attempt in attempts]
     hosts = [attempt.address.rpartition(":")[0].strip("[]") for attempt in attempts]
     if hosts == [target.host]:

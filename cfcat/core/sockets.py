@@ -8,28 +8,22 @@ rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket as stdlib
-import ssl
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
-from cfcat.core.certificate import TlsInfo
-from cfcat.core.codec import TlsCodec
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
 from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, Writing
 from cfcat.core.operation import Operation, fail, handled, resolve
-from cfcat.core.options import VERSIONS, SecureTransport, SocketOptions, log_keys, make_options, make_tls_context
+from cfcat.core.options import SecureTransport, SocketOptions, make_options
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
 from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED
 from cfcat.core.wire import HandshakeWrapper, Wire
-from cfcat.core.workers import MOST_SOCKETS, WorkersPolicy
 from cfcat.core.writable import WritableStream
 from cfcat.errors import (
     ClosedError,
@@ -37,7 +31,12 @@ from cfcat.errors import (
     InjectionError,
     TlsError,
 )
-from cfcat.record.events import Connected, TlsEstablished, TraceEvent
+
+if TYPE_CHECKING:
+    from cfcat.core.certificate import TlsInfo
+    from cfcat.core.tls import TlsCodec
+    from cfcat.core.workers import WorkersPolicy
+    from cfcat.record.events import TraceEvent
 
 __all__ = ["Socket", "SocketInfo", "adopt", "connect"]
 
@@ -70,7 +69,9 @@ def connect(
     resolved = make_options(options, changes)
     asyncio.get_running_loop()
     if resolved.secure_transport != "off" and resolved.tls is None:
-        resolved = make_options(resolved, {"tls": _default_context()})
+        from cfcat.core.context import default_context  # lazy: ssl
+
+        resolved = resolved._replace(tls=default_context())
     return Socket._dialing(target, resolved, direct(family=resolved.address_family, policy=resolved.policy))
 
 
@@ -311,7 +312,8 @@ class Socket:
         if self._options.policy is not None:
             await self._take_turn(self._options.policy)
         began = time.monotonic()
-        sock, self.round_trip_s = await dialer(self._target, trace=self._tell)
+        trace = None if self._options.trace is None else self._tell
+        sock, self.round_trip_s = await dialer(self._target, trace=trace)
         self._wire.attach(sock)
         await self._open_attached(began)
 
@@ -326,7 +328,10 @@ class Socket:
         self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
         if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
-        self._tell(Connected(*self._info, time.monotonic() - began))
+        if options.trace is not None:
+            from cfcat.record.events import Connected  # lazy: most runs tell nobody
+
+            self._tell(Connected(*self._info, time.monotonic() - began))
         if options.secure_transport == "on":
             try:
                 await self._handshake()
@@ -353,6 +358,8 @@ class Socket:
         await self._wire.handshake(codec, self._wrapper)
         self._secured = codec
         if self._options.trace is not None:
+            from cfcat.record.events import TlsEstablished  # lazy: as above
+
             self._tell(TlsEstablished(codec.info(), time.monotonic() - began))
 
     def _tell(self, event: TraceEvent) -> None:
@@ -372,15 +379,20 @@ class Socket:
         if name is None:
             name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
         max_tls = None if self._wrapper is None else self._wrapper.max_tls
+        from cfcat.core.context import limited  # lazy: ssl
+        from cfcat.core.tls import TlsCodec
+
         try:
-            with _limited(context, max_tls):
+            with limited(context, max_tls):
                 return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
-        except (ValueError, UnicodeError, ssl.SSLError) as error:
+        except (ValueError, OSError) as error:  # UnicodeError, ssl.SSLError
             raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
     def _timeout(self) -> ConnectTimeout:
         phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
         if self._turn is not None and self._turn.cancelled():
+            from cfcat.core.workers import MOST_SOCKETS  # lazy: it has a policy
+
             phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
         seconds = self._options.connect_timeout
         return ConnectTimeout(failure_message(self._target.port), f"{self._target.text}: {phase} after {seconds:g} s")
@@ -466,32 +478,3 @@ CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
     Action.RESOLVE_CLOSED: lambda socket, _: resolve(socket._closed, None),
     Action.REJECT_CLOSED: Socket._reject_closed,
 }
-
-_contexts: list[ssl.SSLContext] = []
-_limiting = threading.Lock()
-
-
-@contextlib.contextmanager
-def _limited(context: ssl.SSLContext, max_tls: str | None) -> Iterator[None]:
-    """Have what is made inside speak this version of TLS at most.
-
-    OpenSSL copies the limit into each connection when that is made, and Python can set it on the context only. So the
-    context, which other sockets may share, is as it was before anything waits.
-    """
-    with _limiting:
-        before = context.maximum_version
-        try:
-            if max_tls is not None:
-                context.maximum_version = VERSIONS[max_tls]
-            yield
-        finally:
-            if max_tls is not None:
-                context.maximum_version = before
-
-
-def _default_context() -> ssl.SSLContext:
-    """The verifying default, made once: reading the platform's authorities takes some 30 ms."""
-    if not _contexts:
-        _contexts.append(make_tls_context())
-        log_keys(_contexts[0])
-    return _contexts[0]

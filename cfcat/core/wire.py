@@ -12,9 +12,8 @@ import select
 import socket
 import struct
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cfcat.core.codec import TlsCodec
 from cfcat.core.lifecycle import Event
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
@@ -22,6 +21,9 @@ from cfcat.core.sending import Sending
 from cfcat.core.transport import Transport
 from cfcat.core.writable import WritableStream
 from cfcat.errors import LostError, SocketError, TlsError, reason_of
+
+if TYPE_CHECKING:
+    from cfcat.core.tls import TlsCodec
 
 __all__ = ["HandshakeWrapper", "Wire"]
 

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from cfcat.core.choices import Shutdown
 from cfcat.core.codec import TLS_ALERT, Buffer
@@ -38,8 +37,7 @@ from cfcat.record.events import Moved, OurSideEnded, PeerEnded, StdinEnded, Subs
 __all__ = ["Pump", "PumpOptions"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PumpOptions:
+class PumpOptions(NamedTuple):
     """The ends, as the command line asks for them. Times are seconds; None: wait for ever."""
 
     half_open: bool = False

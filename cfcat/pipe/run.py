@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from cfcat.core.codec import Buffer
@@ -13,10 +12,10 @@ from cfcat.edges.stdin import open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.pipe.pump import Pump, PumpOptions
 from cfcat.record.events import Dialog, Entered, Moving, Stopped, Subscribers
-from cfcat.report.render import TerminalFilter
 
 if TYPE_CHECKING:
     from cfcat.protocols import Protocol
+    from cfcat.report.render import TerminalFilter
 
 __all__ = ["run_pipe"]
 
@@ -44,7 +43,7 @@ async def run_pipe(
     filtered = None if shown is None else _Filtered(stdout, shown)
     name = None if protocol is None else protocol.name
     events.tell(connecting(target, options, name, no_shutdown=ends.shutdown == "never"))
-    options = dataclasses.replace(options, trace=events.trace)
+    options = options._replace(trace=events.trace)
     socket = connect(target, options)
     try:
         socket = await _open(socket, target, options, protocol, events)

@@ -1,21 +1,19 @@
-"""The command line: flags to a request, which is carried out; its exit status.
+"""The command line's flags, and what they ask for.
 
-Decides nothing about connections: flags are checked and translated, everything else is the core's. Library code
-raises; here it is printed, in one line.
+Decides nothing about connections: flags are checked and translated. `start` carries out what comes of it.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import sys
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cfcat import __version__
 from cfcat.core.choices import AddressFamily, SecureTransport, Shutdown, TlsVersion
-from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
+from cfcat.errors import UsageError
 from cfcat.program.help import GroupedHelp
 from cfcat.program.modes import (
     Mode,
@@ -26,14 +24,14 @@ from cfcat.program.modes import (
     check_together,
     choose_mode,
 )
-from cfcat.program.output import OutputOptions, save_export, tell_failure
-from cfcat.program.process import check_descriptors, die_of_sigpipe, guard_standard_descriptors, kind_of_stdin
+from cfcat.program.output import OutputOptions
+from cfcat.program.process import kind_of_stdin
 from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S, CheckRequest, ExportRequest, Request, TlsRequest
 from cfcat.program.values import check_name, check_profile, check_protocol, check_target
 from cfcat.report.color import ColorChoice
 from cfcat.report.status import ExitStatus
 
-__all__ = ["app", "parse", "run"]
+__all__ = ["app", "parse"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -224,7 +222,7 @@ def cfcat(
         check_name(sni)
     profile = check_profile(proto or "auto")
 
-    from cfcat.core.options import SocketOptions  # lazy: ssl, 15 ms
+    from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
     from cfcat.pipe.pump import PumpOptions  # lazy: asyncio, 50 ms
 
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
@@ -300,72 +298,15 @@ def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequ
     `closed`: which of the descriptors 0 to 2 are not there.
 
     Raises:
-        UsageError, typer.TyperException: they make no sense.
+        UsageError: they make no sense.
         OSError, SystemExit: stdout could not be written; EPIPE is the latter.
     """
     command = typer.main.get_command(app)
-    asked: Any = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
-    return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)
-
-
-def run(arguments: list[str] | None = None) -> int:
-    """Run one command line; return its exit status."""
-    closed = guard_standard_descriptors()
-    json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # for what is wrong with the options
     try:
-        if 1 in closed:
-            raise StdoutError("standard output is closed")
-        status = _carry_out(parse(arguments, closed))
-        sys.stdout.flush()  # --help and --version are written by Python's own stream
-        if not status:
-            os.close(os.dup(1))  # some file systems report ENOSPC at close()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
-        unwritable = StdoutError("cannot write standard output", reason_of(error))
-        return tell_failure(unwritable, "", json=json)
-    except SystemExit:  # the parser's answer to EPIPE, and to nothing else
-        die_of_sigpipe()
+        asked: Any = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
     except typer.TyperException as error:  # what the parser has to say of the flags
-        return tell_failure(UsageError(*_usage_problem(error)), "", json=json)
-    except SocketError as error:
-        return tell_failure(error, "", json=json)
-    return status
-
-
-def _carry_out(asked: Request | CheckRequest | ExportRequest | ExitStatus) -> int:
-    """Returns the exit status. Raises UsageError, StdoutError: an export has nothing to begin with, or no place."""
-    if isinstance(asked, ExitStatus):
-        return asked
-    if isinstance(asked, Request):
-        from cfcat.program.run import perform  # lazy: asyncio, 50 ms
-
-        return perform(asked)
-    if isinstance(asked, CheckRequest):
-        return _check(asked)
-    if isinstance(asked, ExportRequest):
-        return _export(asked)
-    assert_never(asked)
-
-
-def _check(asked: CheckRequest) -> int:
-    from cfcat.program.check import run_check  # lazy: asyncio, 50 ms
-
-    try:
-        check_descriptors()
-        return run_check(asked.target, family=asked.family, timeout_s=asked.timeout_s, json=asked.json)
-    except Exception as error:
-        return tell_failure(error, asked.target.text)
-
-
-def _export(asked: ExportRequest) -> int:
-    from cfcat.export.files import open_transcript  # lazy: an export only
-
-    try:
-        conversations = open_transcript(asked.transcript)
-    except CommandError as error:
-        raise UsageError(error.message, error.hint) from error
-    save_export(asked.export, lambda: conversations)
-    return ExitStatus.OK
+        raise UsageError(*_usage_problem(error)) from error
+    return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)
 
 
 def _usage_problem(error: typer.TyperException) -> tuple[str, str]:

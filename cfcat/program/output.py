@@ -10,20 +10,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cfcat.edges.console import put
 from cfcat.errors import CommandError, StdoutError, reason_of
-from cfcat.report.color import ColorChoice, use_color
-from cfcat.report.messages import explain, status_of
-from cfcat.report.render import escape
 
 if TYPE_CHECKING:
     from cfcat.record.journal import Journal
     from cfcat.record.recording import Conversation, Recorder
     from cfcat.record.transcript import Transcript
+    from cfcat.report.color import ColorChoice
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
 
-__all__ = ["OutputOptions", "make_recorder", "make_reporter", "save_export", "tell_failure"]
+__all__ = ["OutputOptions", "make_recorder", "make_reporter", "put", "save_export", "say", "tell_failure"]
 
 
 class OutputOptions(NamedTuple):
@@ -44,7 +41,23 @@ class OutputOptions(NamedTuple):
 
     def colored(self, fd: int) -> bool:
         """May what is written to this descriptor be coloured?"""
+        from cfcat.report.color import use_color  # lazy: most runs show nothing
+
         return use_color(self.color, os.environ, is_terminal=os.isatty(fd))
+
+
+def say(text: str) -> None:
+    """Print one line of ours on standard error."""
+    from cfcat.edges import console  # lazy: most runs have nothing to say
+
+    console.say(text)
+
+
+def put(text: str) -> None:
+    """Print text on standard error as it is."""
+    from cfcat.edges import console  # lazy: as above
+
+    console.put(text)
 
 
 def make_reporter(
@@ -114,6 +127,8 @@ def tell_failure(error: BaseException, target: str, reporter: Reporter | None = 
         import traceback
 
         put("".join(traceback.format_exception(error)))
+    from cfcat.report.messages import explain, status_of  # lazy: a failure only
+
     message, status = explain(error, target), status_of(error)
     if reporter is None and json:
         reporter = make_reporter(OutputOptions(json=True), target, "pipe")
@@ -145,6 +160,8 @@ def _transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> T
         lines = partial(describe, offered=offered)
         return Transcript.open(output.log, target=target, lines=lines)
     except (OSError, ValueError) as error:
+        from cfcat.report.render import escape  # lazy: a failure only
+
         raise StdoutError(f"cannot write {escape(output.log)}", escape(reason_of(error))) from error
 
 

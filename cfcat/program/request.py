@@ -6,10 +6,14 @@ has no flags makes one without either.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
-from cfcat.program.modes import Mode
+from cfcat.program.modes import Mode, choose_mode
 from cfcat.program.output import OutputOptions
+from cfcat.program.process import kind_of_stdin
+from cfcat.program.values import check_target
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from cfcat.protocols import Protocol
     from cfcat.repl.settings import Settings
 
-__all__ = ["DEFAULT_CONNECT_TIMEOUT_S", "CheckRequest", "ExportRequest", "Request", "TlsRequest"]
+__all__ = ["DEFAULT_CONNECT_TIMEOUT_S", "CheckRequest", "ExportRequest", "Request", "TlsRequest", "plain_request"]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
 DEFAULT_CONNECT_TIMEOUT_S = 30.0
@@ -59,6 +63,24 @@ class Request(NamedTuple):
     export: str | None = None
     workers: bool = False
     raw: bool = False
+
+
+def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:
+    """What `cfcat TARGET [PORT]` asks for; None where that is a session, whose settings are the parser's affair.
+
+    `closed`: which of the descriptors 0 to 2 are not there.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    address = check_target(target, port)
+    if choose_mode(kind_of_stdin(closed), os.isatty(1), pipe=False, repl=False) is not Mode.PIPE:
+        return None
+    from cfcat.core.options import SocketOptions  # lazy: as in `cli`
+    from cfcat.pipe.pump import PumpOptions
+
+    options = SocketOptions(connect_timeout=DEFAULT_CONNECT_TIMEOUT_S)
+    return Request(address.text, Mode.PIPE, options, PumpOptions(), OutputOptions())
 
 
 class CheckRequest(NamedTuple):

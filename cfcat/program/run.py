@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cfcat.core.options import SocketOptions, log_keys, make_tls_context
-from cfcat.edges.console import put, say
+from cfcat.core.options import SocketOptions
 from cfcat.pipe.run import run_pipe
 from cfcat.program.modes import Mode
-from cfcat.program.output import make_recorder, make_reporter, save_export, tell_failure
+from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
 from cfcat.program.process import check_descriptors, die_of_sigpipe
 from cfcat.program.request import Request, TlsRequest
 from cfcat.record.events import Subscribers
-from cfcat.report.messages import CLEAR_TEXT_NOTE, INSECURE_NOTE, escaped_note, ignored_note, keys_note
-from cfcat.report.render import TerminalFilter
 from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:
@@ -30,6 +26,7 @@ if TYPE_CHECKING:
 
     from cfcat.record.recording import Recorder
     from cfcat.repl.session import Face, Session
+    from cfcat.report.render import TerminalFilter
     from cfcat.report.reporter import Reporter
 
 __all__ = ["perform"]
@@ -75,20 +72,26 @@ def _complete(request: Request, note: Note) -> SocketOptions:
     """The options, with what may fail or has something to say: the TLS context, and in pipe mode the policy."""
     options = request.options
     if request.tls is not None:
-        options = dataclasses.replace(options, tls=_make_context(request.tls, note))
+        options = options._replace(tls=_make_context(request.tls, note))
     if request.mode is not Mode.PIPE:
         return options  # a session has its own policy
     if options.secure_transport == "starttls" and request.protocol is None:
+        from cfcat.report.messages import CLEAR_TEXT_NOTE  # lazy: most runs have nothing to say
+
         note(CLEAR_TEXT_NOTE)
     if request.workers:
         from cfcat.report.verdict import workers_policy  # lazy: most runs may connect to anything
 
-        options = dataclasses.replace(options, policy=workers_policy(note))
+        options = options._replace(policy=workers_policy(note))
     return options
 
 
 def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
+    from cfcat.core.context import log_keys, make_tls_context  # lazy: ssl, 15 ms
+
     if tls.insecure:
+        from cfcat.report.messages import INSECURE_NOTE  # lazy: most runs have nothing to say
+
         note(INSECURE_NOTE)
 
     def password() -> str:
@@ -108,6 +111,8 @@ def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
         ciphers=tls.ciphers,
     )
     if problem := log_keys(context):
+        from cfcat.report.messages import keys_note  # lazy: as above
+
         note(keys_note(problem))
     return context
 
@@ -129,6 +134,8 @@ def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
         run = run_pipe(request.target, request.options, request.pump, events, protocol=request.protocol, shown=shown)
         ignored = asyncio.run(_until_a_bug(run))
     if ignored:
+        from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
+
         note(ignored_note(request.target, ignored))
     return ExitStatus.OK
 
@@ -167,11 +174,17 @@ def _session_maker(request: Request, reporter: Reporter | None, recorder: Record
 @contextlib.contextmanager
 def _filter(raw: bool, note: Note) -> Iterator[TerminalFilter | None]:
     """What stdout gets where that is a terminal (SEC-R22), told of at the end; None: everything."""
-    shown = TerminalFilter() if os.isatty(1) and not raw else None
+    if raw or not os.isatty(1):
+        yield None
+        return
+    from cfcat.report.messages import escaped_note  # lazy: a terminal only
+    from cfcat.report.render import TerminalFilter
+
+    shown = TerminalFilter()
     try:
         yield shown
     finally:
-        if shown is not None and shown.escaped:
+        if shown.escaped:
             note(escaped_note(shown.escaped))
 
 

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from cfcat.core.address import Target, parse_address
 from cfcat.errors import AddressError, UsageError
-from cfcat.report.messages import explain_address
-from cfcat.report.render import escape
 
 if TYPE_CHECKING:
     from cfcat.protocols import Protocol
@@ -24,13 +22,22 @@ def check_target(target: str | None, port: str | None) -> Target:
     text = target if port is None else f"{target}:{port}"
     try:
         if port is not None and _has_port(target):
-            raise UsageError(f"two ports given: '{escape(target)}' and '{escape(port)}'", f"cfcat {escape(target)}")
+            raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat {_shown(target)}")
         address = parse_address(text)
         if address.port == 0:
             raise AddressError("port 0")
     except AddressError as error:
+        from cfcat.report.messages import explain_address  # lazy: what is wrong only
+
         raise UsageError(*explain_address(text, error)) from error
     return address
+
+
+def _shown(text: str) -> str:
+    """As it may stand in a message."""
+    from cfcat.report.render import escape  # lazy: what is wrong only
+
+    return escape(text)
 
 
 def _has_port(text: str) -> bool:
@@ -46,7 +53,7 @@ def check_name(name: str) -> None:
     if not name:
         raise UsageError("--sni needs a name")
     if not _is_name(name):
-        raise UsageError(f"--sni: '{escape(name)}' is not a host name")
+        raise UsageError(f"--sni: '{_shown(name)}' is not a host name")
 
 
 def _is_name(text: str) -> bool:
@@ -61,7 +68,7 @@ def check_protocol(name: str) -> Protocol:
     from cfcat.protocols import PROTOCOLS  # lazy: most runs have no dialog
 
     if name not in PROTOCOLS:
-        raise UsageError(f"--starttls: '{escape(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
+        raise UsageError(f"--starttls: '{_shown(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
@@ -71,5 +78,5 @@ def check_profile(name: str) -> str:
         from cfcat.protocols import PROFILES  # lazy: a session only
 
         if name not in PROFILES:
-            raise UsageError(f"--proto: '{escape(name)}' is not known", f"one of auto, {', '.join(PROFILES)}")
+            raise UsageError(f"--proto: '{_shown(name)}' is not known", f"one of auto, {', '.join(PROFILES)}")
     return name

@@ -13,9 +13,10 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from cfcat.core.certificate import TlsInfo
+if TYPE_CHECKING:
+    from cfcat.core.certificate import TlsInfo
 
 __all__ = [
     "MARKS",

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
-from cfcat.core.options import SecureTransport, SocketOptions, connecting, log_keys, make_tls_context
+from cfcat.core.options import SecureTransport, SocketOptions, connecting
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
 from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
@@ -119,7 +118,7 @@ class Session:
     ) -> None:
         self.target = target
         self.events = events or Subscribers()
-        self.options = dataclasses.replace(options, trace=self.events.tell)
+        self.options = options._replace(trace=self.events.tell)
         self.face = face
         self.settings = settings
         self.over = False
@@ -312,15 +311,17 @@ class Session:
                 self.face.show_error(self.explain(error))
             self.connection = None
         self.target = target or self.target
-        options = self.options if tls is None else dataclasses.replace(self.options, secure_transport=tls)
+        options = self.options if tls is None else self.options._replace(secure_transport=tls)
         if options.secure_transport != "off" and options.tls is None:
-            options = dataclasses.replace(options, tls=self._make_context())
+            options = options._replace(tls=self._make_context())
         self.options = options
         await self._connect()
         self.face.show_notice(f"connected to {self.need_connection().remote_address}")
 
     def _make_context(self) -> ssl.SSLContext:
         """The verifying default, for a session that began without TLS."""
+        from cfcat.core.context import log_keys, make_tls_context  # lazy: ssl
+
         context = make_tls_context()
         if problem := log_keys(context):
             self.face.show_notice(f"warning: {escape(problem)}: keys are not logged")
@@ -345,7 +346,7 @@ class Session:
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
             return self.options
-        return dataclasses.replace(self.options, policy=workers_policy(self.face.show_notice))
+        return self.options._replace(policy=workers_policy(self.face.show_notice))
 
     def watch_for_secrets(self) -> None:
         """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cfcat.core.codec import ENCODE_BYTES, Codec, PlainCodec, TlsCodec
-from cfcat.core.options import make_tls_context
+from cfcat.core.codec import Codec, PlainCodec
+from cfcat.core.context import make_tls_context
+from cfcat.core.tls import ENCODE_BYTES, TlsCodec
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
 from tests.helpers.certs import CertSet, Kind
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 
 from cfcat import connect
-from cfcat.core.options import SocketOptions, make_options, make_tls_context
+from cfcat.core.context import make_tls_context
+from cfcat.core.options import SocketOptions, make_options
 from cfcat.errors import AddressError, CaFileError, OptionsError
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import refusing
@@ -31,7 +31,7 @@ def made(options: SocketOptions | Mapping[str, object] | None = None, **changes:
 def test_o1_all_options_may_be_left_out() -> None:
     """O1: clear text, closed by the peer's EOF, and nothing else set."""
     assert made() == made({}) == made(SocketOptions()) == SocketOptions()
-    values = dataclasses.asdict(SocketOptions())
+    values = SocketOptions()._asdict()
     reference = {name: values.pop(name) for name in ("secure_transport", "allow_half_open", "high_water_mark")}
     assert reference == {"secure_transport": "off", "allow_half_open": False, "high_water_mark": None}
     assert not any(values.values()), "what the reference does not have is off"
@@ -131,7 +131,7 @@ def test_keywords_win_over_the_mapping() -> None:
 
 def test_options_are_frozen() -> None:
     """They are handed from socket to socket at the upgrade."""
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         SocketOptions().allow_half_open = True  # type: ignore[misc]
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cfcat.program.cli
+import cfcat.program.start
 from cfcat import SocketError, connect, make_tls_context
 from tests.core.links import open_descriptors
 from tests.helpers.certs import CertSet, make_certs
@@ -253,7 +253,7 @@ def runs_in_this_process(servers: Servers, certs: CertSet) -> Callable[[int], No
                 options = secure if kind == 8 else ["--repl"] if kind == 7 else ["--pipe"]
                 if kind:  # of ten, one waits half a second before its end
                     options = [*options, "--shutdown", "now"]
-                status = cfcat.program.cli.run([*options, f"127.0.0.1:{port}"])
+                status = cfcat.program.start.run([*options, f"127.0.0.1:{port}"])
                 assert status == (7 if kind == 9 else 0), (number, status)
 
     return use

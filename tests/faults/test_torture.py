@@ -18,7 +18,7 @@ from functools import partial
 import pytest
 
 from cfcat import LostError, connect, make_tls_context
-from cfcat.core.codec import TlsCodec
+from cfcat.core.tls import TlsCodec
 from tests.faults.torture import judge, play, prepare, torture
 from tests.faults.torture_expected import faults_of
 from tests.faults.torture_scene import SCENES, Scene
@@ -32,8 +32,9 @@ LASTING = [SCENES[name] for name in ("plain-pipe", "upgraded-pipe", "upgraded-sc
 WORKERS = 2
 
 
-# One of these imports is the last before the signal; the program has some 150 of its own.
-IMPORTS = (1, 2, 5, 15, 40, 80, 120)
+# One of these imports is the last before the signal; with options the program has some 150 of its own, without 50.
+IMPORTS = (1, 2, 5, 15, 40)
+IMPORTS_WITH_OPTIONS = (1, 2, 5, 15, 40, 80, 120)
 COUNT_IMPORTS = """
 import os, signal
 import cfcat.__main__  # its first statement is what counts
@@ -102,8 +103,12 @@ def test_row_41_43_44_signal_at_each_use_of_each_call(
 
 def test_row_41_signal_at_an_import() -> None:
     """The same while the program is still being loaded."""
-    starts = [patched(COUNT_IMPORTS.format(count=count)) for count in IMPORTS]
-    for result in at_once(partial(cfcat, "127.0.0.1:1", by=start) for start in starts):
+    runs = [partial(cfcat, "127.0.0.1:1", by=patched(COUNT_IMPORTS.format(count=count))) for count in IMPORTS]
+    runs += [
+        partial(cfcat, "-q", "1", "127.0.0.1:1", by=patched(COUNT_IMPORTS.format(count=count)))
+        for count in IMPORTS_WITH_OPTIONS
+    ]
+    for result in at_once(runs):
         assert result == Result(b"", "", -signal.SIGINT)
 
 

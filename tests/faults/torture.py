@@ -39,6 +39,7 @@ import cfcat.edges.descriptors
 import cfcat.pipe.run
 import cfcat.program.cli
 import cfcat.program.run
+import cfcat.program.start
 import cfcat.protocols.upgrade
 import cfcat.repl.actions
 import cfcat.repl.script
@@ -192,7 +193,7 @@ def _be_the_program(control: int, report: int, fault: Fault | None) -> NoReturn:
     calls = Calls(fault, lambda phase: tell(struck_in=phase))
     before = _descriptors()
     calls.install()
-    status = cfcat.program.cli.run(arguments)
+    status = cfcat.program.start.run(arguments)
     gc.collect()  # some faults are told by destructors
     calls.end()
     sys.stdout.flush()

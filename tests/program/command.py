@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cfcat.program.cli import run
+from cfcat.program.start import run
 from tests.helpers.peers import Peer, serve
 from tests.report.form import check_form
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from cfcat.errors import UsageError
-from cfcat.program.cli import app, run
+from cfcat.program.cli import app
 from cfcat.program.modes import (
     FAMILY,
     OPTIONS,
@@ -28,6 +28,7 @@ from cfcat.program.modes import (
     check_together,
     choose_mode,
 )
+from cfcat.program.start import run
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, shell
 from tests.helpers.terminal import terminal

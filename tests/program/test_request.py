@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import cfcat
 from cfcat.core.address import parse_address
 from cfcat.core.choices import SECURE_TRANSPORTS, Shutdown
 from cfcat.core.options import SocketOptions
+from cfcat.errors import UsageError
 from cfcat.pipe.pump import PumpOptions
 from cfcat.program.cli import app, parse
 from cfcat.program.modes import Mode
 from cfcat.program.output import OutputOptions
-from cfcat.program.request import CheckRequest, ExportRequest, Request, TlsRequest
+from cfcat.program.request import CheckRequest, ExportRequest, Request, TlsRequest, plain_request
 from cfcat.protocols import PROTOCOLS
 from cfcat.repl.settings import SETTINGS, Settings
 from cfcat.report.status import ExitStatus
@@ -43,6 +45,22 @@ def tls(*fields: Any, **named: Any) -> dict[str, Any]:
 def test_without_options() -> None:
     """The defaults of `Request` and of its parts are those of the command line, but for the deadline."""
     assert asked() == PLAIN
+
+
+@pytest.mark.parametrize(
+    "arguments", [["localhost:9"], ["localhost", "9"], ["::1", "9"], ["[::1]:9"], ["localhost:9", "9"], [""]]
+)
+def test_a_command_line_without_options_is_no_affair_of_the_parser(arguments: list[str]) -> None:
+    """And asks for the same as with it, the same refusals included."""
+    assert outcome_of(lambda: plain_request(*arguments, closed=[])) == outcome_of(lambda: parse(arguments, closed=[]))
+
+
+def outcome_of(ask: Callable[[], object]) -> object:
+    """The request, or the refusal."""
+    try:
+        return ask()
+    except UsageError as refusal:
+        return refusal.message, refusal.hint
 
 
 @pytest.mark.parametrize(

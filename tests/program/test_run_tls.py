@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from cfcat import ClientCertificateError, OptionsError, connect, make_tls_context
-from cfcat.core import options
 from tests.helpers.certs import KEY_PASSWORD, CertSet
 from tests.helpers.peers import Peer, Script, serve
 from tests.helpers.program import Argument, Result, cfcat
@@ -169,7 +168,7 @@ def test_tls_option_that_makes_no_sense(options: list[str]) -> None:
 
 async def test_the_platforms_store_is_used_where_there_is_one(certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS, Windows: truststore's context, with our own rules on top, and it really shakes hands."""
-    monkeypatch.setattr(options, "PLATFORM_STORE", True)
+    monkeypatch.setattr("cfcat.core.context.PLATFORM_STORE", True)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     context = make_tls_context()

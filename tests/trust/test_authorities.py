@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.core.options import make_tls_context
+from cfcat.core.context import make_tls_context
 from tests.faults.ways import check_message
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.core.options import make_tls_context
+from cfcat.core.context import make_tls_context
 from cfcat.errors import OptionsError
 from tests.faults.ways import check_message
 from tests.helpers.program import Argument, Result, cfcat, finish, start
