@@ -46,7 +46,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),
-    ("cfcat.edges.password", "cfcat.edges.descriptors"),
+    ("cfcat.edges.password", "cfcat.edges.descriptors", "cfcat.edges.target"),
     ("cfcat.edges.stderr",),
     ("cfcat.report.render", "cfcat.report.hexdump"),
     ("cfcat.report.color", "cfcat.report.progress"),
@@ -266,6 +266,7 @@ REPORTING = (
 TO_PARSE = frozenset(
     {
         *("cfcat", "cfcat.__main__", "cfcat.errors", "cfcat.core", "cfcat.core.address", "cfcat.core.choices"),
+        *("cfcat.edges", "cfcat.edges.target"),
         *("cfcat.report", "cfcat.report.color", "cfcat.report.status", "cfcat.program"),
         *(
             f"cfcat.program.{name}"
@@ -278,7 +279,7 @@ TO_PIPE = (TO_PARSE - {"cfcat.program.cli", "cfcat.program.help", "cfcat.report.
     *(f"cfcat.core.{name}" for name in ("codec", "dial", "lifecycle", "operation", "options", "readable", "receiving")),
     *(f"cfcat.core.{name}" for name in ("sending", "sockets", "streams", "transport", "waiting", "wire", "writable")),
     *("cfcat.record", "cfcat.record.events"),
-    *("cfcat.edges", "cfcat.edges.descriptors", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
+    *("cfcat.edges.descriptors", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
     *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
 }
 # Of the standard library, what takes more than a few milliseconds and is not Typer's own need.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cfcat.core.address import Target, parse_address
+from cfcat.edges.target import typed_target
 from cfcat.errors import AddressError, UsageError
 
 if TYPE_CHECKING:
+    from cfcat.core.address import Target
     from cfcat.protocols import Protocol
 
 __all__ = ["check_name", "check_profile", "check_protocol", "check_target"]
@@ -16,21 +17,17 @@ LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
 
 def check_target(target: str | None, port: str | None) -> Target:
-    """`host:port` or, nc's way, `host port`; port 0 is for the library (A11). Raises UsageError."""
+    """`host:port` or, nc's way, `host port`. Raises UsageError."""
     if target is None:
         raise UsageError("no target given", "cfcat HOST:PORT, or cfcat --help")
-    text = target if port is None else f"{target}:{port}"
+    if port is not None and _has_port(target):
+        raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat {_shown(target)}")
     try:
-        if port is not None and _has_port(target):
-            raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat {_shown(target)}")
-        address = parse_address(text)
-        if address.port == 0:
-            raise AddressError("port 0")
+        return typed_target(target, port)
     except AddressError as error:
         from cfcat.report.messages import explain_address  # lazy: what is wrong only
 
-        raise UsageError(*explain_address(text, error)) from error
-    return address
+        raise UsageError(*explain_address(target if port is None else f"{target}:{port}", error)) from error
 
 
 def _shown(text: str) -> str:
@@ -42,7 +39,7 @@ def _shown(text: str) -> str:
 
 def _has_port(text: str) -> bool:
     try:
-        parse_address(text)
+        typed_target(text)
     except AddressError:
         return False
     return True

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from cfcat.core.address import parse_address
 from cfcat.core.choices import SECURE_TRANSPORTS, SecureTransport
+from cfcat.edges.target import typed_target
 from cfcat.errors import AddressError, CommandError
 from cfcat.protocols import PROTOCOLS, Protocol
 from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
@@ -144,18 +144,16 @@ def parse_open(argument: str) -> Reopening:
             raise CommandError(f":open does not know '{escape(clip(word))}'", ":help open")
     if len(words) > 2:
         raise CommandError(":open takes one target", ":help open")
-    return Reopening(_parse_target(":".join(words)) if words else None, mode)
+    return Reopening(_parse_target(words) if words else None, mode)
 
 
-def _parse_target(text: str) -> str:
+def _parse_target(words: Sequence[str]) -> str:
+    """One word or two, as on the command line."""
     try:
-        address = parse_address(text)
-        if address.port == 0:  # A11 is for the library
-            raise AddressError("port 0")
+        return typed_target(*words).text
     except AddressError as error:
-        message, hint = explain_address(text, error)
+        message, hint = explain_address(":".join(words), error)
         raise CommandError(message, hint.replace("cfcat ", ":open ")) from error
-    return address.text
 
 
 def parse_expect(argument: str) -> Expectation:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cfcat.core.address import is_ipv6, parse_address
+from cfcat.edges.target import is_service_name
 from cfcat.errors import (
     AddressError,
     BlockedError,
@@ -171,6 +172,8 @@ def explain_address(text: str, error: AddressError) -> Message:
     if text.startswith(":"):
         return Message(f"{shown}: no host given", _command(f"localhost{text}"))
     if host and not host.endswith(("[", ":")) and not _is_port(port):
+        if is_service_name(port):
+            return Message(f"{shown}: no service is called '{port}'", "a port is a number, or a name of /etc/services")
         return Message(f"{shown}: the port must be a number from 1 to 65535")
     if len(text) > 255:
         return Message(f"{shown[:60]}…': longer than 255 characters")

@@ -107,7 +107,7 @@ NONSENSE = {
     "h:-1": 2,
     "h:+1": 2,
     "h:1e3": 2,
-    "h:http": 2,
+    "h:no-such-service": 2,
     "h:\u0661": 2,
     "\u00e9:1": 2,
     "\udcff:1": 2,  # a byte that is no UTF-8

@@ -40,9 +40,9 @@ def run(tmp_path: Path, certificate: str, cfcat: str) -> Result:
     return shell(f'exec {NETWORK} "{UP} && exec {command}"', timeout_s=30)
 
 
-@pytest.mark.parametrize("target", ["[fe80::1%lo]:7777", "[fe80::1%25lo]:7777", "[fe80::1%1]:7777"])
+@pytest.mark.parametrize("target", ["[fe80::1%lo]:7777", "[fe80::1%25lo]:7777", "[fe80::1%1]:7777", "fe80::1%lo 7777"])
 def test_a_link_local_server_is_reached(tmp_path: Path, target: str) -> None:
-    """By the name of the interface, by its number, and as in a URL."""
+    """By the name of the interface, by its number, as in a URL, and without brackets where the port stands apart."""
     assert run(tmp_path, "plain plain", f"cfcat -q 3 {target}") == Result(b"hello\n", "", 0)
 
 
