@@ -5,8 +5,9 @@ from __future__ import annotations
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
 
-__all__ = ["client"]
+__all__ = ["GREETING", "client"]
 
+GREETING = rb"AMQP[\0-\3]"  # the header that the server would accept
 TLS_HEADER = b"AMQP\x02\x01\x00\x00"
 
 

@@ -13,7 +13,7 @@ VERBS = (  # RFC 959, 2228, 2389, 2428, 3659, 4217
     *words("RNFR RNTO ABOR DELE RMD MKD LIST NLST MLSD MLST MDTM SIZE SITE SYST STAT HELP NOOP FEAT OPTS CCC HOST"),
 )
 SECRETS = (rb"(PASS\s+)\S", rb"((?:ACCT|ADAT)\s+)\S")  # RFC 959, 2228
-GREETING = rb"220[ -].*(?i:ftp)"  # RFC 959 §5.4; SMTP's begins alike
+GREETING = rb"[12]20[ -]"  # RFC 959 §5.4
 
 
 def client(names: Names) -> Dialog:

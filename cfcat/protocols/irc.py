@@ -8,7 +8,7 @@ from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
 from cfcat.protocols.text import SASL_MECHANISM, read_line, words
 
-__all__ = ["SECRETS", "VERBS", "client", "starttls_answer"]
+__all__ = ["GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
 
 VERBS = (  # RFC 2812, IRCv3
     *words("NICK USER PASS JOIN PART PRIVMSG NOTICE QUIT PING PONG MODE TOPIC NAMES LIST INVITE KICK WHO WHOIS WHOWAS"),
@@ -21,6 +21,7 @@ SECRETS = (  # RFC 2812, IRCv3 sasl, and the services of most networks
     rb"(OPER\s+\S+\s+)\S",
     rb"((?:(?:PRIVMSG\s+)?NICKSERV|NS)\s+:?(?:IDENTIFY|GHOST|REGISTER)\s+)\S",
 )
+GREETING = rb"(?::\S+ )?NOTICE "  # of its look-ups, before anything is asked
 # RFC 1459 §2.3.1, and the tags of IRCv3 before it.
 MESSAGE = re.compile(rb"(?:@[^ ]+ +)?(?P<source>:[^ ]+ +)?(?P<command>[A-Za-z]+|\d{3})(?: .*)?")
 FIRST = bytes(range(33, 127)) + b"\r\n"

@@ -14,11 +14,12 @@ from cfcat.protocols.dialog import (
     speaks_tls,
 )
 
-__all__ = ["client"]
+__all__ = ["GREETING", "client"]
 
 # Capabilities (those that s_client sends, CLIENT_SSL and CLIENT_PROTOCOL_41 among them), 16 MiB a packet, UTF-8.
 SSL_REQUEST = bytes.fromhex("20000001 85ae7f00 00000001 21") + bytes(23)
 CLIENT_SSL = 0x0800
+GREETING = rb"(?s)..\0\0\n[0-9]"  # a packet's length, number 0, protocol 10, and the server's version
 
 
 def client(names: Names) -> Dialog:

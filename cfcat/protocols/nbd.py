@@ -5,9 +5,10 @@ from __future__ import annotations
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
 
-__all__ = ["client"]
+__all__ = ["GREETING", "client"]
 
 MAGIC = b"NBDMAGIC"
+GREETING = MAGIC
 OPTION_MAGIC = b"IHAVEOPT"
 REPLY_MAGIC = bytes.fromhex("0003e889045565a9")
 FIXED_NEWSTYLE = 1  # the same bit from the server and from the client

@@ -8,7 +8,7 @@ from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step
 from cfcat.protocols.text import first_word, read_line, words
 
-__all__ = ["CHALLENGE", "SECRETS", "VERBS", "client", "starttls_answer"]
+__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
 
 VERBS = (  # RFC 5804
     *words("CAPABILITY STARTTLS LISTSCRIPTS GETSCRIPT PUTSCRIPT CHECKSCRIPT SETACTIVE DELETESCRIPT RENAMESCRIPT"),
@@ -16,6 +16,7 @@ VERBS = (  # RFC 5804
 )
 SECRETS = (rb'(AUTHENTICATE\s+"[\w-]+"\s+)\S',)
 CHALLENGE = rb'"[A-Za-z0-9+/=]*"$|\{\d+\+?\}$'
+GREETING = rb'"(?i:IMPLEMENTATION)"'  # RFC 5804 §1.7
 # A string that is announced by its length (RFC 5804 §4): the line goes on after it.
 LITERAL = re.compile(rb".*\{(\d{1,10})\+?\}")
 FIRST = b'"{OoNnBb'

@@ -19,7 +19,7 @@ VERBS = ("EHLO", "HELO", *_MAIL_VERBS)  # RFC 5321, 3207, 4954, 3030, 1985
 LMTP_VERBS = ("LHLO", *_MAIL_VERBS)  # RFC 2033
 SECRETS = (rb"(AUTH\s+[\w-]+\s+)\S",)  # RFC 4954
 CHALLENGE = rb"334(?: |$)"
-GREETING = rb"220[ -](?!.*(?i:ftp))"  # RFC 5321 §4.2; FTP's begins alike
+GREETING = rb"220[ -](?!.*(?i:ftp))"  # RFC 5321 §4.2; FTP's begins alike, and most servers of FTP name it
 
 
 def smtp_client(names: Names) -> Dialog:

@@ -58,6 +58,7 @@ TABLE = (
         24,
         "RFC 2033, RFC 3207",
         smtp.lmtp_client,
+        greeting=smtp.GREETING,
         verbs=smtp.LMTP_VERBS,
         secrets=smtp.SECRETS,
         challenge=smtp.CHALLENGE,
@@ -123,6 +124,7 @@ TABLE = (
         4190,
         "RFC 5804",
         sieve.client,
+        greeting=sieve.GREETING,
         alpn="managesieve",
         verbs=sieve.VERBS,
         secrets=sieve.SECRETS,
@@ -154,6 +156,7 @@ TABLE = (
         6667,
         "IRCv3 tls",
         irc.client,
+        greeting=irc.GREETING,
         more_ports=(6697,),
         other_ports=(*range(6660, 6667), 6668, 6669),
         alpn="irc",
@@ -185,6 +188,7 @@ TABLE = (
         3306,
         "MySQL protocol",
         mysql.client,
+        greeting=mysql.GREETING,
         verbs=(),
     ),
     Protocol(
@@ -193,6 +197,7 @@ TABLE = (
         23,
         "draft-altman-telnet-starttls",
         telnet.client,
+        greeting=telnet.GREETING,
     ),
     Protocol(
         "rdp",
@@ -215,6 +220,7 @@ TABLE = (
         5672,
         "OASIS AMQP 1.0",
         amqp.client,
+        greeting=amqp.GREETING,
     ),
     Protocol(
         "nbd",
@@ -222,6 +228,7 @@ TABLE = (
         10809,
         "NBD protocol",
         nbd.client,
+        greeting=nbd.GREETING,
     ),
     Protocol(
         "vnc",
@@ -229,6 +236,7 @@ TABLE = (
         5900,
         "rfbproto",
         vnc.client,
+        greeting=vnc.GREETING,
     ),
     Protocol(
         "nats",
@@ -289,7 +297,11 @@ def profile_for(port: int) -> str | None:
     return _PROFILE_OF.get(port)
 
 
-def guess(said: bytes) -> str | None:
-    """The name in `PROTOCOLS` of a server that begins so in clear text; None where it might be anything."""
-    names = (row.name for row in PROTOCOLS.values() if row.greeting and re.match(row.greeting, said))
-    return next(names, None)
+def guess(said: bytes, port: int = 0) -> str | None:
+    """The name in `PROTOCOLS` of a server that begins so in clear text; None where it might be anything.
+
+    Some greetings fit more than one protocol: then the one that has the port, or else the first row.
+    """
+    rows = [row for row in PROTOCOLS.values() if row.greeting and re.match(row.greeting, said)]
+    named = next((row for row in rows if port in row.ports), rows[0] if rows else None)
+    return None if named is None else named.name

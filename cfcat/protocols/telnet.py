@@ -5,10 +5,11 @@ from __future__ import annotations
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import TLS_FIRST_BYTES, Dialog, Exactly, Names, Nonsense, Send, Step, Until
 
-__all__ = ["client"]
+__all__ = ["GREETING", "client"]
 
 IAC, DONT, DO, WONT, WILL, SB, SE = (bytes((code,)) for code in (255, 254, 253, 252, 251, 250, 240))
 START_TLS, FOLLOWS = b"\x2e", b"\x01"
+GREETING = rb"\xff[\xfb-\xfe]"  # an option is asked for
 FIRST = bytes(code for code in range(256) if code not in TLS_FIRST_BYTES)
 
 

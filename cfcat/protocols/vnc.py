@@ -7,8 +7,9 @@ import re
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step
 
-__all__ = ["client"]
+__all__ = ["GREETING", "client"]
 
+GREETING = rb"RFB \d{3}\."
 RFB_VERSION = re.compile(rb"RFB (\d{3})\.(\d{3})\n")
 VENCRYPT = 19
 VENCRYPT_VERSION = b"\x00\x02"

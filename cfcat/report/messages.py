@@ -221,10 +221,15 @@ def _explain_tls(error: TlsError, target: str) -> Message:
     if error.said:
         from cfcat.protocols.table import guess  # lazy: few errors need the protocols
 
-        protocol = guess(error.said)
+        protocol = guess(error.said, _port_of(target))
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
     return Message(f"{target}: {escape(error.detail or error.message)}", TLS_HINTS.get(error.reason, ""))
+
+
+def _port_of(target: str) -> int:
+    port = target.rpartition(":")[2]
+    return int(port) if _is_port(port) else 0
 
 
 def _explain_dialog(error: DialogError, target: str) -> Message:

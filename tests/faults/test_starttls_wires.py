@@ -93,6 +93,8 @@ def test_row_89_tls_port_that_the_client_speaks_to_first(protocol: str, ready: P
         (b"+OK ready", "pop3"),
         (b"* OK [CAPABILITY IMAP4rev1]", "imap"),
         (b"200 news.example ready", "nntp"),
+        (b'INFO {"tls_required":true}', "nats"),
+        (b":irc.example NOTICE * :*** Looking up", "irc"),
     ],
 )
 def test_row_89_clear_text_server_that_may_be_upgraded(certs: CertSet, greeting: bytes, protocol: str) -> None:

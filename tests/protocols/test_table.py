@@ -143,6 +143,18 @@ def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
         (b"200 news.example", "nntp"),
         (b"201 news.example", "nntp"),
         (b'INFO {"tls_required":true}', "nats"),
+        (b'"IMPLEMENTATION" "Dovecot Pigeonhole"', "sieve"),
+        (b":irc.example NOTICE * :*** Looking up your hostname", "irc"),
+        (b"NOTICE AUTH :*** Looking up your hostname", "irc"),
+        (b"J\0\0\0\n8.0.36\0", "mysql"),
+        (b"Y\0\0\0\n5.5.5-10.11.6-MariaDB\0", "mysql"),
+        (b"\xff\xfd\x18\xff\xfd\x20", "telnet"),
+        (b"AMQP\0\1\0\0", "amqp"),
+        (b"NBDMAGICIHAVEOPT", "nbd"),
+        (b"RFB 003.008\n", "vnc"),
+        (b"120 in a moment", "ftp"),
+        (b"AMQPX", None),
+        (b"NOTICES", None),
         (b"INFO something", None),
         (b"+ok ready", None),
         (b"2200 x", None),
@@ -154,3 +166,20 @@ def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
 def test_greeting(said: bytes, name: str | None) -> None:
     """What a server says first in clear text tells which dialog it would take, or does not."""
     assert guess(said) == name
+
+
+@pytest.mark.parametrize(
+    ("said", "port", "name"),
+    [
+        (b"220 files.example ready", 21, "ftp"),
+        (b"220 files.example ready", 990, "ftp"),
+        (b"220 files.example ready", 24, "lmtp"),
+        (b"220 files.example ready", 587, "smtp"),
+        (b"220 files.example ready", 7777, "smtp"),
+        (b"220 ProFTPD", 25, "ftp"),
+        (b"+OK", 143, "pop3"),
+    ],
+)
+def test_greeting_that_more_than_one_has(said: bytes, port: int, name: str) -> None:
+    """The port decides, but never for a protocol that does not greet so."""
+    assert guess(said, port) == name
