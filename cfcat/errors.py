@@ -125,7 +125,16 @@ class ResolveError(ConnectError):
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """`connect_timeout` ran out before the connection, or its TLS handshake, was complete."""
+    """`connect_timeout` ran out before the connection, or its TLS handshake, was complete.
+
+    `is_silent_dialog`: a STARTTLS dialog had begun, and not a byte had come.
+    """
+
+    def __init__(
+        self, message: str, detail: str = "", attempts: Sequence[Attempt] = (), *, is_silent_dialog: bool = False
+    ) -> None:
+        super().__init__(message, detail, attempts)
+        self.is_silent_dialog = is_silent_dialog
 
 
 class TlsError(SocketError):

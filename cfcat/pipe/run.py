@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.core.codec import Buffer
 from cfcat.core.options import SocketOptions, connecting
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from cfcat.protocols import Protocol
     from cfcat.report.render import TerminalFilter
 
-__all__ = ["run_pipe"]
+__all__ = ["PipeEnd", "run_pipe"]
+
+
+class PipeEnd(NamedTuple):
+    """What is worth a word about a run that ended in order.
+
+    `ignored_bytes` came behind the peer's end of TLS (SEC-R9). `is_silent`: nothing came, and it was all in clear text.
+    """
+
+    ignored_bytes: int
+    is_silent: bool
 
 
 async def run_pipe(
@@ -28,10 +38,9 @@ async def run_pipe(
     *,
     protocol: Protocol | None = None,
     shown: TerminalFilter | None = None,
-) -> int:
+) -> PipeEnd:
     """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
-    Returns how many bytes were ignored because they came behind the peer's end of TLS (SEC-R9).
     `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
     `shown`: stdout is a terminal and gets only what this lets pass (SEC-R22).
 
@@ -53,7 +62,7 @@ async def run_pipe(
             await pump.run()
         finally:
             events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
-        return socket.ignored_bytes
+        return PipeEnd(socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
     except BaseException:
         socket.abort()
         raise

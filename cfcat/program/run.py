@@ -132,11 +132,16 @@ def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
     events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
         run = run_pipe(request.target, request.options, request.pump, events, protocol=request.protocol, shown=shown)
-        ignored = asyncio.run(_until_a_bug(run))
-    if ignored:
+        end = asyncio.run(_until_a_bug(run))
+    if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
 
-        note(ignored_note(request.target, ignored))
+        note(ignored_note(request.target, end.ignored_bytes))
+    if end.is_silent:
+        from cfcat.report.messages import silent_note  # lazy: as above
+
+        if text := silent_note(request.target):
+            note(text)
     return ExitStatus.OK
 
 

@@ -16,8 +16,8 @@ class Protocol:
     """A row of the table.
 
     `name`: what options and commands take. `title`: the protocol's name in messages. `reference`: its specification.
-    `port`: the registered one for clear text. `more_ports`: those for TLS, and what is as common. `other_ports`: where
-    the protocol is met as well; shells do not offer them.
+    `port`: the registered one for clear text. `tls_ports`: those where TLS begins at once. `more_ports`: what is as
+    common. `other_ports`: where the protocol is met as well; shells do not offer them.
     `client`: the dialog by which a client comes to TLS; None where there is no upgrade.
     `max_tls`: the highest TLS version that can be reached by it, or None for any.
     `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (SEC-R8).
@@ -34,6 +34,7 @@ class Protocol:
     port: int
     reference: str
     client: Callable[[Names], Dialog] | None = None
+    tls_ports: tuple[int, ...] = ()
     more_ports: tuple[int, ...] = ()
     other_ports: tuple[int, ...] = ()
     alpn: str | None = None
@@ -47,4 +48,4 @@ class Protocol:
     @property
     def ports(self) -> tuple[int, ...]:
         """All that the protocol is known for, the registered one of the clear text first."""
-        return (self.port, *self.more_ports, *self.other_ports)
+        return (self.port, *self.tls_ports, *self.more_ports, *self.other_ports)

@@ -34,7 +34,7 @@ from cfcat.protocols import (
 )
 from cfcat.protocols.row import Protocol
 
-__all__ = ["PROFILES", "PROTOCOLS", "TABLE", "guess", "profile_for"]
+__all__ = ["PROFILES", "PROTOCOLS", "TABLE", "TLS_PORTS", "guess", "profile_for"]
 
 # First those that s_client has, in its order; then other dialogs; then the protocols that have none.
 TABLE = (
@@ -44,7 +44,8 @@ TABLE = (
         25,
         "RFC 3207",
         smtp.smtp_client,
-        more_ports=(465, 587),
+        tls_ports=(465,),
+        more_ports=(587,),
         other_ports=(2525,),
         greeting=smtp.GREETING,
         verbs=smtp.VERBS,
@@ -70,7 +71,7 @@ TABLE = (
         110,
         "RFC 2595",
         pop3.client,
-        more_ports=(995,),
+        tls_ports=(995,),
         alpn="pop3",
         greeting=pop3.GREETING,
         verbs=pop3.VERBS,
@@ -84,7 +85,7 @@ TABLE = (
         143,
         "RFC 9051",
         imap.client,
-        more_ports=(993,),
+        tls_ports=(993,),
         alpn="imap",
         greeting=imap.GREETING,
         verbs=imap.VERBS,
@@ -98,7 +99,7 @@ TABLE = (
         21,
         "RFC 4217",
         ftp.client,
-        more_ports=(990,),
+        tls_ports=(990,),
         alpn="ftp",
         greeting=ftp.GREETING,
         verbs=ftp.VERBS,
@@ -110,7 +111,7 @@ TABLE = (
         119,
         "RFC 4642",
         nntp.client,
-        more_ports=(563,),
+        tls_ports=(563,),
         alpn="nntp",
         greeting=nntp.GREETING,
         verbs=nntp.VERBS,
@@ -137,7 +138,8 @@ TABLE = (
         5222,
         "RFC 6120",
         xmpp.c2s_client,
-        other_ports=(5223, 5269, 5270),
+        tls_ports=(5223, 5270),
+        other_ports=(5269,),
         alpn="xmpp-client",
         verbs=xmpp.VERBS,
         secrets=xmpp.SECRETS,
@@ -157,7 +159,7 @@ TABLE = (
         "IRCv3 tls",
         irc.client,
         greeting=irc.GREETING,
-        more_ports=(6697,),
+        tls_ports=(6697,),
         other_ports=(*range(6660, 6667), 6668, 6669),
         alpn="irc",
         verbs=irc.VERBS,
@@ -169,8 +171,8 @@ TABLE = (
         389,
         "RFC 4511",
         ldap.client,
-        more_ports=(636,),
-        other_ports=(3268, 3269),
+        tls_ports=(636, 3269),
+        other_ports=(3268,),
         verbs=(),
     ),
     Protocol(
@@ -197,6 +199,7 @@ TABLE = (
         23,
         "draft-altman-telnet-starttls",
         telnet.client,
+        tls_ports=(992,),
         greeting=telnet.GREETING,
     ),
     Protocol(
@@ -220,6 +223,7 @@ TABLE = (
         5672,
         "OASIS AMQP 1.0",
         amqp.client,
+        tls_ports=(5671,),
         greeting=amqp.GREETING,
     ),
     Protocol(
@@ -262,7 +266,8 @@ TABLE = (
         "HTTP",
         80,
         "RFC 9110",
-        more_ports=(443, 8080, 8443),
+        tls_ports=(443, 8443),
+        more_ports=(8080,),
         other_ports=(8000, 8008),
         verbs=http.VERBS,
         secrets=http.SECRETS,
@@ -289,6 +294,8 @@ PROFILES: Mapping[str, tuple[str, ...]] = {
     **{row.name: row.verbs for row in TABLE if row.verbs is not None},
     "none": (),
 }
+# Where TLS begins at once. Three have protocols without a row: DNS, SIP, MQTT.
+TLS_PORTS = frozenset({853, 5061, 8883, *(port for row in TABLE for port in row.tls_ports)})
 _PROFILE_OF = {port: row.name for row in TABLE if row.verbs is not None for port in row.ports}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket as sockets
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
@@ -21,6 +22,7 @@ from cfcat.record.events import Direction
 
 __all__ = ["Direction", "UpgradeStep", "converse", "open_upgraded", "upgrade"]
 
+DIALOG = "dialog"
 UpgradeStep = Literal["starttls", "tls"]
 Heard = Callable[[Direction, bytes], None]
 # A step begins: the dialog, on a socket that is open now; or the handshake, of the socket that replaces it.
@@ -45,7 +47,7 @@ async def open_upgraded(
         SocketError: as `Socket.opened` and `upgrade`.
     """
     try:
-        async with _deadline(target, options) as waiting:
+        async with _deadline(target, options, socket) as waiting:
             await socket.opened
             return await _upgrade(socket, options, protocol, waiting, heard=heard, entered=entered)
     except BaseException:
@@ -73,7 +75,7 @@ async def upgrade(
         TlsError, CertificateError, LostError: the handshake failed.
         ConnectTimeout: dialog and handshake took longer than `options.connect_timeout`.
     """
-    async with _deadline(target, options) as waiting:
+    async with _deadline(target, options, socket) as waiting:
         return await _upgrade(socket, options, protocol, waiting, greeting=greeting, heard=heard, entered=entered)
 
 
@@ -89,7 +91,7 @@ async def _upgrade(
 ) -> Socket:
     wrapper = None
     if protocol is not None:
-        waiting[0] = f"the {protocol.title} dialog"
+        waiting[0] = f"the {protocol.title} {DIALOG}"
         if entered is not None:
             entered("starttls", socket)
         names = _names_for(options.expected_server_hostname or socket.hostname)
@@ -107,9 +109,9 @@ async def _upgrade(
 
 
 @contextlib.asynccontextmanager
-async def _deadline(target: str, options: SocketOptions) -> AsyncIterator[list[str]]:
+async def _deadline(target: str, options: SocketOptions, socket: Socket) -> AsyncIterator[list[str]]:
     """One deadline for everything inside; the one element of what is yielded names what is being waited for
-    (SEC-R7).
+    (SEC-R7). `socket`: the one in clear text, on which the dialog is held.
     """
     waiting = ["the connection"]
     limit_s = options.connect_timeout
@@ -120,7 +122,8 @@ async def _deadline(target: str, options: SocketOptions) -> AsyncIterator[list[s
         raise
     except TimeoutError as error:
         detail = f"{target}: {waiting[0]} was not complete after {limit_s:g} s"
-        raise ConnectTimeout(detail, detail) from error
+        silent = waiting[0].endswith(DIALOG) and math.isinf(socket.quiet_s)
+        raise ConnectTimeout(detail, detail, is_silent_dialog=silent) from error
 
 
 def _names_for(server_name: str) -> Names:

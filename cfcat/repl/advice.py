@@ -6,10 +6,10 @@ import re
 from ipaddress import ip_address
 
 from cfcat.errors import TlsError
-from cfcat.report.messages import Message, explain
+from cfcat.report.messages import Message, explain, silent_note
 from cfcat.report.render import escape
 
-__all__ = ["dialog_lines", "explain_here", "is_loopback"]
+__all__ = ["dialog_lines", "explain_here", "is_loopback", "silent_note_here"]
 
 # What the command line would be told, and what a session is told.
 HINTS = (
@@ -31,6 +31,11 @@ def explain_here(error: BaseException, target: str) -> Message:
         if pattern.match(message.hint):
             return message._replace(hint=pattern.sub(here, message.hint, count=1))
     return message
+
+
+def silent_note_here(target: str) -> str:
+    """As `silent_note`, with the hint of a session."""
+    return silent_note(target).replace("--tls on", ":open --tls on")
 
 
 def dialog_lines(data: bytes) -> list[str]:

@@ -37,7 +37,7 @@ from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
-from cfcat.repl.advice import dialog_lines, explain_here, is_loopback
+from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
 from cfcat.repl.commands import Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
@@ -414,6 +414,9 @@ class Session:
         self.events.tell(PeerEnded(self.received_bytes) if error is None else Broke(error, *self.explain(error)))
         if error is not None and not told:
             self.face.show_error(self.explain(error))
+        if error is None and not self.received_bytes and not self.need_connection().is_secure:
+            if text := silent_note_here(self.target):
+                self.face.show_notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
             self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the server's end of TLS ignored")
         self.face.state_changed()

@@ -51,6 +51,7 @@ __all__ = [
     "keys_note",
     "log_note",
     "plural",
+    "silent_note",
     "status_of",
 ]
 
@@ -61,6 +62,8 @@ CLEAR_TEXT_NOTE = "note: --tls starttls stays in clear text here; --starttls PRO
 # Our end came before the failure, and some servers drop what they have not sent when it comes.
 SHUTDOWN_HINT = "--shutdown never keeps our end from the server"
 ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
+LONGER_HINT = "--connect-timeout SECS waits longer"
+TLS_AT_ONCE_HINT = "--tls on, if TLS begins at once on this port"  # where a server waits for a ClientHello
 INSECURE_HINT = "-k connects anyway, without protection"
 OTHER_AUTHORITY = "--cacert FILE trusts another authority"
 OTHER_NAME = "--sni NAME expects another name"
@@ -142,6 +145,15 @@ def log_note(problem: str) -> str:
 def ignored_note(target: str, count: int) -> str:
     """Bytes came behind close_notify (SEC-R9)."""
     return f"warning: {target}: {plural(count, 'byte')} behind the server's end of TLS ignored"
+
+
+def silent_note(target: str) -> str:
+    """A server that was talked to in clear text has ended without a byte; "" where TLS is not expected on its port."""
+    from cfcat.protocols.table import TLS_PORTS  # lazy: few runs end so
+
+    return (
+        f"note: {target} sent nothing, and its port is known for TLS: --tls on" if _port_of(target) in TLS_PORTS else ""
+    )
 
 
 def escaped_note(count: int) -> str:
@@ -299,7 +311,7 @@ LADDER: tuple[_Row, ...] = (
     _Row(
         ConnectTimeout,
         ExitStatus.TIMEOUT,
-        lambda error, target: Message(error.detail, "--connect-timeout SECS waits longer"),
+        lambda error, target: Message(error.detail, TLS_AT_ONCE_HINT if error.is_silent_dialog else LONGER_HINT),
     ),
     _Row(BlockedError, ExitStatus.CONNECT, _explain_blocked),
     _Row(ConnectError, ExitStatus.CONNECT, lambda error, target: Message(error.detail)),

@@ -88,4 +88,4 @@ def profiles() -> tuple[str, ...]:
 
 def ports() -> list[int]:
     """Those that shells complete."""
-    return sorted({*MORE_PORTS, *(port for row in TABLE for port in (row.port, *row.more_ports))})
+    return sorted({*MORE_PORTS, *(port for row in TABLE for port in (row.port, *row.tls_ports, *row.more_ports))})

@@ -21,6 +21,8 @@ from tests.pipe.tools import until_arrived
 from tests.protocols.live import DIALOGS, NBD_REFUSED, ours, play, said, said_before, start_tls, trusting
 from tests.protocols.scripts import NBD_GREETING, RFB, Script
 
+TLS_AT_ONCE = "--tls on, if TLS begins at once on this port"
+WAITS_LONGER = "--connect-timeout SECS waits longer"
 # A client with bounded memory has left long before; sockets buffer some megabytes.
 ENOUGH_BYTES = 64 << 20
 
@@ -30,6 +32,28 @@ def test_row_87_greeting_that_never_comes(protocol: str, ready: Path) -> None:
     """SEC-R7: 28, whether client or server speaks first; only the first message of the dialog was sent."""
     failed = run(protocol, Peer.recv_until_eof, ready, "--connect-timeout", str(SHORT_S))
     assert "dialog was not complete" in check_failed(failed, 28, received=ours(DIALOGS[protocol].opening))
+    assert failed.result.stderr.endswith(f"\n  hint: {TLS_AT_ONCE}\n")
+
+
+def test_row_87_a_port_where_tls_begins_at_once(certs: CertSet, ready: Path) -> None:
+    """Such a server waits for a ClientHello as the client waits for a greeting. The hint is how to go on."""
+
+    def imaps(conn: Peer) -> None:
+        assert not conn.start_tls(certs.server_context(), may_fail=True)
+
+    failed = run("imap", imaps, ready, "--connect-timeout", str(SHORT_S))
+    assert failed.result.stderr.endswith(f"the IMAP dialog was not complete after {SHORT_S} s\n  hint: {TLS_AT_ONCE}\n")
+
+
+def test_row_87_half_a_greeting_is_no_silence(ready: Path) -> None:
+    """A byte has come: the server talks, and may only be slow."""
+
+    def begin(conn: Peer) -> None:
+        conn.send(b"2")
+        conn.recv_until_eof()
+
+    failed = run("smtp", begin, ready, "--connect-timeout", str(SHORT_S))
+    assert failed.result.stderr.endswith(f"\n  hint: {WAITS_LONGER}\n")
 
 
 def test_row_87_lines_without_cr_and_greeting_in_single_bytes(certs: CertSet) -> None:
@@ -62,7 +86,8 @@ def test_row_87_sec_r7_silence_in_the_place_of_the_go_ahead_meets_the_deadline(r
     )
     for protocol, failed in zip(PROTOCOLS, runs, strict=True):
         text = f"the {PROTOCOLS[protocol].title} dialog was not complete after {SHORT_S} s"
-        assert failed.result.stderr == f"cfcat: {failed.target}: {text}\n  hint: --connect-timeout SECS waits longer\n"
+        hint = WAITS_LONGER if DIALOGS[protocol].turns[:-1] else TLS_AT_ONCE  # not a byte has come
+        assert failed.result.stderr == f"cfcat: {failed.target}: {text}\n  hint: {hint}\n"
         assert (failed.result.stdout, failed.result.status, failed.offset) == (b"", 28, 0)
         assert failed.received == said_before(DIALOGS[protocol], -1)
 

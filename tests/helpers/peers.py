@@ -387,9 +387,9 @@ class Server:
     has all of them in the order in which they were accepted.
     """
 
-    def __init__(self, script: Script, host: str, timeout_s: float) -> None:
+    def __init__(self, script: Script, host: str, port: int, timeout_s: float) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server((host, port), family=family)
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self.peers: list[Peer] = []
@@ -492,9 +492,9 @@ class Server:
 
 
 @contextmanager
-def serve(script: Script, *, host: str = "127.0.0.1", timeout_s: float = 10) -> Iterator[Server]:
-    """Serve `script` on a free port of `host` while the block runs; fail if anything was left undone."""
-    server = Server(script, host, timeout_s)
+def serve(script: Script, *, host: str = "127.0.0.1", port: int = 0, timeout_s: float = 10) -> Iterator[Server]:
+    """Serve `script` on a free port of `host`, or that one, while the block runs; fail if anything was left undone."""
+    server = Server(script, host, port, timeout_s)
     try:
         yield server
     except BaseException as error:
