@@ -79,7 +79,11 @@ class OptionsError(SocketError, ValueError):
 
 
 class CaFileError(OptionsError):
-    """The file or folder of certification authorities cannot be used."""
+    """The file or folder of certification authorities cannot be used. `is_folder`: a file was asked for, and is one."""
+
+    def __init__(self, message: str, *, is_folder: bool = False) -> None:
+        super().__init__(message)
+        self.is_folder = is_folder
 
 
 class ClientCertificateError(OptionsError):

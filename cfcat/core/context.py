@@ -203,4 +203,4 @@ def _load(context: ssl.SSLContext, path: str, name: str) -> None:
     except ssl.SSLError as error:
         raise CaFileError(f"{name}: no certificates in PEM form in it") from error
     except (OSError, ValueError) as error:
-        raise CaFileError(f"{name}: {reason_of(error)}") from error
+        raise CaFileError(f"{name}: {reason_of(error)}", is_folder=os.path.isdir(path)) from error

@@ -26,6 +26,10 @@ RECORD_BYTES = 16 * 1024  # the most that one record holds (RFC 8446 §5.1)
 DER = 2  # _ssl.ENCODING_DER, which has no public name
 QUOTE_BYTES = 40  # of what a peer said instead of TLS
 ALERT, HANDSHAKE = 0x15, 0x16  # content types (RFC 8446 §5.1)
+# OpenSSL's names that do not say who has done what.
+IN_OUR_WORDS = {
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "the server does not know secure renegotiation (RFC 5746)",
+}
 TLS_FIRST_BYTES = frozenset({ALERT, HANDSHAKE})
 
 
@@ -278,7 +282,10 @@ def _reason(error: ssl.SSLError) -> str:
 
 def _reason_text(error: ssl.SSLError) -> str:
     """OpenSSL's reason in words: SSLV3_ALERT_HANDSHAKE_FAILURE is "the peer sent the alert handshake failure"."""
-    words = (_reason(error) or "protocol error").lower().replace("_", " ")
+    reason = _reason(error)
+    if reason in IN_OUR_WORDS:
+        return IN_OUR_WORDS[reason]
+    words = (reason or "protocol error").lower().replace("_", " ")
     for prefix in ("sslv3 alert ", "tlsv1 alert ", "tlsv13 alert ", "tlsv1 "):  # the last: TLSV1_UNRECOGNIZED_NAME
         if words.startswith(prefix):
             return "the peer sent the alert " + words.removeprefix(prefix)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -305,11 +307,16 @@ def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequ
     try:
         asked: Any = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
     except typer.TyperException as error:  # what the parser has to say of the flags
-        raise UsageError(*_usage_problem(error)) from error
+        raise UsageError(*_usage_problem(error, arguments or sys.argv[1:])) from error
     return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)
 
 
-def _usage_problem(error: typer.TyperException) -> tuple[str, str]:
+def _usage_problem(error: typer.TyperException, arguments: Sequence[str]) -> tuple[str, str]:
+    from cfcat.program.habits import habit_among  # lazy: a mistake only
+
+    unknown = getattr(error, "option_name", "")
+    if habit := habit_among(arguments, unknown):
+        return f"no such option: {habit[0]}", habit[1]
     text, hint = error.format_message(), "cfcat --help"
     if similar := getattr(error, "possibilities", None):  # of an option that does not exist
         text, hint = error.message, f"{similar[0]}; {hint}"

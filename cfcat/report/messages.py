@@ -65,6 +65,7 @@ ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
 LONGER_HINT = "--connect-timeout SECS waits longer"
 TLS_AT_ONCE_HINT = "--tls on, if TLS begins at once on this port"  # where a server waits for a ClientHello
 INSECURE_HINT = "-k connects anyway, without protection"
+FOLDER_HINT = "SSL_CERT_DIR=DIR in the environment trusts a folder"
 OTHER_AUTHORITY = "--cacert FILE trusts another authority"
 OTHER_NAME = "--sni NAME expects another name"
 RENEWED = "whoever runs the server has to renew it"
@@ -94,6 +95,9 @@ TLS_HINTS = {
     "TLSV1_ALERT_UNKNOWN_CA": REFUSES_CERTIFICATE,
     "TLSV1_ALERT_PROTOCOL_VERSION": OTHER_VERSION,
     "UNSUPPORTED_PROTOCOL": OTHER_VERSION,
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": (
+        "the server has to be updated; the file of OPENSSL_CONF can allow it: Options = UnsafeLegacyServerConnect"
+    ),
     "NO_RENEGOTIATION": f"it may want a certificate: {NEEDS_CERTIFICATE}, if the server asks with the first handshake",
     "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
@@ -298,7 +302,9 @@ LADDER: tuple[_Row, ...] = (
     _Row(
         CaFileError,
         ExitStatus.CA_FILE,
-        lambda error, target: Message(f"cannot use the file of authorities {escape(error.message)}"),
+        lambda error, target: Message(
+            f"cannot use the file of authorities {escape(error.message)}", FOLDER_HINT if error.is_folder else ""
+        ),
     ),
     _Row(
         ClientCertificateError,

@@ -15,6 +15,7 @@ from cfcat.core.codec import Codec, PlainCodec
 from cfcat.core.context import make_tls_context
 from cfcat.core.tls import ENCODE_BYTES, TlsCodec
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
+from cfcat.report.messages import explain
 from tests.helpers.certs import CertSet, Kind
 
 BIG = bytes(range(256)) * 3200 + b"odd length"  # 819,210 bytes: many records, and no multiple of anything
@@ -583,6 +584,15 @@ def test_an_alert_is_named(certs: CertSet, alert: bytes, words: str, reason: str
     error = failed_handshake(client_codec(certs), b"\x15\3\3\0\2" + alert)
     assert error.message == f"TLS handshake failed: the peer sent the alert {words}"
     assert error.reason == reason
+
+
+def test_a_server_without_secure_renegotiation(certs: CertSet) -> None:
+    """RFC 5746: its hello does not name it. OpenSSL refuses such a server, and the message says why."""
+    hello = b"\3\3" + bytes(range(32)) + b"\0" + b"\xc0\x2f" + b"\0"  # no session, ECDHE-RSA-AES128-GCM, no extension
+    handshake = b"\2" + len(hello).to_bytes(3, "big") + hello
+    error = failed_handshake(client_codec(certs), b"\x16\3\3" + len(handshake).to_bytes(2, "big") + handshake)
+    assert error.message == "TLS handshake failed: the server does not know secure renegotiation (RFC 5746)"
+    assert explain(error, "h:443").hint.startswith("the server has to be updated; ")
 
 
 def test_eof_instead_of_a_hello(certs: CertSet) -> None:
