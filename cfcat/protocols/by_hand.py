@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from cfcat.errors import DialogError
-from cfcat.protocols import imap, irc, pop3, sieve, xmpp
+from cfcat.protocols import ftp, imap, irc, nntp, pop3, sieve, xmpp
 from cfcat.protocols.dialog import SAID_BYTES, TLS_FIRST_BYTES, Exactly, Nonsense, Send, Step, injected, speaks_tls
 from cfcat.protocols.text import read_go_ahead
 
@@ -20,7 +20,7 @@ Answer = Callable[[], Step[None]]
 # SMTP with LMTP, NNTP, ManageSieve and IRC have the same request: the answer says which it was.
 _STARTTLS: tuple[Answer, ...] = (
     lambda: read_go_ahead("STARTTLS", 220),
-    lambda: read_go_ahead("STARTTLS", 382),
+    nntp.starttls_answer,
     sieve.starttls_answer,
     irc.starttls_answer,
 )
@@ -77,7 +77,7 @@ def _expected(line: bytes) -> tuple[str, Sequence[Answer]]:
     if line.upper() == b"STLS":
         return "STLS", (pop3.stls_answer,)
     if _AUTH_TLS.fullmatch(line):
-        return "AUTH TLS", (lambda: read_go_ahead("AUTH TLS", 234),)
+        return "AUTH TLS", (ftp.auth_tls_answer,)
     if tagged := _TAGGED.fullmatch(line):
         tag = tagged[1]
         return "STARTTLS", (lambda: imap.starttls_answer(tag),)

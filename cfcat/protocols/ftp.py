@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cfcat.protocols.dialog import Dialog, Names, Send
-from cfcat.protocols.text import read_go_ahead, read_line, read_reply, refusal, words
+from cfcat.protocols.dialog import Dialog, Names, Send, Step
+from cfcat.protocols.text import first_word, read_line, read_reply, refusal, words
 
-__all__ = ["GREETING", "SECRETS", "VERBS", "client"]
+__all__ = ["GREETING", "SECRETS", "VERBS", "auth_tls_answer", "client"]
 
 VERBS = (  # RFC 959, 2228, 2389, 2428, 3659, 4217
     *("AUTH TLS", "PBSZ 0", "PROT P", "PROT C"),
@@ -14,6 +14,8 @@ VERBS = (  # RFC 959, 2228, 2389, 2428, 3659, 4217
 )
 SECRETS = (rb"(PASS\s+)\S", rb"((?:ACCT|ADAT)\s+)\S")  # RFC 959, 2228
 GREETING = rb"[12]20[ -]"  # RFC 959 §5.4
+NOT_YET, READY = 120, 220
+GO_AHEADS = (234, 334)  # RFC 2228 §3: the second one asks for more data, of which TLS has none; old servers say it
 
 
 def client(names: Names) -> Dialog:
@@ -21,13 +23,25 @@ def client(names: Names) -> Dialog:
 
     It protects the control connection. For those of the data it takes `PBSZ 0` and `PROT P` under TLS.
     """
-    reply = yield from read_reply("greeting")
-    if reply.code != 220:
-        raise refusal(reply, "greeting", 220, "the connection")
-    more = reply.more
-    while more:  # the lines between the first and the last may have no code
-        line = yield from read_line("greeting")
-        more = line != b"220" and not line.startswith(b"220 ")
+    while (yield from _read_code("greeting", (READY, NOT_YET), "the connection")) == NOT_YET:
+        pass  # "Service ready in nnn minutes"
     yield Send(b"AUTH TLS\r\n")
-    yield from read_go_ahead("AUTH TLS", 234)
+    yield from auth_tls_answer()
     return None
+
+
+def auth_tls_answer() -> Step[None]:
+    """The answer to AUTH TLS."""
+    yield from _read_code("answer to AUTH TLS", GO_AHEADS, "AUTH TLS")
+
+
+def _read_code(what: str, codes: tuple[int, ...], request: str) -> Step[int]:
+    """Read a reply of one or more lines to its end, and return its code, which has to be one of these."""
+    reply = yield from read_reply(what)
+    if reply.code not in codes:
+        raise refusal(reply, what, codes[0], request)
+    more, last = reply.more, b"%03d" % reply.code
+    while more:  # the lines between the first and the last may have no code
+        line = yield from read_line(what)
+        more = first_word(line) != last
+    return reply.code

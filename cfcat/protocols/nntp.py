@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
-from cfcat.protocols.text import Reply, read_go_ahead, read_line, read_reply, refusal, words
+from cfcat.protocols.text import Reply, read_line, read_reply, refusal, words
 
-__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client"]
+__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
 
 VERBS = (  # RFC 3977, 4642, 4643
     *words("CAPABILITIES STARTTLS GROUP LISTGROUP ARTICLE HEAD BODY STAT OVER XOVER HDR XHDR NEXT LAST POST IHAVE"),
@@ -31,8 +31,16 @@ def client(names: Names) -> Dialog:
         while (yield from read_line("list of capabilities")) != b".":
             pass
     yield Send(b"STARTTLS\r\n")
-    yield from read_go_ahead("STARTTLS", 382)
+    yield from starttls_answer()
     return None
+
+
+def starttls_answer() -> Step[None]:
+    """The answer to STARTTLS."""
+    what = "answer to STARTTLS"
+    reply = yield from _read_status(what)
+    if reply.code != 382:
+        raise refusal(reply, what, 382, "STARTTLS")
 
 
 def _read_status(what: str) -> Step[Reply]:

@@ -23,7 +23,7 @@ GREETING = rb"220[ -](?!.*(?i:ftp))"  # RFC 5321 §4.2; FTP's begins alike, and 
 
 
 def smtp_client(names: Names) -> Dialog:
-    """RFC 3207 §4; the replies: RFC 5321 §4.2. EHLO is to be said again under TLS."""
+    """RFC 3207 §4; the replies, of one line or several: RFC 5321 §4.2. EHLO is to be said again under TLS."""
     return _client("EHLO", names)
 
 

@@ -75,13 +75,8 @@ def read_replies(what: str, code: int, request: str) -> Step[None]:
 
 
 def read_go_ahead(request: str, code: int) -> Step[None]:
-    """Read the answer to STARTTLS or its like: the go-ahead is this code on a single line, and nothing else."""
-    what = f"answer to {request}"
-    reply = yield from read_reply(what)
-    if reply.code != code:
-        raise refusal(reply, what, code, request)
-    if reply.more:
-        raise DialogError(f"the server's {what} has more than one line", said=reply.line)
+    """Read the answer to STARTTLS or its like: the go-ahead is this code, on one line or on each of several."""
+    yield from read_replies(f"answer to {request}", code, request)
 
 
 def refusal(reply: Reply, what: str, expected: int, request: str) -> DialogError:

@@ -36,7 +36,7 @@ REFUSALS = [
     Refusal("smtp", 0, b"554 go away\r\n"),
     Refusal("smtp", 1, b"502 what?\r\n"),
     Refusal("smtp", 2, b"454 not now\r\n"),
-    Refusal("smtp", 2, b"220-go\r\n220 ahead\r\n"),
+    Refusal("smtp", 2, b"220-go\r\n250 ahead\r\n", quoted=False),
     Refusal("smtp", 2, b"2200 go\r\n"),
     Refusal("smtp", 2, b"220go\r\n"),
     Refusal("smtp", 2, b"250 go\r\n"),

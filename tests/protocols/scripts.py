@@ -165,6 +165,12 @@ SCRIPTS = (
         ),
     ),
     Script("smtp", "codes only", b"", ((b"220\r\n", EHLO), (b"250\r\n", STARTTLS), (b"220\r\n", b""))),
+    Script(
+        "smtp",
+        "a go-ahead of three lines",
+        b"",
+        ((b"220 x\r\n", EHLO), (b"250 y\r\n", STARTTLS), (b"220-2.0.0 go\r\n220-\r\n220 ahead\r\n", b"")),
+    ),
     Script("smtp", "lines without CR", b"", ((b"220 x\n", EHLO), (b"250-y\n250 z\n", STARTTLS), (b"220 go\n", b""))),
     Script(
         "lmtp",
@@ -229,6 +235,22 @@ SCRIPTS = (
             ),
             (b"234 AUTH TLS OK.\r\n", b""),
         ),
+    ),
+    Script(
+        "ftp",
+        "not ready at once, and a go-ahead of three lines",
+        b"",
+        (
+            (b"120-busy\r\n later\r\n120 ready in 2 minutes\r\n220 ready\r\n", b"AUTH TLS\r\n"),
+            (b"234-AUTH TLS\r\n2345 is no end\r\n234\r\n", b""),
+        ),
+    ),
+    Script("ftp", "RFC 2228's other code", b"", ((b"220\r\n", b"AUTH TLS\r\n"), (b"334 go\r\n", b""))),
+    Script(
+        "lmtp",
+        "a go-ahead of two lines",
+        b"",
+        ((b"220 x\r\n", LHLO), (b"250 y\r\n", STARTTLS), (b"220-\r\n220\r\n", b"")),
     ),
     Script(
         "nntp",

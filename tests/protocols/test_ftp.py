@@ -13,15 +13,17 @@ from tests.protocols.scripts import refused
     [
         # the greeting is an error (row 86)
         ("ftp", b"530 no\r\n", "the server refused the connection (code 530)", b"530 no"),
-        ("ftp", b"120 later\r\n", "the server's greeting is code 120, not 220", b"120 later"),
+        ("ftp", b"120 later\r\n421 no\r\n", "the server refused the connection (code 421)", b"421 no"),
+        ("ftp", b"130 later\r\n", "the server's greeting is code 130, not 220", b"130 later"),
         # STARTTLS is refused (SEC-R2)
         ("ftp", b"220\r\n431 no\r\n", "the server refused AUTH TLS (code 431)", b"431 no"),
         ("ftp", b"220\r\n500 no\r\n", "the server refused AUTH TLS (code 500)", b"500 no"),
         # another success is none
         ("ftp", b"220\r\n220 ok\r\n", "the server's answer to AUTH TLS is code 220, not 234", b"220 ok"),
-        ("ftp", b"220\r\n334 ok\r\n", "the server's answer to AUTH TLS is code 334, not 234", b"334 ok"),
-        # a go-ahead has one line
-        ("ftp", b"220\r\n234-x\r\n", "the server's answer to AUTH TLS has more than one line", b"234-x"),
+        ("ftp", b"220\r\n335 ok\r\n", "the server's answer to AUTH TLS is code 335, not 234", b"335 ok"),
+        ("ftp", b"220\r\n120 ok\r\n", "the server's answer to AUTH TLS is code 120, not 234", b"120 ok"),
+        # a refusal of more than one line is known by its first
+        ("ftp", b"220\r\n534-no\r\n", "the server refused AUTH TLS (code 534)", b"534-no"),
     ],
 )
 def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:

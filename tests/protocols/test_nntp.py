@@ -24,7 +24,7 @@ NNTP = b"200 x\r\n101 y\r\n.\r\n"
         ("nntp", NNTP + b"200 ok\r\n", "the server's answer to STARTTLS is code 200, not 382", b"200 ok"),
         ("nntp", NNTP + b"381 ok\r\n", "the server's answer to STARTTLS is code 381, not 382", b"381 ok"),
         # a go-ahead has one line
-        ("nntp", NNTP + b"382-x\r\n", "the server's answer to STARTTLS has more than one line", b"382-x"),
+        ("nntp", NNTP + b"382-x\r\n", "the server's answer to STARTTLS is not NNTP", b"382-x"),
     ],
 )
 def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:

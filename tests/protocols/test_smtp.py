@@ -32,9 +32,9 @@ EHLO = b"220 x\r\n250 y\r\n"
         ("smtp", EHLO + b"354 go\r\n", "the server's answer to STARTTLS is code 354, not 220", b"354 go"),
         ("smtp", b"250 x\r\n", "the server's greeting is code 250, not 220", b"250 x"),
         ("smtp", b"220 x\r\n220 y\r\n", "the server's answer to EHLO is code 220, not 250", b"220 y"),
-        # a go-ahead has one line
-        ("smtp", EHLO + b"220-go\r\n", "the server's answer to STARTTLS has more than one line", b"220-go"),
-        ("lmtp", EHLO + b"220-\r\n220 go\r\n", "the server's answer to STARTTLS has more than one line", b"220-"),
+        # each line of a go-ahead has its code
+        ("smtp", EHLO + b"220-go\r\n454 no\r\n", "the server refused STARTTLS (code 454)", b"454 no"),
+        ("lmtp", EHLO + b"220-\r\n250 go\r\n", "the server's answer to STARTTLS is code 250, not 220", b"250 go"),
     ],
 )
 def test_sec_r2_refusal(protocol: str, said: bytes, message: str, quoted: bytes) -> None:

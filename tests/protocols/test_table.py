@@ -138,6 +138,8 @@ def test_ports_of_the_dialogs_lead_to_their_profile() -> None:
         (b"220-mail.example\r\n220 no ftp", "smtp"),
         (b"220 (vsFTPd 3.0.3)", "ftp"),
         (b"220-Welcome to Pure-FTPd", "ftp"),
+        (b"120 ready in 2 minutes", "ftp"),
+        (b"1200 ready", None),
         (b"+OK ready", "pop3"),
         (b"* OK ready", "imap"),
         (b"200 news.example", "nntp"),
