@@ -26,7 +26,7 @@ _STARTTLS: tuple[Answer, ...] = (
 )
 _TAGGED = re.compile(rb"(\S+) +STARTTLS", re.IGNORECASE)
 _AUTH_TLS = re.compile(rb"AUTH +(TLS|TLS-C|SSL)", re.IGNORECASE)  # RFC 4217 §2, and an older name
-_XMPP = re.compile(rb"<starttls[\s/>]")
+_XMPP = re.compile(rb"<(?:[\w.-]+:)?starttls[\s/>]")
 
 
 def check_go_ahead(sent: bytes, received: bytes) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step, Until
+from cfcat.protocols.dialog import MAX_MESSAGE_BYTES, Dialog, Names, Nonsense, Send, Step, Until
 
 __all__ = ["SECRETS", "VERBS", "c2s_client", "s2s_client", "starttls_answer"]
 
@@ -22,12 +22,29 @@ SECRETS = (rb"(.*?<(?:auth|response|password)\b[^>]*>)[^<]",)
 XMPP_TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
 XML_SPACE = b" \t\r\n"
-# A tag. A ">" inside of an attribute, which XML allows and nobody writes, makes it none.
 TAG = re.compile(
     rb"<(?P<close>/?)(?P<name>[A-Za-z_][\w.:-]*)"
     rb"(?P<attributes>(?:\s+[A-Za-z_][\w.:-]*\s*=\s*(?:'[^'<]*'|\"[^\"<]*\"))*)\s*(?P<empty>/?)>"
 )
 ATTRIBUTE = re.compile(rb"([\w.:-]+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\")")
+QUOTE = re.compile(rb"['\"]")
+COMMENT = b"<!--"
+SEE_OTHER_HOST = re.compile(rb"<(?:[\w.-]+:)?see-other-host(?:\s[^>]*)?(?<!/)>")
+# What is no tag: how it begins, and how it ends.
+SECTIONS = ((COMMENT, b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
+
+
+class Tag(NamedTuple):
+    """`<name attributes>`; where it is `empty`, `<name attributes/>`; where `closes`, `</name>`. `said`: all of it."""
+
+    said: bytes
+    name: bytes
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
+    empty: bool = False
+    closes: bool = False
+
+
+NO_STREAM = Tag(b"", b"")
 
 
 def c2s_client(names: Names) -> Dialog:
@@ -40,15 +57,6 @@ def s2s_client(names: Names) -> Dialog:
     return _client("jabber:server", names)
 
 
-class Tag(NamedTuple):
-    """`<name attributes>` or, where it is `empty`, `<name attributes/>`. `said`: all of it."""
-
-    said: bytes
-    name: bytes
-    attributes: bytes = b""
-    empty: bool = False
-
-
 def _client(namespace: str, names: Names) -> Dialog:
     domain = names.server_name.translate(XML_ESCAPES)
     header = (
@@ -56,63 +64,134 @@ def _client(namespace: str, names: Names) -> Dialog:
         f" to='{domain}' version='1.0'>"
     )
     yield Send(header.encode())
-    yield from _read_stream_header()
+    stream = yield from _read_stream_header()
     features = yield from _read_tag("list of features")
     if not _is(features, b"features"):
         raise Nonsense(features.said)
     if not features.empty:
         yield from _skip_to_end(features.name)
     yield Send(b"<starttls xmlns='" + XMPP_TLS + b"'/>")
-    yield from starttls_answer()
+    yield from starttls_answer(stream)
     return None
 
 
-def starttls_answer() -> Step[None]:
-    """The answer to <starttls/>."""
-    tag = yield from _read_tag("answer to <starttls/>")
+def starttls_answer(stream: Tag = NO_STREAM) -> Step[None]:
+    """The answer to <starttls/>. `stream`: the header, whose namespaces hold for it, where it is known."""
+    what = "answer to <starttls/>"
+    tag = yield from _read_tag(what)
     if _is(tag, b"failure"):
         raise DialogError("the server refused <starttls/> (<failure/>)", said=tag.said)
-    if tag.name != b"proceed" or not tag.empty:
+    if not _is(tag, b"proceed"):
         raise Nonsense(tag.said)
-    attributes = [(name, one or other) for name, one, other in ATTRIBUTE.findall(tag.attributes)]
-    if attributes != [(b"xmlns", XMPP_TLS)]:
+    if _namespace(tag, stream) != XMPP_TLS:
         raise DialogError("the server's <proceed/> is not in the namespace of STARTTLS", said=tag.said)
+    if not tag.empty:
+        end = yield from _read_any_tag(what)
+        if not end.closes or end.name != tag.name:
+            raise Nonsense(tag.said + end.said)
 
 
-def _read_stream_header() -> Step[None]:
-    what = "stream header"
-    tag = yield from _read_tag(what, may_declare=True)
-    if tag.name == b"?xml":
-        tag = yield from _read_tag(what)
+def _read_stream_header() -> Step[Tag]:
+    tag = yield from _read_tag("stream header", may_declare=True)
     if not _is(tag, b"stream") or tag.empty:
         raise Nonsense(tag.said)
-
-
-def _read_tag(what: str, may_declare: bool = False) -> Step[Tag]:
-    """Return the next tag of the stream, with nothing but white space before it."""
-    text = yield Until(b">", what, b"<" + XML_SPACE)
-    said = text.lstrip(XML_SPACE)
-    if may_declare and said.startswith(b"<?xml ") and said.endswith(b"?>"):
-        return Tag(said, b"?xml")
-    match = TAG.fullmatch(said)
-    if match is None:
-        raise Nonsense(text)
-    tag = Tag(said, match["name"], match["attributes"], bool(match["empty"]))
-    if match["close"]:
-        if _is(tag, b"stream"):
-            raise DialogError("the server ended the XMPP stream", said=said)
-        raise Nonsense(said)
-    if tag.name.endswith(b":error"):
-        reason = yield Until(b">", what)
-        raise DialogError("the server ended the XMPP stream with an error", said=said + reason)
     return tag
 
 
+def _read_tag(what: str, may_declare: bool = False) -> Step[Tag]:
+    """Return the next tag of the stream, which begins an element."""
+    tag = yield from _read_any_tag(what, may_declare)
+    if tag.closes:
+        if _is(tag, b"stream"):
+            raise DialogError("the server ended the XMPP stream", said=tag.said)
+        raise Nonsense(tag.said)
+    if _is(tag, b"error"):
+        yield from _read_error(tag, what)
+    return tag
+
+
+def _read_any_tag(what: str, may_declare: bool = False) -> Step[Tag]:
+    """Return the next tag of the stream, with nothing before it but white space, comments and, once, `<?xml …?>`."""
+    while True:
+        said = yield from _read_markup(what)
+        is_declaration = may_declare and said.startswith(b"<?xml ")
+        may_declare = False
+        if not is_declaration and not said.startswith(COMMENT):
+            return _tag(said)
+
+
+def _tag(said: bytes) -> Tag:
+    """Raises Nonsense where it is none, has an attribute twice, or has any although it closes."""
+    match = TAG.fullmatch(said)
+    if match is None or (match["close"] and (match["attributes"] or match["empty"])):
+        raise Nonsense(said)
+    attributes = tuple((name, one or other) for name, one, other in ATTRIBUTE.findall(match["attributes"]))
+    if len(dict(attributes)) < len(attributes):
+        raise Nonsense(said)
+    return Tag(said, match["name"], attributes, bool(match["empty"]), bool(match["close"]))
+
+
+def _read_markup(what: str, *, skip_text: bool = False) -> Step[bytes]:
+    """Return the next tag, comment or other thing in angle brackets; before it is white space, or text to be skipped.
+
+    A ">" in a quoted attribute or in a comment is not its end.
+    """
+    piece = yield Until(b">", what, b"" if skip_text else b"<" + XML_SPACE)
+    text, bracket, rest = piece.partition(b"<")
+    while skip_text and not bracket:
+        text, bracket, rest = (yield Until(b">", what)).partition(b"<")
+    if not skip_text and text.strip(XML_SPACE):
+        raise Nonsense(piece)
+    piece = bracket + rest
+    start, end = next((section for section in SECTIONS if piece.startswith(section[0])), (b"<", b""))
+    markup = bytearray(piece)
+    piece = piece.removeprefix(start)
+    quote = b""
+    while True:
+        if not end and b"<" in piece:
+            raise Nonsense(bytes(markup))
+        quote = quote if end else _open_quote(piece, quote)
+        if not quote and piece.endswith(end):
+            return bytes(markup)
+        piece = yield Until(b">", what)
+        markup += piece
+        if len(markup) > MAX_MESSAGE_BYTES:
+            raise DialogError(f"the server's {what} has no end within 64 KiB")
+
+
+def _open_quote(piece: bytes, quote: bytes) -> bytes:
+    """The quote that is open behind this piece of a tag, where `quote` was before it; b"" is none."""
+    for found in QUOTE.findall(piece):
+        if not quote:
+            quote = found
+        elif quote == found:
+            quote = b""
+    return quote
+
+
+def _read_error(tag: Tag, what: str) -> Step[None]:
+    """Raises what a stream error says (RFC 6120 §4.9)."""
+    said = tag.said
+    if not tag.empty:
+        reason = yield from _read_markup(what)
+        said += reason
+        if SEE_OTHER_HOST.match(reason):
+            host = (yield Until(b"<", what)).removesuffix(b"<")
+            raise DialogError("the server ended the XMPP stream and names another host (see-other-host)", said=host)
+    raise DialogError("the server ended the XMPP stream with an error", said=said)
+
+
 def _skip_to_end(name: bytes) -> Step[None]:
-    end = re.compile(rb"</" + re.escape(name) + rb"\s*>$")
-    while not end.search((yield Until(b">", "list of features"))):
+    end = re.compile(rb"</" + re.escape(name) + rb"\s*>")
+    while not end.fullmatch((yield from _read_markup("list of features", skip_text=True))):
         pass
 
 
 def _is(tag: Tag, name: bytes) -> bool:
     return tag.name.rpartition(b":")[2] == name
+
+
+def _namespace(tag: Tag, stream: Tag) -> bytes:
+    """The one that the tag is in, by its own declarations or by those of the stream; b"" where it is in none."""
+    prefix, colon, _ = tag.name.rpartition(b":")
+    return {**dict(stream.attributes), **dict(tag.attributes)}.get(b"xmlns" + colon + prefix, b"")

@@ -33,6 +33,7 @@ AGREED = (
     (b"a1 STARTTLS\r\n", b"a1 OK Begin TLS negotiation now.\r\n"),
     (b"$? starttls\r\n", b"* 3 EXISTS\r\n* OK still here\r\n$? ok\r\n"),
     (XMPP_START, XMPP_PROCEED),
+    (b"<x:starttls xmlns:x='x'/>", b"<!-- > --><x:proceed xmlns:x='urn:ietf:params:xml:ns:xmpp-tls'></x:proceed>"),
     (b" <starttls xmlns='x' ></starttls>\r\n", b"\n" + XMPP_PROCEED.replace(b"'", b'"')),
 )
 each_agreed = pytest.mark.parametrize(("sent", "received"), AGREED)
