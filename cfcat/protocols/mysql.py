@@ -20,6 +20,7 @@ __all__ = ["GREETING", "client"]
 SSL_REQUEST = bytes.fromhex("20000001 85ae7f00 00000001 21") + bytes(23)
 CLIENT_SSL = 0x0800
 GREETING = rb"(?s)..\0\0\n[0-9]"  # a packet's length, number 0, protocol 10, and the server's version
+ERROR = b"\xff"  # how an ERR packet begins
 
 
 def client(names: Names) -> Dialog:
@@ -32,10 +33,13 @@ def client(names: Names) -> Dialog:
     length = int.from_bytes(head[:3], "little")
     if head[0] in TLS_FIRST_BYTES and head[1] == 3 and length > MAX_MESSAGE_BYTES:
         raise speaks_tls()  # 15 03 01, 16 03 03: not a byte to be judged alone, it may well be that of a length
-    if head[3] != 0:  # the sequence number
-        raise Nonsense(head)
-    greeting = yield Exactly(length, "greeting")
-    if greeting[:1] == b"\xff" and length >= 3:
+    begin = b""
+    if head[3] and length:  # the sequence number: that of a greeting is 0, an error may have any
+        begin = yield Exactly(1, "greeting")
+        if begin != ERROR:
+            raise Nonsense(head + begin)
+    greeting = begin + (yield Exactly(length - len(begin), "greeting"))
+    if greeting[:1] == ERROR and length >= 3:
         text = greeting[3:]
         code = int.from_bytes(greeting[1:3], "little")
         raise DialogError(

@@ -7,11 +7,17 @@ from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
 
 __all__ = ["client"]
 
-# TPKT, X.224 connection request, RDP_NEG_REQ for PROTOCOL_SSL alone
-REQUEST = bytes.fromhex("03000013 0ee00000000000 0100080001000000")
+# TPKT, X.224 connection request, RDP_NEG_REQ for PROTOCOL_SSL and PROTOCOL_HYBRID
+REQUEST = bytes.fromhex("03000013 0ee00000000000 0100080003000000")
 CONFIRM = 0xD0
 RESPONSE, FAILURE = 2, 3
-PROTOCOL_SSL = 1
+PROTOCOL_SSL, PROTOCOL_HYBRID = 1, 2
+OTHER_PROTOCOLS = {
+    0: "RDP's own encryption",
+    4: "PROTOCOL_RDSTLS, which was not asked for",
+    8: "PROTOCOL_HYBRID_EX, which was not asked for",
+    16: "PROTOCOL_RDSAAD, which was not asked for",
+}
 FAILURES = {
     1: "SSL_REQUIRED_BY_SERVER",
     2: "SSL_NOT_ALLOWED_BY_SERVER",
@@ -25,7 +31,9 @@ FAILURES = {
 def client(names: Names) -> Dialog:
     """MS-RDPBCGR 2.2.1.1.1 (RDP_NEG_REQ), 2.2.1.2, 2.2.1.2.1 (RDP_NEG_RSP), 2.2.1.2.2 (RDP_NEG_FAILURE), 5.4.5.1.
 
-    The negotiation data is optional in the answer: servers older than it leave it out, and have no TLS.
+    PROTOCOL_HYBRID is NLA: TLS as well, in which the client has to log in at once. A server that requires it refuses
+    PROTOCOL_SSL alone. The negotiation data is optional in the answer: servers older than it leave it out, and have no
+    TLS.
     """
     answer = "answer to the connection request"
     yield Send(REQUEST)
@@ -44,6 +52,7 @@ def client(names: Names) -> Dialog:
     if kind == FAILURE:
         name = f", {FAILURES[value]}" if value in FAILURES else ""
         raise DialogError(f"the server refused TLS (failure code {value}{name})")
-    if value != PROTOCOL_SSL:
-        raise DialogError(f"the server selected security protocol {value}, not TLS")
+    if value not in (PROTOCOL_SSL, PROTOCOL_HYBRID):
+        other = OTHER_PROTOCOLS.get(value, f"security protocol {value}")
+        raise DialogError(f"the server selected {other}, in place of TLS or NLA")
     return None

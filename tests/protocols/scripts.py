@@ -134,7 +134,7 @@ MARIADB = mysql_greeting(
 )
 TELNET_WILL = bytes.fromhex("fffb2e fffa2e01fff0")
 TELNET_FOLLOWS = bytes.fromhex("fffa2e01fff0")
-RDP_REQUEST = bytes.fromhex("03000013 0ee0 0000 0000 00 01 00 0800 01000000")
+RDP_REQUEST = bytes.fromhex("03000013 0ee0 0000 0000 00 01 00 0800 03000000")
 PRELOGIN_REQUEST = bytes.fromhex(
     "12 01 002f 0000 01 00  00 001a 0006  01 0020 0001  02 0021 0001  03 0022 0004  04 0026 0001  ff"
     "090000000000  01  00  00000000  00"
@@ -388,6 +388,12 @@ SCRIPTS = (
         "Windows Server, flags set",
         RDP_REQUEST,
         ((bytes.fromhex("03000013 0ed0 0000 1234 00 02 1f 0800 01000000"), b""),),
+    ),
+    Script(
+        "rdp",
+        "Windows, NLA required",
+        RDP_REQUEST,
+        ((bytes.fromhex("03000013 0ed0 0000 1234 00 02 1f 0800 02000000"), b""),),
     ),
     Script("mssql", "SQL Server 2019, on", PRELOGIN_REQUEST, ((prelogin(1), b""),)),
     Script("mssql", "SQL Server, required", PRELOGIN_REQUEST, ((prelogin(3), b""),)),

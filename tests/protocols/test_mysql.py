@@ -25,9 +25,10 @@ from tests.protocols.scripts import MYSQL_8, mysql_greeting, outcome, refused, s
     ],
 )
 def test_sec_r2_error_in_place_of_the_greeting(packet: bytes, message: str, quoted: bytes) -> None:
-    """Row 86: an ERR packet, with and without an SQL state."""
-    error = refused("mysql", bytes((len(packet), 0, 0, 0)) + packet)
-    assert (error.message, error.said) == (message, quoted)
+    """Row 86: an ERR packet, with and without an SQL state, whatever its sequence number is."""
+    for number in (0, 1, 2, 255):
+        error = refused("mysql", bytes((len(packet), 0, 0, number)) + packet)
+        assert (error.message, error.said) == (message, quoted)
 
 
 @pytest.mark.parametrize("high", [0, 0xFFFF])
@@ -43,6 +44,9 @@ def test_sec_r2_without_client_ssl_is_refused(high: int) -> None:
         b"\x01" + MYSQL_8[1:3] + b"\x01" + MYSQL_8[4:],  # a sequence number that is not 0
         MYSQL_8[:4] + b"\x09" + MYSQL_8[5:],  # protocol 9
         b"\x00\x00\x00\x00",
+        b"\x00\x00\x00\x01",
+        b"\x02\x00\x00\x01\xff\x10",
+        b"\x07\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00",  # an OK packet
         b"\x02\x00\x00\x00\xff\x10",
         b"\x05\x00\x00\x00\x0a8.0.",
         b"\x05\x00\x00\x00\x0a8.0\0",
