@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cfcat.core.address import SocketAddress as SocketAddress
     from cfcat.core.context import make_tls_context as make_tls_context
-    from cfcat.core.operation import Operation as Operation
     from cfcat.core.options import SocketOptions as SocketOptions
+    from cfcat.core.promise import Promise as Promise
     from cfcat.core.sockets import Socket as Socket
     from cfcat.core.sockets import SocketInfo as SocketInfo
     from cfcat.core.sockets import connect as connect
@@ -52,9 +52,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "cfcat.core.address": ("SocketAddress",),
-    "cfcat.core.operation": ("Operation",),
     "cfcat.core.context": ("make_tls_context",),
     "cfcat.core.options": ("SocketOptions",),
+    "cfcat.core.promise": ("Promise",),
     "cfcat.core.sockets": ("Socket", "SocketInfo", "connect"),
     "cfcat.core.workers": ("Judgement", "Verdict", "WorkersPolicy"),
     "cfcat.errors": (

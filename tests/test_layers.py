@@ -32,7 +32,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.lifecycle",),
     ("cfcat.core.codec",),
     ("cfcat.core.tls",),
-    ("cfcat.core.operation",),
+    ("cfcat.core.loop",),
+    ("cfcat.core.promise",),
     ("cfcat.core.dial",),
     ("cfcat.core.listen",),
     ("cfcat.core.streams",),
@@ -278,7 +279,10 @@ TO_PARSE = frozenset(
 )
 TO_PIPE = (TO_PARSE - {"cfcat.program.cli", "cfcat.program.help", "cfcat.report.color"}) | {
     "cfcat.program.run",
-    *(f"cfcat.core.{name}" for name in ("codec", "dial", "lifecycle", "operation", "options", "readable", "receiving")),
+    *(
+        f"cfcat.core.{name}"
+        for name in ("codec", "dial", "lifecycle", "loop", "options", "promise", "readable", "receiving")
+    ),
     *(f"cfcat.core.{name}" for name in ("sending", "sockets", "streams", "transport", "waiting", "wire", "writable")),
     *("cfcat.record", "cfcat.record.events"),
     *("cfcat.edges.descriptors", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),

@@ -16,7 +16,7 @@ import pytest
 import cfcat
 from cfcat import (
     Judgement,
-    Operation,
+    Promise,
     Socket,
     SocketAddress,
     SocketInfo,
@@ -31,7 +31,7 @@ from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 
 STREAMS = [getattr(module, name) for module in (readable, writable) for name in module.__all__]
-CLASSES = [Socket, SocketAddress, SocketInfo, SocketOptions, Operation, Judgement, Verdict, WorkersPolicy, *STREAMS]
+CLASSES = [Socket, SocketAddress, SocketInfo, SocketOptions, Promise, Judgement, Verdict, WorkersPolicy, *STREAMS]
 ERRORS = [
     thing
     for name in cfcat.__all__

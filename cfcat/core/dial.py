@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
-from cfcat.core.operation import in_daemon_thread
+from cfcat.core.promise import in_daemon_thread
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
 
 if TYPE_CHECKING:
@@ -179,7 +179,12 @@ async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
-    return await in_daemon_thread(lambda: socket.getaddrinfo(name, port, family, socket.SOCK_STREAM), "cfcat-resolver")
+    loop = asyncio.get_running_loop()
+
+    def ask() -> list[Any]:
+        return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
+
+    return await in_daemon_thread(loop, ask, "cfcat-resolver")
 
 
 def _interleave(addresses: Sequence[Address]) -> list[Address]:

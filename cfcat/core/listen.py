@@ -10,7 +10,8 @@ import socket
 from typing import Protocol
 
 from cfcat.core.dial import Address
-from cfcat.core.operation import called_back
+from cfcat.core.loop import Loop
+from cfcat.core.promise import Promise
 
 __all__ = ["Listener", "TcpListener"]
 
@@ -20,8 +21,8 @@ BACKLOG = 128  # connections that the kernel keeps until they are accepted; Linu
 class Listener(Protocol):
     """What yields connected sockets."""
 
-    async def accept(self) -> socket.socket:
-        """Return the next connection, non-blocking. Cancelling the wait loses none.
+    def accept(self) -> Promise[socket.socket]:
+        """Resolves with the next connection, non-blocking. Cancelling the wait loses none.
 
         Raises:
             OSError: it cannot be accepted, such as for want of descriptors; later ones may be.
@@ -53,19 +54,26 @@ class TcpListener:
             self._sock.close()
             raise
 
-    async def accept(self) -> socket.socket:
+    def accept(self) -> Promise[socket.socket]:
         """As `Listener.accept`."""
-        loop = asyncio.get_running_loop()
-        while True:
+        loop: Loop = asyncio.get_running_loop()
+        accepted: Promise[socket.socket] = Promise(loop, lambda _: loop.remove_reader(self._sock))
+
+        def try_it() -> None:
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # the last: gone before it was accepted
-                await called_back(
-                    lambda ready: loop.add_reader(self._sock, ready), lambda: loop.remove_reader(self._sock)
-                )
+                loop.add_reader(self._sock, try_it)
+                return
+            except OSError as error:
+                accepted.reject(error)
             else:
                 sock.setblocking(False)
-                return sock
+                accepted.resolve(sock)
+            loop.remove_reader(self._sock)
+
+        try_it()
+        return accepted
 
     def close(self) -> None:
         """As `Listener.close`."""

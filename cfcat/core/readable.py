@@ -8,13 +8,13 @@ Source: RULES.md, API-R1 to API-R10, H2, C5-C8, S6.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from cfcat.core.lifecycle import Event, Reading
-from cfcat.core.operation import Operation, fail, handled, resolve
+from cfcat.core.loop import Loop
+from cfcat.core.promise import Promise
 from cfcat.core.streams import (
     EMPTY_BUFFER,
     ONE_READ,
@@ -25,11 +25,12 @@ from cfcat.core.streams import (
     WRITER_LOCKED,
     Outcome,
     Owner,
-    rejected,
-    resolved,
 )
 from cfcat.core.writable import WritableStream, WritableStreamWriter
 from cfcat.errors import CancelError, ClosedError, LockError, SocketError
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
 
@@ -41,22 +42,50 @@ FIRST_READ_BYTES = 4096
 MAX_READ_BYTES = 256 * 1024
 
 
-class _Read(Generic[T]):
-    """A read that waits: for a chunk, or for the filling of a caller's buffer.
+class _Read(Promise[T]):
+    """A read that waits: for a chunk (`_ChunkRead`), or for the filling of a caller's buffer (`_BufferRead`).
 
-    `answer` makes the result of a chunk, `chunk_of` the chunk of a result (to give it back).
+    A read that is cancelled is given back to the stream, with the chunk that it may have got.
     """
 
-    __slots__ = ("answer", "chunk_of", "future", "limit")
+    __slots__ = ("limit",)
 
-    def __init__(self, limit: int, answer: Callable[[bytes], T], chunk_of: Callable[[T], bytes | memoryview]) -> None:
+    def __init__(self, loop: Loop, limit: int, give_back: Callable[[Promise[T]], object] | None = None) -> None:
+        super().__init__(loop, give_back)
         self.limit = limit
-        self.answer = answer
-        self.chunk_of = chunk_of
-        self.future: asyncio.Future[T] = handled(asyncio.get_running_loop().create_future())
 
     def deliver(self, chunk: bytes) -> None:
-        resolve(self.future, self.answer(chunk))
+        """Answer it with a chunk, b"" at EOF."""
+        raise NotImplementedError
+
+    def delivered(self) -> bytes:
+        """The chunk that it was answered with; b"" where it was not."""
+        raise NotImplementedError
+
+
+class _ChunkRead(_Read[bytes]):
+    __slots__ = ()
+
+    def deliver(self, chunk: bytes) -> None:
+        self.resolve(chunk)
+
+    def delivered(self) -> bytes:
+        return self.result() if self.done() and self.exception() is None else b""
+
+
+class _BufferRead(_Read[int]):
+    __slots__ = ("_view",)
+
+    def __init__(self, loop: Loop, view: memoryview, give_back: Callable[[Promise[int]], object] | None) -> None:
+        super().__init__(loop, len(view), give_back)
+        self._view = view
+
+    def deliver(self, chunk: bytes) -> None:
+        self._view[: len(chunk)] = chunk
+        self.resolve(len(chunk))
+
+    def delivered(self) -> bytes:
+        return bytes(self._view[: self.result()]) if self.done() and self.exception() is None else b""
 
 
 class _Chunks:
@@ -118,29 +147,43 @@ class ReadableStream:
         self._reader = ReadableStreamBYOBReader(self) if mode else ReadableStreamReader(self)
         return self._reader
 
-    def cancel(self, reason: object = None) -> Operation[None]:
+    def cancel(self, reason: object = None) -> Promise[None]:
         """Stop reading: reads say EOF from now on; the peer sees nothing of it, writing goes on (API-R7).
 
         Rejects with `LockError` while a reader is held.
         """
         if self.locked:
-            return rejected(LockError(READER_LOCKED))
+            return Promise.rejected(self._owner.loop, LockError(READER_LOCKED))
         return self._cancel(reason)
 
-    def pipe_to(self, writable: WritableStream, prevent_close: bool = False) -> Operation[None]:
+    def pipe_to(self, writable: WritableStream, prevent_close: bool = False) -> Promise[None]:
         """Copy everything to a writable and close that at EOF, unless `prevent_close` (API-R10).
 
         Both streams are locked until it is done. EOF seen by a pipe ends neither the socket's own writing side
         nor `closed`. If reading fails, the destination is aborted with the error; if writing fails, reading is
-        cancelled with it; either way the operation rejects with it.
+        cancelled with it; either way the promise rejects with it.
         """
         if self.locked:
-            return rejected(LockError(READER_LOCKED))
+            return Promise.rejected(self._owner.loop, LockError(READER_LOCKED))
         if writable.locked:
-            return rejected(LockError(WRITER_LOCKED))
+            return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
         reader, writer = self.get_reader(), writable.get_writer()
-        task = asyncio.get_running_loop().create_task(self._pipe(reader, writer, prevent_close))
-        return Operation(handled(task))
+        done: Promise[None] = Promise(self._owner.loop)
+        pipe = self._pipe(reader, writer, prevent_close)
+        task = self._owner.loop.create_task(pipe)  # type: ignore[attr-defined]  # it is asyncio's
+
+        import asyncio  # lazy: a pipe only
+
+        def settle(task: asyncio.Task[None]) -> None:
+            if task.cancelled():
+                done.reject(asyncio.CancelledError())
+            elif (error := task.exception()) is not None:
+                done.reject(error)
+            else:
+                done.resolve(None)
+
+        task.add_done_callback(settle)
+        return done
 
     def __aiter__(self) -> _Chunks:
         """Read to EOF, holding the lock until the loop ends, also by `break` or an error."""
@@ -196,7 +239,7 @@ class ReadableStream:
         """Fail the read that waits, if one does."""
         read, self._read = self._read, None
         if read is not None:
-            fail(read.future, error)
+            read.reject(error)
 
     def fail(self, error: BaseException) -> None:
         """The stream is broken, and all before the error has been read."""
@@ -251,9 +294,9 @@ class ReadableStream:
         """Begin a read; it may be answered at once."""
         meets = self._owner.reading
         if self._read is not None:
-            fail(read.future, LockError(ONE_READ))
+            read.reject(LockError(ONE_READ))
         elif meets is Reading.CLOSING:
-            fail(read.future, ClosedError(READABLE_CLOSING))
+            read.reject(ClosedError(READABLE_CLOSING))
         elif self._returned:
             read.deliver(self._take_returned(read.limit))
         elif meets is Reading.DONE:
@@ -268,22 +311,20 @@ class ReadableStream:
             self._returned.appendleft(chunk[limit:])
         return chunk[:limit]
 
-    def _give_back(self, read: _Read[Any]) -> None:
+    def _give_back(self, read: Any) -> None:
         """A read was cancelled: forget it, or keep the chunk that it had got for the next read."""
         if self._read is read:
             self._read = None
-        elif read.future.done() and read.future.exception() is None:
-            chunk = read.chunk_of(read.future.result())
-            if chunk:
-                self._returned.appendleft(bytes(chunk))
+        elif chunk := read.delivered():
+            self._returned.appendleft(chunk)
 
-    def _cancel(self, reason: object) -> Operation[None]:
+    def _cancel(self, reason: object) -> Promise[None]:
         if self._owner.reading in (Reading.FLOWING, Reading.FAILED):
             self._returned.clear()
             self.outcome.end()
             self.stop(CancelError("undefined" if reason is None else str(reason)))
             self._owner.on(Event.CANCEL)
-        return resolved()
+        return Promise.resolved(self._owner.loop, None)
 
 
 class ReadableStreamReader:
@@ -291,16 +332,17 @@ class ReadableStreamReader:
 
     def __init__(self, stream: ReadableStream) -> None:
         self._stream: ReadableStream | None = stream
-        self._closed = stream.outcome.future()
+        self._loop = stream._owner.loop
+        self._closed = stream.outcome.promise(self._loop)
 
     @property
-    def closed(self) -> Operation[None]:
+    def closed(self) -> Promise[None]:
         """Resolves at EOF, `cancel()` or the socket's `close()`; rejects with what broke the stream (API-R6, C5)."""
         if not self._attached:
-            return rejected(ClosedError(READER_RELEASED))
-        return Operation(self._closed)
+            return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
+        return self._closed
 
-    def read(self) -> Operation[bytes]:
+    def read(self) -> Promise[bytes]:
         """Return the next chunk, or b"" at EOF.
 
         Chunks are at least one byte and carry no boundaries from the peer. May be called before `opened`.
@@ -312,14 +354,18 @@ class ReadableStreamReader:
             LostError, TruncatedError, TlsError: the connection broke; all before it has been read (API-R9, T7).
             ConnectError, TlsError: it never came about (V2).
         """
-        limit = FIRST_READ_BYTES if self._stream is None else self._stream.read_bytes
-        return self._begin(_Read(limit, lambda chunk: chunk, lambda chunk: chunk))
+        stream = self._stream
+        if stream is None or not self._attached:
+            return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
+        read = _ChunkRead(self._loop, stream.read_bytes, stream._give_back)
+        stream._request(read)
+        return read
 
-    def cancel(self, reason: object = None) -> Operation[None]:
+    def cancel(self, reason: object = None) -> Promise[None]:
         """As `ReadableStream.cancel()`; a read that waits rejects with `CancelError` (API-R7)."""
         stream = self._stream
         if stream is None or not self._attached:
-            return rejected(ClosedError(READER_RELEASED))
+            return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
         return stream._cancel(reason)
 
     def release_lock(self) -> None:
@@ -334,25 +380,17 @@ class ReadableStreamReader:
         if stream._read is not None:
             raise LockError(READ_OUTSTANDING)
         self._stream = stream._reader = None
-        fail(self._closed, ClosedError(READER_RELEASED))
+        self._closed.reject(ClosedError(READER_RELEASED))
 
     @property
     def _attached(self) -> bool:
         return self._stream is not None and self._stream._owner.reading is not Reading.RELEASED
 
-    def _begin(self, read: _Read[T]) -> Operation[T]:
-        stream = self._stream
-        if stream is None or not self._attached:
-            fail(read.future, ClosedError(READER_RELEASED))
-            return Operation(read.future)
-        stream._request(read)
-        return Operation(read.future, lambda _: stream._give_back(read))
-
 
 class ReadableStreamBYOBReader(ReadableStreamReader):
     """A reader that fills the caller's buffer ("bring your own buffer", API-R8)."""
 
-    def read_into(self, buffer: bytearray | memoryview) -> Operation[int]:
+    def read_into(self, buffer: bytearray | memoryview) -> Promise[int]:
         """Fill at most `buffer`; return the number of bytes, 0 at EOF. What does not fit is for the next read.
 
         Cancelling loses nothing; the contents of the buffer are then undefined.
@@ -365,12 +403,11 @@ class ReadableStreamBYOBReader(ReadableStreamReader):
         if view.readonly:
             raise TypeError("read_into() needs a writable buffer")
 
-        def answer(chunk: bytes) -> int:
-            view[: len(chunk)] = chunk
-            return len(chunk)
-
-        read = _Read(len(view), answer, lambda size: bytes(view[:size]))
         if not len(view):
-            fail(read.future, TypeError(EMPTY_BUFFER))
-            return Operation(read.future)
-        return self._begin(read)
+            return Promise.rejected(self._loop, TypeError(EMPTY_BUFFER))
+        stream = self._stream
+        if stream is None or not self._attached:
+            return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
+        read = _BufferRead(self._loop, view, stream._give_back)
+        stream._request(read)
+        return read

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
 from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, Writing
-from cfcat.core.operation import Operation, fail, handled, resolve
+from cfcat.core.loop import Loop
 from cfcat.core.options import SecureTransport, SocketOptions, make_options
+from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
@@ -95,14 +96,14 @@ class Socket:
     writable: WritableStream
 
     def __init__(self, target: Target, options: SocketOptions, origin: Socket | None = None) -> None:
-        loop = asyncio.get_running_loop()
+        self.loop: Loop = asyncio.get_running_loop()
         self._target = target
         self._options = options
         self._lifecycle = Lifecycle(secure_transport=options.secure_transport, allow_half_open=options.allow_half_open)
         self._error: BaseException = ClosedError(SOCKET_CLOSED)
-        self._opened: asyncio.Future[SocketInfo] = handled(loop.create_future())
-        self._closed: asyncio.Future[None] = handled(loop.create_future())
-        self._over: asyncio.Future[None] = handled(loop.create_future())
+        self._opened: Promise[SocketInfo] = Promise(self.loop)
+        self._closed: Promise[None] = Promise(self.loop)
+        self._over: Promise[None] = Promise(self.loop)
         self._info: SocketInfo | None = None
         self.round_trip_s = 0.0  # how long the TCP connect took; about one round trip
         self._origin = origin  # the socket that this one is the upgrade of
@@ -111,7 +112,7 @@ class Socket:
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._task: asyncio.Task[None] | None = None
-        self._turn: asyncio.Future[None] | None = None  # starts the connection once the policy has a free place
+        self._turn: Promise[None] | None = None  # starts the connection once the policy has a free place
         self._leave: Callable[[], None] | None = None  # gives the place of this connection up
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
@@ -120,22 +121,22 @@ class Socket:
     # ---- the API
 
     @property
-    def opened(self) -> Operation[SocketInfo]:
+    def opened(self) -> Promise[SocketInfo]:
         """Resolves when the connection is up, under TLS when the handshake is done (N1).
 
         Rejects with ConnectError (ResolveError, BlockedError, ConnectTimeout), TlsError, CertificateError or, where the
         socket was dropped meanwhile, ClosedError. Cancelling a wait changes nothing.
         """
-        return Operation(self._opened)
+        return self._opened
 
     @property
-    def closed(self) -> Operation[None]:
+    def closed(self) -> Promise[None]:
         """Resolves when the socket has ended in order: `close()`, both EOFs, or an upgrade (D1, S6).
 
         Rejects with what `opened` rejected with, with LostError when the connection broke (V5), or with the
         reason of `writer.abort()` (D2, V7). It learns of the peer only through reads and writes (D3).
         """
-        return Operation(self._closed)
+        return self._closed
 
     @property
     def upgraded(self) -> bool:
@@ -175,7 +176,7 @@ class Socket:
         """
         return self._wire.quiet_s
 
-    def close(self) -> Operation[None]:
+    def close(self) -> Promise[None]:
         """Close both directions in order: waits for `opened` and for queued writes, then the peer sees our EOF.
 
         It is not abrupt: a peer that does not read holds it up (C2). It may be called again (C3) and never
@@ -183,7 +184,7 @@ class Socket:
         wait does not stop the closing; `abort()` does.
         """
         self.on(Event.CLOSE)
-        return Operation(self._over)
+        return self._over
 
     def abort(self) -> None:
         """Drop everything now: what is queued is lost, and the peer sees a reset. May be called at any time."""
@@ -264,7 +265,7 @@ class Socket:
         for effect in self._lifecycle.on(event):
             CARRY_OUT[effect.action](self, effect.reason)
         if self._lifecycle.phase in FINAL:
-            resolve(self._over, None)
+            self._over.resolve(None)
             if self._leave is not None:
                 self._leave()
 
@@ -341,8 +342,9 @@ class Socket:
 
     async def _take_turn(self, policy: WorkersPolicy) -> None:
         """Wait until there are few enough connections; this one counts until it is over, upgraded or not (P6)."""
-        turn = self._turn = asyncio.get_running_loop().create_future()
-        self._leave = policy.enter(lambda: resolve(turn, None))
+        turn: Promise[None] = Promise(self.loop)
+        self._leave = policy.enter(lambda: turn.resolve(None))
+        self._turn = turn
         await turn
 
     async def _open_upgrade(self) -> None:
@@ -390,7 +392,7 @@ class Socket:
 
     def _timeout(self) -> ConnectTimeout:
         phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
-        if self._turn is not None and self._turn.cancelled():
+        if self._turn is not None and not self._turn.done():
             from cfcat.core.workers import MOST_SOCKETS  # lazy: it has a policy
 
             phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
@@ -406,11 +408,11 @@ class Socket:
 
     def _resolve_opened(self, _: Reason | None) -> None:
         assert self._info is not None
-        resolve(self._opened, self._info)
+        self._opened.resolve(self._info)
         self._wire.open()
 
     def _reject_opened(self, _: Reason | None) -> None:
-        fail(self._opened, self._error)
+        self._opened.reject(self._error)
         self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
     def _drop_writes(self, reason: Reason | None) -> None:
@@ -457,7 +459,7 @@ class Socket:
         self._upgrade.on(Event.CONNECT_FAILED, self._error)
 
     def _reject_closed(self, reason: Reason | None) -> None:
-        fail(self._closed, self._exception(reason))
+        self._closed.reject(self._exception(reason))
 
 
 CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
@@ -475,6 +477,6 @@ CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
     Action.RESET_WIRE: Socket._reset_wire,
     Action.HAND_OVER: Socket._hand_over,
     Action.FAIL_UPGRADE: Socket._fail_upgrade,
-    Action.RESOLVE_CLOSED: lambda socket, _: resolve(socket._closed, None),
+    Action.RESOLVE_CLOSED: lambda socket, _: socket._closed.resolve(None),
     Action.REJECT_CLOSED: Socket._reject_closed,
 }

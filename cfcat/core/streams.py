@@ -5,14 +5,14 @@ The texts are the reference's (RULES.md, API-R4 to API-R8, W3, W5, W7, C5-C11).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from cfcat.core.lifecycle import Event, Reading, Writing
-from cfcat.core.operation import Operation, fail, handled, resolve
+from cfcat.core.loop import Loop
+from cfcat.core.promise import Promise
 
-__all__ = ["Incoming", "Outcome", "Outgoing", "Owner", "new_future", "rejected", "resolved"]
+__all__ = ["Incoming", "Outcome", "Outgoing", "Owner"]
 
 READER_LOCKED = "This ReadableStream is currently locked to a reader."
 WRITER_LOCKED = "This WritableStream is currently locked to a writer."
@@ -53,6 +53,8 @@ class Owner(Protocol):
     """The socket that a stream belongs to: `sockets.Socket`, which imports the streams."""
 
     @property
+    def loop(self) -> Loop: ...
+    @property
     def reading(self) -> Reading: ...
     @property
     def writing(self) -> Writing: ...
@@ -65,43 +67,30 @@ class Owner(Protocol):
     def on(self, event: Event) -> None: ...
 
 
-def new_future() -> asyncio.Future[None]:
-    return handled(asyncio.get_running_loop().create_future())
-
-
-def resolved() -> Operation[None]:
-    future = new_future()
-    future.set_result(None)
-    return Operation(future)
-
-
-def rejected(error: BaseException) -> Operation[None]:
-    future = new_future()
-    future.set_exception(error)
-    return Operation(future)
-
-
 class Outcome:
     """How a stream ended, for `closed` of each of its readers or writers, one after the other."""
 
     def __init__(self) -> None:
-        self._settle: Callable[[asyncio.Future[None]], None] | None = None
-        self.holder: asyncio.Future[None] | None = None
+        self.settled = False
+        self._error: BaseException | None = None
+        self._holder: Promise[None] | None = None
 
-    @property
-    def settled(self) -> bool:
-        return self._settle is not None
-
-    def future(self) -> asyncio.Future[None]:
+    def promise(self, loop: Loop) -> Promise[None]:
         """The `closed` of a new holder of the lock."""
-        self.holder = new_future()
-        if self._settle is not None:
-            self._settle(self.holder)
-        return self.holder
+        self._holder = Promise(loop)
+        if self.settled:
+            self._settle(self._holder)
+        return self._holder
 
     def end(self, error: BaseException | None = None) -> None:
         """Settle, once: in order, or with an error."""
-        if self._settle is None:
-            self._settle = (lambda f: resolve(f, None)) if error is None else (lambda f: fail(f, error))
-            if self.holder is not None:
-                self._settle(self.holder)
+        if not self.settled:
+            self.settled, self._error = True, error
+            if self._holder is not None:
+                self._settle(self._holder)
+
+    def _settle(self, holder: Promise[None]) -> None:
+        if self._error is None:
+            holder.resolve(None)
+        else:
+            holder.reject(self._error)

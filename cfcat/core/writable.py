@@ -8,13 +8,13 @@ Source: RULES.md, W1-W11, H3, C5-C11, S6.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
-from cfcat.core.operation import Operation, fail, resolve
+from cfcat.core.loop import Loop
+from cfcat.core.promise import Promise
 from cfcat.core.streams import (
     NOT_BYTES,
     SOCKET_CLOSED,
@@ -24,9 +24,6 @@ from cfcat.core.streams import (
     WRITER_RELEASED,
     Outcome,
     Owner,
-    new_future,
-    rejected,
-    resolved,
 )
 from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
 
@@ -38,30 +35,28 @@ DEFAULT_HIGH_WATER_BYTES = 1  # O4
 class Write:
     """A chunk on its way: what is left of it, how it ended, and who waits for that, if anybody does."""
 
-    __slots__ = ("_future", "data", "error", "settled", "size")
+    __slots__ = ("_promise", "data", "error", "settled", "size")
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
         self.size = len(data)
         self.settled = False
         self.error: BaseException | None = None
-        self._future: asyncio.Future[None] | None = None
+        self._promise: Promise[None] | None = None
 
-    @property
-    def future(self) -> asyncio.Future[None]:
+    def promise(self, loop: Loop) -> Promise[None]:
         """For who waits; to be asked before it has settled."""
-        if self._future is None:
-            self._future = new_future()
-        return self._future
+        self._promise = Promise(loop)
+        return self._promise
 
     def settle(self, error: BaseException | None = None) -> None:
         self.settled = True
         self.error = error
-        if self._future is not None:
+        if self._promise is not None:
             if error is None:
-                resolve(self._future, None)
+                self._promise.resolve(None)
             else:
-                fail(self._future, error)
+                self._promise.reject(error)
 
 
 class WritableStream:
@@ -71,8 +66,8 @@ class WritableStream:
         self._owner = owner
         self._high_water = DEFAULT_HIGH_WATER_BYTES if high_water_bytes is None else high_water_bytes
         self._writer: WritableStreamWriter | None = None
-        self._ready: list[asyncio.Future[None]] = []
-        self._ending: asyncio.Future[None] | None = None
+        self._ready: list[Promise[None]] = []
+        self._ending: Promise[None] | None = None
         self._failure_told = False  # N7, W10: the error is told once, then "has been closed"
         self._closing_writer: WritableStreamWriter | None = None
         self.queue: deque[Write] = deque()
@@ -96,23 +91,23 @@ class WritableStream:
         self._writer = WritableStreamWriter(self)
         return self._writer
 
-    def close(self) -> Operation[None]:
+    def close(self) -> Promise[None]:
         """End our side: as `WritableStreamWriter.close()`, but resolves when it has ended already (W7).
 
         Rejects with `LockError` while a writer is held.
         """
         if self.locked:
-            return rejected(LockError(WRITER_LOCKED))
+            return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
         if self._owner.writing is Writing.CLOSING:
-            return rejected(ClosedError(SOCKET_CLOSED))  # C10
+            return Promise.rejected(self._owner.loop, ClosedError(SOCKET_CLOSED))  # C10
         if self._ending is not None:
-            return Operation(self._ending)
+            return self._ending
         return self._end()
 
-    def abort(self, reason: object = None) -> Operation[None]:
+    def abort(self, reason: object = None) -> Promise[None]:
         """Drop what is queued: as `WritableStreamWriter.abort()`. Rejects with `LockError` while one is held."""
         if self.locked:
-            return rejected(LockError(WRITER_LOCKED))
+            return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
         return self._abort(reason)
 
     # ---- the wire's side
@@ -128,7 +123,7 @@ class WritableStream:
     def ended(self) -> None:
         """Our EOF has been sent."""
         if self._ending is not None:
-            resolve(self._ending, None)
+            self._ending.resolve(None)
         self.outcome.end()
         self._tell_ready()
 
@@ -139,7 +134,7 @@ class WritableStream:
             self.queue.popleft().settle(error)
         self.queued_bytes = 0
         if self._ending is not None:
-            fail(self._ending, error)
+            self._ending.reject(error)
         self.outcome.end(error)
         self._tell_ready()
 
@@ -156,16 +151,16 @@ class WritableStream:
 
     # ---- the non-blocking send path, used by pipe mode: the caller holds the lock
 
-    def offer(self, chunk: memoryview) -> asyncio.Future[None] | None:
+    def offer(self, chunk: memoryview) -> Promise[None] | None:
         """As `WritableStreamWriter.write()`; None where the kernel has taken the chunk at once.
 
-        Otherwise the chunk is queued, is to be left alone, and the future settles as that of a write.
+        Otherwise the chunk is queued, is to be left alone, and the promise settles as that of a write.
         """
         self._refuse()
         write = self._enqueue(chunk)
         self._owner.sending.push_now()
         if not write.settled:
-            return write.future
+            return write.promise(self._owner.loop)
         if write.error is not None:
             raise write.error
         return None
@@ -208,21 +203,22 @@ class WritableStream:
             return ClosedError(WRITABLE_CLOSING)  # C7
         return ClosedError(WRITABLE_CLOSED)
 
-    def _write(self, chunk: Buffer, writer: WritableStreamWriter) -> Operation[None]:
+    def _write(self, chunk: Buffer, writer: WritableStreamWriter) -> Promise[None]:
         try:
             data = memoryview(chunk).cast("B")
         except TypeError:
             # V4, W3: the stream goes on working
-            return rejected(WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}"))
+            return Promise.rejected(
+                self._owner.loop, WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}")
+            )
         refusal = self._refusal(writer)
         if refusal is not None:
-            return rejected(refusal)
+            return Promise.rejected(self._owner.loop, refusal)
         if not data:
-            return resolved()  # W2
-        write = self._enqueue(data)
-        future = write.future
+            return Promise.resolved(self._owner.loop, None)  # W2
+        promise = self._enqueue(data).promise(self._owner.loop)
         self._owner.sending.push()
-        return Operation(future)
+        return promise
 
     def _enqueue(self, data: memoryview) -> Write:
         write = Write(data)
@@ -230,26 +226,26 @@ class WritableStream:
         self.queued_bytes += write.size
         return write
 
-    def _end(self, writer: WritableStreamWriter | None = None) -> Operation[None]:
+    def _end(self, writer: WritableStreamWriter | None = None) -> Promise[None]:
         if self._ending is not None and not self._ending.done():
-            return Operation(self._ending)  # W7: asked for twice while under way
+            return self._ending  # W7: asked for twice while under way
         refusal = self._refusal(writer)
         if refusal is not None:
-            return rejected(refusal)
-        self._ending = new_future()
+            return Promise.rejected(self._owner.loop, refusal)
+        self._ending = Promise(self._owner.loop)
         self._owner.on(Event.END)
-        return Operation(self._ending)
+        return self._ending
 
-    def _abort(self, reason: object) -> Operation[None]:
+    def _abort(self, reason: object) -> Promise[None]:
         if self._owner.writing not in (Writing.FAILED, Writing.RELEASED):
             self.abort_reason = reason if isinstance(reason, BaseException) else AbortError(reason)
             self._owner.on(Event.ABORT)
-        return resolved()
+        return Promise.resolved(self._owner.loop, None)
 
     def _tell_ready(self) -> None:
         if self._desired_bytes > 0 or self._owner.writing is not Writing.FLOWING:
-            for future in self._ready:
-                resolve(future, None)
+            for promise in self._ready:
+                promise.resolve(None)
             self._ready.clear()
 
 
@@ -258,25 +254,26 @@ class WritableStreamWriter:
 
     def __init__(self, stream: WritableStream) -> None:
         self._stream: WritableStream | None = stream
-        self._closed = stream.outcome.future()
+        self._loop = stream._owner.loop
+        self._closed = stream.outcome.promise(self._loop)
 
     @property
-    def closed(self) -> Operation[None]:
+    def closed(self) -> Promise[None]:
         """Resolves when our EOF was sent; rejects with the reason, the error or `ClosedError` (W8, W10, C5)."""
         if self._attached is None:
-            return rejected(ClosedError(WRITER_RELEASED))
-        return Operation(self._closed)
+            return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
+        return self._closed
 
     @property
-    def ready(self) -> Operation[None]:
+    def ready(self) -> Promise[None]:
         """Resolves when `desired_size` is positive, or there is nothing to wait for any more (W11)."""
         stream = self._attached
         if stream is None:
-            return rejected(ClosedError(WRITER_RELEASED))
-        future = new_future()
-        stream._ready.append(future)
+            return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
+        promise: Promise[None] = Promise(self._loop)
+        stream._ready.append(promise)
         stream._tell_ready()
-        return Operation(future)
+        return promise
 
     @property
     def desired_size(self) -> int:
@@ -287,7 +284,7 @@ class WritableStreamWriter:
         stream = self._attached
         return 0 if stream is None else stream._desired_bytes
 
-    def write(self, chunk: Buffer) -> Operation[None]:
+    def write(self, chunk: Buffer) -> Promise[None]:
         """Queue a bytes-like chunk; resolves when all of it has been handed to the kernel (W4).
 
         The chunk is not copied: leave it alone until then. An empty one sends nothing (W2). Cancelling the wait
@@ -301,10 +298,10 @@ class WritableStreamWriter:
         """
         stream = self._attached
         if stream is None:
-            return rejected(ClosedError(WRITER_RELEASED))
+            return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
         return stream._write(chunk, self)
 
-    def close(self) -> Operation[None]:
+    def close(self) -> Promise[None]:
         """Send what is queued, then our EOF: FIN, or close_notify under TLS (W6, T4). Reading goes on.
 
         Raises:
@@ -312,17 +309,17 @@ class WritableStreamWriter:
         """
         stream = self._attached
         if stream is None:
-            return rejected(ClosedError(WRITER_RELEASED))
+            return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
         return stream._end(self)
 
-    def abort(self, reason: object = None) -> Operation[None]:
+    def abort(self, reason: object = None) -> Promise[None]:
         """Drop what is queued: those writes and `closed` reject with the reason. The peer sees nothing (W8).
 
         A reason that is an exception is raised itself, any other is wrapped in `AbortError`.
         """
         stream = self._attached
         if stream is None:
-            return rejected(ClosedError(WRITER_RELEASED))
+            return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
         return stream._abort(reason)
 
     def release_lock(self) -> None:
@@ -331,7 +328,7 @@ class WritableStreamWriter:
         if stream is None:
             return
         self._stream = stream._writer = None
-        fail(self._closed, ClosedError(WRITER_RELEASED))
+        self._closed.reject(ClosedError(WRITER_RELEASED))
 
     @property
     def _attached(self) -> WritableStream | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import select
@@ -10,7 +9,8 @@ import socket
 import stat
 from abc import ABC, abstractmethod
 
-from cfcat.core.operation import called_back, in_daemon_thread
+from cfcat.core.loop import Loop
+from cfcat.core.promise import Promise, in_daemon_thread
 from cfcat.edges import descriptors
 from cfcat.edges.descriptors import NOTHING, Callback, Join
 from cfcat.errors import StdinError, reason_of
@@ -26,19 +26,19 @@ PIPE_BYTES = 512 * 1024
 JOINED_BYTES = 60 * 1024
 
 
-def open_input(fd: int) -> Input:
-    """The way to read from this descriptor."""
+def open_input(fd: int, loop: Loop) -> Input:
+    """The way to read from this descriptor, whose callbacks come from this event loop."""
     mode = os.fstat(fd).st_mode
     if descriptors.access_of(fd) == os.O_WRONLY:
-        return _EmptyInput()
+        return _EmptyInput(loop)
     if stat.S_ISSOCK(mode):
-        return _SocketInput(fd)
+        return _SocketInput(fd, loop)
     if not descriptors.can_poll(fd):
-        return _DirectInput(fd)
+        return _DirectInput(fd, loop)
     own = descriptors.open_again(fd, os.O_RDONLY, PIPE_BYTES)
     if own is None:
-        return _ThreadInput(fd)
-    return _PolledInput(fd, own, fifo=stat.S_ISFIFO(mode))
+        return _ThreadInput(fd, loop)
+    return _PolledInput(fd, own, loop, fifo=stat.S_ISFIFO(mode))
 
 
 class Input(ABC):
@@ -50,7 +50,8 @@ class Input(ABC):
 
     joined: Join | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
 
@@ -66,16 +67,30 @@ class Input(ABC):
 
     def watch(self, callback: Callback) -> None:
         """Call back whenever `take` may have something, until `unwatch`. Files always have."""
-        asyncio.get_running_loop().call_soon(callback)
+        self.loop.call_soon(callback)
 
     def unwatch(self) -> None:
         """Call back no more."""
 
-    async def read(self) -> memoryview:
+    def read(self) -> Promise[memoryview]:
         """Wait for the next chunk, as `take`. Cancelling loses nothing: what was not returned was not read."""
-        while (chunk := self.take()) is None:
-            await called_back(self.watch, self.unwatch)
-        return chunk
+        read: Promise[memoryview] = Promise(self.loop, lambda _: self.unwatch())
+
+        def try_it() -> None:
+            try:
+                chunk = self.take()
+            except StdinError as error:
+                self.unwatch()
+                read.reject(error)
+            else:
+                if chunk is None:
+                    self.watch(try_it)
+                else:
+                    self.unwatch()
+                    read.resolve(chunk)
+
+        try_it()
+        return read
 
     def _end(self, fd: int, error: OSError | MemoryError) -> memoryview:
         """What a read that failed comes to: EOF or StdinError."""
@@ -102,8 +117,8 @@ class _WaitingInput(Input):
     terminal (SIGTTIN), and should not be before somebody types.
     """
 
-    def __init__(self, fd: int, *, eager: bool) -> None:
-        super().__init__()
+    def __init__(self, fd: int, loop: Loop, *, eager: bool) -> None:
+        super().__init__(loop)
         self.fd = fd  # to watch
         self._eager = eager
         self._called = False  # the loop has said that there is something
@@ -126,13 +141,13 @@ class _WaitingInput(Input):
 
     def watch(self, callback: Callback) -> None:
         if self._callback is None:
-            asyncio.get_running_loop().add_reader(self.fd, self._call)
+            self.loop.add_reader(self.fd, self._call)
         self._callback = callback
 
     def unwatch(self) -> None:
         if self._callback is not None:
             self._callback = None
-            asyncio.get_running_loop().remove_reader(self.fd)
+            self.loop.remove_reader(self.fd)
 
     def _call(self) -> None:
         self._called = True
@@ -143,8 +158,8 @@ class _WaitingInput(Input):
 class _PolledInput(_WaitingInput):
     """The inherited descriptor is watched: one opened again after the last writer has closed never becomes ready."""
 
-    def __init__(self, inherited: int, own: int, *, fifo: bool) -> None:
-        super().__init__(inherited, eager=fifo)
+    def __init__(self, inherited: int, own: int, loop: Loop, *, fifo: bool) -> None:
+        super().__init__(inherited, loop, eager=fifo)
         self._own = own
         if fifo and descriptors.LINUX:
             self.joined = self._splice
@@ -168,9 +183,9 @@ class _PolledInput(_WaitingInput):
 
 
 class _SocketInput(_WaitingInput):
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, loop: Loop) -> None:
         self._socket = socket.socket(fileno=os.dup(fd))
-        super().__init__(self._socket.fileno(), eager=True)
+        super().__init__(self._socket.fileno(), loop, eager=True)
 
     def _take(self, buffer: memoryview) -> int:
         return self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
@@ -180,8 +195,8 @@ class _SocketInput(_WaitingInput):
 
 
 class _DirectInput(Input):
-    def __init__(self, fd: int) -> None:
-        super().__init__()
+    def __init__(self, fd: int, loop: Loop) -> None:
+        super().__init__(loop)
         self._fd = fd
         if descriptors.LINUX and stat.S_ISREG(os.fstat(fd).st_mode):
             self.joined = self._send_file
@@ -199,15 +214,15 @@ class _DirectInput(Input):
 class _ThreadInput(Input):
     """One read at a time, in a daemon thread: a thread that is blocked must not hold up the exit."""
 
-    def __init__(self, fd: int) -> None:
-        super().__init__()
+    def __init__(self, fd: int, loop: Loop) -> None:
+        super().__init__(loop)
         self._fd = fd
-        self._pending: asyncio.Future[int] | None = None
+        self._pending: Promise[int] | None = None
         self._callback: Callback | None = None
 
     def take(self, limit: int = READ_BYTES) -> memoryview | None:
         if self._pending is None:
-            self._pending = in_daemon_thread(self._take, "cfcat-stdin")
+            self._pending = in_daemon_thread(self.loop, self._take, "cfcat-stdin")
             self._pending.add_done_callback(lambda _: self._callback and self._callback())
         if not self._pending.done():
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import socket
@@ -10,7 +9,8 @@ import stat
 from abc import ABC, abstractmethod
 
 from cfcat.core.codec import Buffer
-from cfcat.core.operation import called_back, in_daemon_thread, resolve
+from cfcat.core.loop import Loop
+from cfcat.core.promise import Promise, in_daemon_thread
 from cfcat.edges import descriptors
 from cfcat.edges.descriptors import NOTHING, Callback, Join
 from cfcat.errors import StdoutError, reason_of
@@ -21,17 +21,17 @@ __all__ = ["Output", "open_output"]
 PIPE_BYTES = 1024 * 1024
 
 
-def open_output(fd: int) -> Output:
-    """The way to write to this descriptor."""
+def open_output(fd: int, loop: Loop) -> Output:
+    """The way to write to this descriptor, whose callbacks come from this event loop."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISSOCK(mode):
-        return _SocketOutput(fd)
+        return _SocketOutput(fd, loop)
     if not descriptors.can_poll(fd):
-        return _DirectOutput(fd)
+        return _DirectOutput(fd, loop)
     own = descriptors.open_again(fd, os.O_WRONLY, PIPE_BYTES)
     if own is None:
-        return _ThreadOutput(fd)
-    return _PolledOutput(fd, own, fifo=stat.S_ISFIFO(mode))
+        return _ThreadOutput(fd, loop)
+    return _PolledOutput(fd, own, loop, fifo=stat.S_ISFIFO(mode))
 
 
 class Output(ABC):
@@ -39,8 +39,9 @@ class Output(ABC):
 
     joined: Join | None = None
 
-    def __init__(self, inherited: int) -> None:
+    def __init__(self, inherited: int, loop: Loop) -> None:
         self.inherited = inherited
+        self.loop = loop
 
     @abstractmethod
     def give(self, chunk: Buffer = NOTHING) -> bool:
@@ -63,16 +64,29 @@ class Output(ABC):
         """Would a pipe take nothing now?"""
         return False
 
-    async def write(self, chunk: Buffer) -> None:
-        """Write all of a chunk, at the reader's pace, as `give`."""
-        done = self.give(chunk)
-        while not done:
-            await called_back(self.watch, self.unwatch)
-            done = self.give()
+    def write(self, chunk: Buffer) -> Promise[None]:
+        """Write all of a chunk, at the reader's pace, as `give`. Cancelled, the rest is not written."""
+        write: Promise[None] = Promise(self.loop, lambda _: self.unwatch())
 
-    async def reader_gone(self) -> None:
-        """Return when nobody can read any more; wait for ever where that cannot be known."""
-        await asyncio.get_running_loop().create_future()
+        def try_it(chunk: Buffer = NOTHING) -> None:
+            try:
+                is_done = self.give(chunk)
+            except (OSError, StdoutError) as error:
+                self.unwatch()
+                write.reject(error)
+            else:
+                if is_done:
+                    self.unwatch()
+                    write.resolve(None)
+                else:
+                    self.watch(try_it)
+
+        try_it(chunk)
+        return write
+
+    def reader_gone(self) -> Promise[None]:
+        """Resolves when nobody can read any more; never where that cannot be known."""
+        return Promise(self.loop)
 
     def end(self) -> None:
         """Close the descriptor itself, so that its reader sees EOF."""
@@ -88,8 +102,8 @@ class Output(ABC):
 class _WaitingOutput(Output):
     """Write what is taken, and wait where nothing is."""
 
-    def __init__(self, inherited: int, fd: int) -> None:
-        super().__init__(inherited)
+    def __init__(self, inherited: int, fd: int, loop: Loop) -> None:
+        super().__init__(inherited, loop)
         self.fd = fd
         self._rest = NOTHING
         self._watched = False
@@ -112,17 +126,17 @@ class _WaitingOutput(Output):
 
     def watch(self, callback: Callback) -> None:
         self._watched = True
-        asyncio.get_running_loop().add_writer(self.fd, callback)
+        self.loop.add_writer(self.fd, callback)
 
     def unwatch(self) -> None:
         if self._watched:
             self._watched = False
-            asyncio.get_running_loop().remove_writer(self.fd)
+            self.loop.remove_writer(self.fd)
 
 
 class _PolledOutput(_WaitingOutput):
-    def __init__(self, inherited: int, fd: int, *, fifo: bool) -> None:
-        super().__init__(inherited, fd)
+    def __init__(self, inherited: int, fd: int, loop: Loop, *, fifo: bool) -> None:
+        super().__init__(inherited, fd, loop)
         if fifo and descriptors.LINUX:
             self.joined = self._splice
         # One end of a FIFO that is open both ways becomes readable by what we write ourselves.
@@ -138,32 +152,33 @@ class _PolledOutput(_WaitingOutput):
     def is_full(self) -> bool:
         return not descriptors.has_room(self.fd)
 
-    async def reader_gone(self) -> None:
+    def reader_gone(self) -> Promise[None]:
         if self._closed or not self._watch_reader:
-            await super().reader_gone()
-        loop = asyncio.get_running_loop()
-        gone: asyncio.Future[None] = loop.create_future()
+            return super().reader_gone()
+        gone: Promise[None] = Promise(self.loop, lambda _: self.loop.remove_reader(self.inherited))
+
+        def tell() -> None:
+            self.loop.remove_reader(self.inherited)
+            gone.resolve(None)
+
         # The write end of a pipe never becomes readable: what wakes us is EPOLLERR, the last reader has closed.
         # The inherited descriptor is watched: our own may be waiting for room at the same time.
-        loop.add_reader(self.inherited, resolve, gone, None)
-        try:
-            await gone
-        finally:
-            loop.remove_reader(self.inherited)
+        self.loop.add_reader(self.inherited, tell)
+        return gone
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         # The loop would go on watching the open file, which other processes share, under a number that is gone.
-        asyncio.get_running_loop().remove_reader(self.inherited)
+        self.loop.remove_reader(self.inherited)
         os.close(self.fd)
 
 
 class _SocketOutput(_WaitingOutput):
-    def __init__(self, inherited: int) -> None:
+    def __init__(self, inherited: int, loop: Loop) -> None:
         self._socket = socket.socket(fileno=os.dup(inherited))
-        super().__init__(inherited, self._socket.fileno())
+        super().__init__(inherited, self._socket.fileno(), loop)
 
     def _give(self, data: memoryview) -> int:
         return self._socket.send(data, socket.MSG_DONTWAIT)
@@ -186,9 +201,9 @@ class _DirectOutput(Output):
 class _ThreadOutput(Output):
     """One chunk at a time, in a daemon thread."""
 
-    def __init__(self, inherited: int) -> None:
-        super().__init__(inherited)
-        self._pending: asyncio.Future[None] | None = None
+    def __init__(self, inherited: int, loop: Loop) -> None:
+        super().__init__(inherited, loop)
+        self._pending: Promise[None] | None = None
         self._callback: Callback | None = None
 
     def give(self, chunk: Buffer = NOTHING) -> bool:
@@ -199,7 +214,7 @@ class _ThreadOutput(Output):
             except (OSError, MemoryError) as error:
                 raise _output_error(error) from error
         if chunk:
-            self._pending = in_daemon_thread(lambda: self._give(memoryview(chunk)), "cfcat-stdout")
+            self._pending = in_daemon_thread(self.loop, lambda: self._give(memoryview(chunk)), "cfcat-stdout")
             self._pending.add_done_callback(lambda _: self._callback and self._callback())
         return self._pending is None
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cfcat.core.codec import Buffer
-from cfcat.core.operation import fail, resolve
+from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from cfcat.core.writable import WritableStream
 from cfcat.edges.descriptors import NOTHING, Callback
@@ -70,7 +70,7 @@ class PeerSink:
 
     def __init__(self, writable: WritableStream) -> None:
         self._writable = writable
-        self._pending: asyncio.Future[None] | None = None
+        self._pending: Promise[None] | None = None
 
     def give(self, chunk: Buffer = NOTHING) -> bool:
         if self._pending is not None and self._pending.done():
@@ -106,7 +106,7 @@ class Flow:
         self._through = through
         self._full = False  # the sink has a chunk to get rid of, or no room
         self._next_turn: asyncio.Handle | None = None
-        self._over: asyncio.Future[None] | None = None
+        self._over: Promise[None] | None = None
 
     @property
     def is_stalled(self) -> bool:
@@ -115,12 +115,12 @@ class Flow:
 
     async def run(self) -> None:
         """Move everything up to EOF. Raises what the source and the sink raise, all before it having been moved."""
-        self._over = asyncio.get_running_loop().create_future()
+        self._over = Promise(asyncio.get_running_loop())
         self._step()
         try:
             await self._over
         finally:
-            self._over.cancel()
+            self._over.resolve(None)
             self._source.unwatch()
             self._sink.unwatch()
             if self._next_turn is not None:
@@ -138,10 +138,10 @@ class Flow:
                 if size is None:
                     return
                 if size == 0:
-                    resolve(self._over, None)
+                    self._over.resolve(None)
                     return
         except Exception as error:
-            fail(self._over, error)
+            self._over.reject(error)
         else:
             if self._next_turn is None:
                 self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)

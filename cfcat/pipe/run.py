@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.core.codec import Buffer
 from cfcat.core.options import SocketOptions, connecting
+from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket, connect
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import open_input
@@ -47,8 +49,8 @@ async def run_pipe(
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
     """
-    stdout = open_output(1)
-    stdin = open_input(0)
+    loop = asyncio.get_running_loop()
+    stdout, stdin = open_output(1, loop), open_input(0, loop)
     filtered = None if shown is None else _Filtered(stdout, shown)
     name = None if protocol is None else protocol.name
     events.tell(connecting(target, options, name, no_shutdown=ends.shutdown == "never"))
@@ -96,7 +98,7 @@ class _Filtered(Output):
     """A terminal, behind its filter."""
 
     def __init__(self, output: Output, shown: TerminalFilter) -> None:
-        super().__init__(output.inherited)
+        super().__init__(output.inherited, output.loop)
         self._output = output
         self._filter = shown
 
@@ -113,8 +115,8 @@ class _Filtered(Output):
         """Show what was held back: half a character, a lone CR."""
         await self._output.write(self._filter.feed(b"", final=True))
 
-    async def reader_gone(self) -> None:
-        await self._output.reader_gone()
+    def reader_gone(self) -> Promise[None]:
+        return self._output.reader_gone()
 
     def end(self) -> None:
         """A terminal has no reader that waits for its end."""

@@ -123,7 +123,7 @@ async def _file(session: Session, argument: str) -> None:
         raise _unreadable(path, reason_of(error)) from error
     source = None
     try:
-        source = open_input(fd)
+        source = open_input(fd, asyncio.get_running_loop())
         while chunk := await source.read():
             await connection.send(bytes(chunk))
     except StdinError as error:

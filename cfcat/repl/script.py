@@ -41,7 +41,8 @@ async def run_script(
         SocketError: the first connection did not come about, nothing moved for too long, stdin or stdout failed.
         BrokenPipeError: the reader of stdout is gone.
     """
-    stdout, stdin = open_output(1), open_input(0)
+    loop = asyncio.get_running_loop()
+    stdout, stdin = open_output(1, loop), open_input(0, loop)
     face = _ScriptFace(stdout, shown, say)
     session = make_session(face)
     work = [_run(session, _Lines(stdin), ends, face), face.wait_broken(), _wait_reader_gone(stdout)]

@@ -7,13 +7,12 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cfcat import Socket, connect, make_tls_context
-from cfcat.core.operation import resolve
 from cfcat.core.readable import ReadableStream
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import End, Peer, Script, Server, serve
@@ -25,12 +24,15 @@ __all__ = [
     "called",
     "fact",
     "open_descriptors",
+    "outcome",
     "read_all",
     "take",
     "take_all",
     "turns",
     "until",
 ]
+
+T = TypeVar("T")
 
 # 1.25 MiB and a bit: more than a turn of the loop moves and than a socket buffer takes.
 BIG = bytes(range(256)) * 5120 + b"odd length"
@@ -104,6 +106,11 @@ class Link:
             conn.end()
 
 
+async def outcome(promise: Awaitable[T]) -> T:
+    """The promise as a coroutine, of which tasks are made."""
+    return await promise
+
+
 async def read_all(socket: Socket) -> bytes:
     """Everything up to EOF, through a reader that is released afterwards."""
     reader = socket.readable.get_reader()
@@ -145,7 +152,7 @@ def open_descriptors() -> set[str]:
 async def called(readable: ReadableStream) -> None:
     """Wait until the stream calls back."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    readable.watch(lambda: resolve(future, None))
+    readable.watch(lambda: None if future.done() else future.set_result(None))
     try:
         await future
     finally:

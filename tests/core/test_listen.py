@@ -16,7 +16,7 @@ from cfcat.core.address import parse_address
 from cfcat.core.dial import Address
 from cfcat.core.listen import TcpListener
 from cfcat.core.sockets import Socket, adopt
-from tests.core.links import BIG, open_descriptors, read_all, turns
+from tests.core.links import BIG, open_descriptors, outcome, read_all, turns
 
 HOSTS = {"127.0.0.1": stdlib.AF_INET, "::1": stdlib.AF_INET6}
 
@@ -119,7 +119,7 @@ async def test_an_accepted_socket_in_clear_text_is_not_upgraded() -> None:
 async def test_a_cancelled_accept_loses_no_connection() -> None:
     """The next `accept()` has it."""
     with listening() as listener:
-        waiting = asyncio.create_task(listener.accept())
+        waiting = asyncio.create_task(outcome(listener.accept()))
         await turns(2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

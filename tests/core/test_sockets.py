@@ -35,7 +35,7 @@ from cfcat import (
     connect,
     make_tls_context,
 )
-from tests.core.links import BIG, GO_AHEAD, STARTTLS, Link, fact, open_descriptors, read_all, turns, until
+from tests.core.links import BIG, GO_AHEAD, STARTTLS, Link, fact, open_descriptors, outcome, read_all, turns, until
 from tests.core.links import Kind as LinkKind
 from tests.helpers.certs import CertSet, Kind
 from tests.helpers.peers import Peer, blackhole, refusing, serve
@@ -101,14 +101,14 @@ async def test_opened_and_closed_may_be_awaited_many_times() -> None:
     """N3, D5: at once, one after the other, and by somebody who gives up; that harms no other."""
     with serve(Peer.recv_until_eof) as server:
         socket = connect(server.address)
-        first, *others = [asyncio.create_task(socket.opened) for _ in range(4)]
+        first, *others = [asyncio.create_task(outcome(socket.opened)) for _ in range(4)]
         await turns(1)
         first.cancel()
         infos = await asyncio.gather(*others)
         assert infos == [await socket.opened] * 3
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(socket.closed, 0.01)
-        waiters = [asyncio.create_task(socket.closed) for _ in range(3)]
+        waiters = [asyncio.create_task(outcome(socket.closed)) for _ in range(3)]
         await turns(2)
         waiters[1].cancel()
         await socket.close()
@@ -786,7 +786,7 @@ async def test_v13_bytes_that_a_cancelled_read_gave_back_are_unread(certs: CertS
         await ask_for_tls(old)
         reader = old.readable.get_reader()
         read = reader.read()
-        task = asyncio.create_task(read)
+        task = asyncio.create_task(outcome(read))
         await until(read.done)
         task.cancel()
         await asyncio.wait({task})
@@ -1091,13 +1091,13 @@ async def test_row_58_sockets_dropped_at_random_points_leave_nothing_behind(cert
         reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
         writer.write(b"t" if mode == "starttls" else b"p")
         work: list[asyncio.Task[Any]] = [
-            asyncio.create_task(reader.read()),
-            asyncio.create_task(writer.write(BIG)),
+            asyncio.create_task(outcome(reader.read())),
+            asyncio.create_task(outcome(writer.write(BIG))),
         ]
         await turns(dice.randrange(30))
         if mode == "starttls" and dice.random() < 0.7:
             sockets.append(socket.start_tls())
-            work.append(asyncio.create_task(sockets[-1].opened))
+            work.append(asyncio.create_task(outcome(sockets[-1].opened)))
             await turns(dice.randrange(60))
         for task in work:
             if dice.random() < 0.5:

@@ -19,11 +19,11 @@ from cfcat import (
     ClosedError,
     LockError,
     LostError,
-    Operation,
+    Promise,
     Socket,
     connect,
 )
-from tests.core.links import BIG, Link, fact, read_all, turns, until
+from tests.core.links import BIG, Link, fact, outcome, read_all, turns, until
 from tests.helpers.aio import run
 from tests.helpers.peers import Peer, refusing, serve
 
@@ -313,14 +313,14 @@ async def test_a_cancelled_read_loses_nothing(link: Link) -> None:
     with link.serve(script) as server:
         socket = await link.connect(server)
         reader = socket.readable.get_reader()
-        task = asyncio.create_task(reader.read())
+        task = asyncio.create_task(outcome(reader.read()))
         await turns(2)
         task.cancel()
         await asyncio.wait({task})
         asked[0].set()
         assert await reader.read() == b"first"
         read = reader.read()
-        task = asyncio.create_task(read)
+        task = asyncio.create_task(outcome(read))
         await turns(2)
         asked[1].set()
         await until(read.done)  # the chunk is here, and its task has not run yet
@@ -337,7 +337,7 @@ async def test_a_cancelled_write_is_still_sent(link: Link) -> None:
         socket = await link.connect(server)
         await socket.opened
         writer = socket.writable.get_writer()
-        task = asyncio.create_task(writer.write(BIG))
+        task = asyncio.create_task(outcome(writer.write(BIG)))
         await turns(1)
         task.cancel()
         await socket.close()
@@ -690,7 +690,7 @@ def test_a_cancelled_read_into_gives_its_bytes_back() -> None:
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader(mode="byob")
         read = reader.read_into(bytearray(4))
-        task = asyncio.create_task(read)
+        task = asyncio.create_task(outcome(read))
         await until(read.done)
         task.cancel()
         await asyncio.wait({task})
@@ -734,7 +734,7 @@ def test_a_read_that_was_undone_neither_hangs_nor_gives_its_chunk_twice(came: bo
     async def client(socket: Socket) -> None:
         reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
         read = reader.read()
-        task = asyncio.create_task(read)
+        task = asyncio.create_task(outcome(read))
         await turns(2)
         if came:
             await writer.write(b"?")
@@ -743,7 +743,7 @@ def test_a_read_that_was_undone_neither_hangs_nor_gives_its_chunk_twice(came: bo
         await asyncio.wait({task})
         if not came:
             await writer.write(b"?")
-        again = asyncio.create_task(read)
+        again = asyncio.create_task(outcome(read))
         assert await reader.read() == b"once"
         await asyncio.wait({again}, timeout=2)
         assert again.done()
@@ -762,7 +762,7 @@ def test_a_read_cancelled_before_its_task_ran_leaves_the_reader_usable() -> None
     async def client(socket: Socket) -> None:
         await socket.opened
         reader = socket.readable.get_reader()
-        task = asyncio.create_task(reader.read())
+        task = asyncio.ensure_future(reader.read())
         task.cancel()
         await asyncio.wait({task})
         await socket.writable.get_writer().write(b"?")
@@ -781,8 +781,8 @@ def test_reads_in_a_timeout_and_in_a_task_group() -> None:
     async def client(socket: Socket) -> None:
         reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-            read = group.create_task(reader.read())
-            group.create_task(writer.write(b"ping"))
+            read = group.create_task(outcome(reader.read()))
+            group.create_task(outcome(writer.write(b"ping")))
         assert read.result() == b"pong"
         assert tuple(await asyncio.gather(reader.read(), socket.closed)) == (b"", None)
 
@@ -1179,6 +1179,6 @@ def test_every_call_returns_an_operation() -> None:
         reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
         made: list[object] = [writer.write(b"x"), reader.read(), reader.closed, writer.closed, writer.ready]
         made += [reader.cancel(), writer.close(), socket.opened, socket.closed, socket.close()]
-        assert all(isinstance(operation, Operation) for operation in made)
+        assert all(isinstance(operation, Promise) for operation in made)
 
     talk(Peer.recv_until_eof, client)

@@ -234,7 +234,7 @@ def joining_a_pipe(check: Callable[[Input, int, int], Awaitable[None]]) -> None:
     """Run a check of a pipe as stdin: its edge, its writer's end, and a connected socket for its bytes."""
 
     async def run() -> None:
-        stdin = open_input(read)
+        stdin = open_input(read, asyncio.get_running_loop())
         try:
             await asyncio.wait_for(check(stdin, write, ours.fileno()), DEADLINE_S)
         finally:

@@ -165,9 +165,9 @@ async def play(scene: Scene, actions: tuple[str, str], pause: int) -> None:
         )
     for each in scene.sockets:
         each.abort()
-    rest = [*scene.begun, scene.reader.closed, scene.writer.closed]
+    rest: list[Awaitable[Any]] = [*scene.begun, scene.reader.closed, scene.writer.closed]
     rest += [operation for each in scene.sockets for operation in (each.opened, each.closed, each.close())]
-    tasks = [asyncio.ensure_future(each) for each in rest]
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in rest]
     _, pending = await asyncio.wait(tasks, timeout=DEADLINE_S)
     assert not pending, [tasks.index(task) for task in pending]
     for task in tasks:

@@ -22,7 +22,8 @@ from tests.pipe.tools import pattern
 @contextmanager
 def edges(stdin: int, stdout: int) -> Iterator[tuple[Input, Output]]:
     """Two descriptors as cfcat takes them; closed at the end, the descriptors themselves too."""
-    source, sink = open_input(stdin), open_output(stdout)
+    loop = asyncio.get_running_loop()
+    source, sink = open_input(stdin, loop), open_output(stdout, loop)
     try:
         yield source, sink
     finally:

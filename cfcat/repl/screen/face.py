@@ -48,7 +48,7 @@ class TerminalFace(ABC):
     def __init__(self) -> None:
         self.lines = Lines(self._on_dropped, self.draw)
         self.modes = Modes(0)
-        self.queue = TerminalQueue(open_output(1), self._on_room, self._on_gone)
+        self.queue = TerminalQueue(open_output(1, asyncio.get_running_loop()), self._on_room, self._on_gone)
         self.question = ""  # what the user is being asked
         self._answer: asyncio.Future[bool] | None = None
         self._room = asyncio.Event()

@@ -5,6 +5,7 @@ What is received is filtered as on the screen, and shown as it comes. The termin
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 from cfcat.edges.stdin import open_input
@@ -89,7 +90,7 @@ class Plain(TerminalFace):
 
     async def interact(self) -> None:
         """As in `TerminalFace`."""
-        stdin = open_input(0)
+        stdin = open_input(0, asyncio.get_running_loop())
         typed = b""
         try:
             while True:

@@ -1,0 +1,43 @@
+"""What the core asks of its event loop: six things. asyncio's loops have them, and so has `edges.poll_loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Handle", "Loop"]
+
+
+class Handle(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> object:
+        """Do not make it."""
+
+
+class Loop(Protocol):
+    """Calls back when a descriptor is ready, soon, or later. One callback each for reading and for writing is known for
+    a descriptor; a new one replaces it.
+    """
+
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> object:
+        """Call back whenever a read would not wait: there is something, the end, or an error."""
+
+    def remove_reader(self, fd: Any) -> object: ...
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> object:
+        """Call back whenever a write would not wait."""
+
+    def remove_writer(self, fd: Any) -> object: ...
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
+        """Call in the next turn, in the order of asking."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Handle:
+        """Call after so many seconds."""
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> object:
+        """As `call_soon`, from another thread. RuntimeError: the loop is closed."""
+
+    def time(self) -> float:
+        """Seconds, by the clock of `call_later`."""

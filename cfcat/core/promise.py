@@ -1,0 +1,244 @@
+"""`Promise`: the outcome of a call or of a connection, settled once and told to any number of callbacks.
+
+It is JavaScript's promise: the call has been made, in program order, and awaiting only waits. An outcome may be awaited
+any number of times (N3, D5), cancelling one waiter harms no other, and a failure that nobody awaits is never reported.
+Callbacks and waiters get their turn later; whoever settles a promise is not called back from within.
+
+It needs no asyncio. Where somebody awaits it in asyncio, that wait has a future of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cfcat.core.loop import Loop
+
+if TYPE_CHECKING:
+    import asyncio
+    from contextvars import Context
+
+__all__ = ["Promise", "in_daemon_thread"]
+
+T = TypeVar("T")
+
+
+class State(Enum):
+    PENDING = "pending"
+    RESOLVED = "resolved"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+# Looked at for each chunk: an attribute of an Enum costs more than a name of the module.
+PENDING, RESOLVED, REJECTED, CANCELLED = State
+
+
+class Promise(Generic[T]):
+    """An outcome that is there, or will be.
+
+    `resolve()` and `reject()` are for whoever made it. To asyncio it is a future: `await`, `wait`, `gather`, `shield`,
+    `wait_for` and `ensure_future` take it; `create_task` takes coroutines alone.
+
+    Cancelling a waiter leaves it as it is, unless `on_cancel` was given: that is called when the last waiter was
+    cancelled, or by `cancel()`, and undoes the call (a read gives its chunk back). Whoever awaits it then is told so.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_error",
+        "_is_taken",
+        "_loop",
+        "_on_cancel",
+        "_state",
+        "_value",
+        "_waiting",
+    )
+
+    def __init__(self, loop: Loop, on_cancel: Callable[[Promise[T]], object] | None = None) -> None:
+        self._loop = loop
+        self._on_cancel = on_cancel
+        self._state = PENDING
+        self._callbacks: list[asyncio.Future[None] | tuple[Callable[[Any], object], Context | None]] = []
+        self._waiting = 0  # how many await it
+        self._is_taken = False  # has a waiter got the value?
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        what = repr(self._value) if self._state is RESOLVED else repr(self._error) if self._error is not None else ""
+        return f"<Promise {self._state.value}{what and ': '}{what}>"
+
+    # ---- for whoever made it
+
+    @classmethod
+    def resolved(cls, loop: Loop, value: T) -> Promise[T]:
+        """One that is settled already."""
+        promise = cls(loop)
+        promise.resolve(value)
+        return promise
+
+    @classmethod
+    def rejected(cls, loop: Loop, error: BaseException) -> Promise[T]:
+        """One that has failed already."""
+        promise = cls(loop)
+        promise.reject(error)
+        return promise
+
+    def resolve(self, value: T) -> None:
+        """Settle it with a value, unless it is settled."""
+        if self._state is PENDING:
+            self._value = value
+            self._settle(RESOLVED)
+
+    def reject(self, error: BaseException) -> None:
+        """Settle it with an error, unless it is settled."""
+        if self._state is PENDING:
+            self._error = error
+            self._settle(REJECTED)
+
+    def _settle(self, state: State) -> None:
+        self._state = state
+        if self._callbacks:
+            callbacks, self._callbacks = self._callbacks, []
+            for each in callbacks:
+                if isinstance(each, tuple):
+                    self._call(*each)
+                elif not each.done():
+                    each.set_result(None)
+
+    def _call(self, callback: Callable[[Any], object], context: Context | None) -> None:
+        if context is None:
+            self._loop.call_soon(callback, self)
+        else:
+            self._loop.call_soon(context.run, callback, self)
+
+    # ---- waiting
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        self._waiting += 1
+        try:
+            if self._state is PENDING:
+                yield from self._wait()
+            else:
+                yield  # a loop of calls that succeed at once must not starve other tasks
+        except BaseException:
+            if self._waiting == 1 and not self._callbacks and not self._is_taken:
+                self._undo()
+            raise
+        finally:
+            self._waiting -= 1
+        return self.result()
+
+    def _wait(self) -> Generator[Any, Any, None]:
+        waiter: asyncio.Future[None] = self._loop.create_future()  # type: ignore[attr-defined]  # it is asyncio's
+        self._callbacks.append(waiter)
+        try:
+            yield from waiter
+        finally:
+            if waiter in self._callbacks:  # cancelled
+                self._callbacks.remove(waiter)
+
+    def _undo(self) -> None:
+        if self._on_cancel is not None and self._state is not CANCELLED:
+            on_cancel, self._on_cancel = self._on_cancel, None
+            on_cancel(self)
+            self._settle(CANCELLED)
+
+    # ---- what asyncio asks of a future
+
+    @property
+    def _asyncio_future_blocking(self) -> bool | None:
+        """Not None: `asyncio.isfuture()` says yes, and what cancels a waiter cancels the promise itself.
+
+        So it is no future while it is pending and others may wait for it: asyncio makes a task for each of them.
+        """
+        return None if self._state is PENDING and self._on_cancel is None else False
+
+    def get_loop(self) -> Loop:
+        """The event loop that it belongs to."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Has it settled?"""
+        return self._state is not PENDING
+
+    def cancelled(self) -> bool:
+        """Was the call undone?"""
+        return self._state is CANCELLED
+
+    def cancel(self, msg: object = None) -> bool:
+        """Undo the call, if it can be: as long as nobody has its value (who has one on its way loses nothing then)."""
+        if self._on_cancel is None or self._is_taken or self._state not in (PENDING, RESOLVED):
+            return False
+        self._undo()
+        return True
+
+    def result(self) -> T:
+        """Return the value, or raise the error.
+
+        Raises:
+            asyncio.InvalidStateError: it has not settled.
+            asyncio.CancelledError: the call was undone.
+        """
+        if self._state is RESOLVED:
+            self._is_taken = True
+            return self._value
+        error = self.exception()
+        assert error is not None
+        # The same exception object may be raised to many waiters, each adding its own frames:
+        # keep the traceback of none.
+        raise error.with_traceback(None)
+
+    def exception(self) -> BaseException | None:
+        """Return the error, or None. Raises as `result()`."""
+        if self._state in (RESOLVED, REJECTED):
+            return self._error
+        if self._state is CANCELLED:
+            raise self._make_cancelled_error()
+        from asyncio import InvalidStateError  # lazy: whoever asks too early has it loaded
+
+        raise InvalidStateError("the promise has not settled")
+
+    def add_done_callback(self, callback: Callable[[Promise[T]], object], *, context: Context | None = None) -> None:
+        """In the turn after it has settled, call back with the promise."""
+        if self._state is PENDING:
+            self._callbacks.append((callback, context))
+        else:
+            self._call(callback, context)
+
+    def remove_done_callback(self, callback: Callable[[Promise[T]], object], /) -> int:
+        """Do not call it back; returns how often it would have been."""
+        kept = [each for each in self._callbacks if not (isinstance(each, tuple) and each[0] == callback)]
+        removed = len(self._callbacks) - len(kept)
+        self._callbacks = kept
+        return removed
+
+    def _make_cancelled_error(self) -> BaseException:
+        from asyncio import CancelledError  # lazy: only asyncio cancels
+
+        return CancelledError()
+
+
+def in_daemon_thread(loop: Loop, work: Callable[[], T], name: str) -> Promise[T]:
+    """Do what cannot be interrupted in a thread of its own, which holds up neither a deadline nor the exit."""
+    import threading  # lazy: most runs have no other thread
+
+    promise: Promise[T] = Promise(loop)
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            tell(promise.reject, error)
+        else:
+            tell(promise.resolve, result)
+
+    def tell(settle: Callable[[Any], None], outcome: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return promise
