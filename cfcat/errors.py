@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "AbortError",
@@ -51,19 +51,30 @@ CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
 LOST = "Network connection lost."
 
 
-class SocketError(Exception):
-    """Base of all errors of a connection.
+class SocketError(OSError):
+    """Base of all errors of a connection. They can be copied and pickled, but for their causes.
 
-    `message`: the reference text. `detail`: what happened here, or "".
+    `message`: the reference text. `detail`: what happened here, or "". `was_raised`: somebody has met it.
     """
 
+    was_raised = False
+
     def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message, detail)
+        super().__init__(message)  # with two arguments OSError takes the first for a number
         self.message = message
         self.detail = detail
 
+    @property
+    def errno(self) -> int | None:  # type: ignore[override]  # the number is that of the cause, which is set later
+        """The operating system's number, or None where this is not its error."""
+        number = self.__cause__.errno if isinstance(self.__cause__, OSError) else None
+        return number if isinstance(number, int) else None
+
     def __str__(self) -> str:
-        return f"{self.message}: {self.detail}" if self.detail else self.message
+        return f"{self.message.removesuffix('.')}: {self.detail}" if self.detail else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args), self.__dict__
 
 
 class WrongTypeError(SocketError, TypeError):
@@ -278,6 +289,13 @@ class CommandError(SocketError):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+def _made_again(kind: type[SocketError], arguments: tuple[object, ...]) -> SocketError:
+    """An error without its `__init__`, whose parameters differ from class to class; what it had follows."""
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    return error
 
 
 def out_of_files(error: BaseException) -> bool:

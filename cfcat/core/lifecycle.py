@@ -49,7 +49,8 @@ class Event(Enum):
     ABORT = auto()  # writer.abort() (W8)
     CANCEL = auto()  # reader.cancel() (API-R7)
     CLOSE = auto()  # socket.close() (C1)
-    DROP = auto()  # socket.abort(): now, without order
+    DROP = auto()  # socket.abort(): now, without order; nothing was queued
+    DROP_QUEUED = auto()  # the same, and bytes for the peer are lost by it
     START_TLS = auto()  # socket.start_tls() (S2)
 
 
@@ -80,6 +81,7 @@ class Reason(Enum):
     FAILURE = auto()  # what broke the connection, or kept it from coming about
     ABORT = auto()  # what `writer.abort()` was given
     CLOSED = auto()  # the socket was closed
+    DROPPED = auto()  # it was dropped, and what was queued with it
 
 
 class Effect(NamedTuple):
@@ -135,6 +137,7 @@ class Writing(Enum):
 
 
 FINAL = frozenset({Phase.ENDED, Phase.CLOSED, Phase.FAILED, Phase.UPGRADED})
+DROPS = frozenset({Event.DROP, Event.DROP_QUEUED})
 FROM_WIRE = frozenset(
     {
         Event.CONNECTED,
@@ -164,10 +167,15 @@ PHASE = {
     (Phase.CLOSING, Event.FLUSHED): Phase.CLOSED,
     (Phase.UPGRADING, Event.FLUSHED): Phase.UPGRADED,
     (Phase.OPENING, Event.DROP): Phase.CLOSED,
+    (Phase.OPENING, Event.DROP_QUEUED): Phase.CLOSED,
     (Phase.OPEN, Event.DROP): Phase.CLOSED,
+    (Phase.OPEN, Event.DROP_QUEUED): Phase.CLOSED,
     (Phase.CLOSING, Event.DROP): Phase.CLOSED,
+    (Phase.CLOSING, Event.DROP_QUEUED): Phase.CLOSED,
     (Phase.UPGRADING, Event.DROP): Phase.CLOSED,
+    (Phase.UPGRADING, Event.DROP_QUEUED): Phase.CLOSED,
     (Phase.ENDED, Event.DROP): Phase.CLOSED,
+    (Phase.ENDED, Event.DROP_QUEUED): Phase.CLOSED,
 }
 READ = {
     (ReadHalf.OPEN, Event.PEER_EOF): ReadHalf.EOF,
@@ -293,7 +301,7 @@ class Lifecycle:
             effects.append(Effect(Action.STOP_READS))
         if event is Event.END:
             effects.append(Effect(Action.FLUSH_THEN_END))
-        if event is Event.DROP and self.phase is Phase.FAILED:
+        if event in DROPS and self.phase is Phase.FAILED:
             effects.append(Effect(Action.END_STREAMS, Reason.FAILURE))  # what is left will not be read
         phase = PHASE.get((self.phase, event), self.phase)
         if phase is not self.phase:
@@ -335,7 +343,7 @@ class Lifecycle:
         effects = list(ENTER.get(phase, ()))
         if phase not in FINAL:
             return effects
-        if event is Event.DROP:
+        if event in DROPS:
             effects = list(DROPPED)
         if not self.opened:
             self.opened = True
@@ -348,6 +356,8 @@ class Lifecycle:
     def _settle_closed(self, phase: Phase, event: Event | None) -> Effect:
         if phase is Phase.FAILED:
             return Effect(Action.REJECT_CLOSED, Reason.FAILURE)
+        if event is Event.DROP_QUEUED:
+            return Effect(Action.REJECT_CLOSED, Reason.DROPPED)
         # V7: after an abort, close() closes the connection and `closed` rejects with the reason.
         if phase is Phase.CLOSED and self.write is WriteHalf.ABORTED and event is not Event.DROP:
             return Effect(Action.REJECT_CLOSED, Reason.ABORT)

@@ -128,23 +128,36 @@ class SocketOptions(_Fields):
 
 
 def make_options(options: SocketOptions | Mapping[str, object] | None, changes: Mapping[str, Any]) -> SocketOptions:
-    """Join the two ways of giving options: unknown keys of a mapping are ignored (O1), unknown keywords are not.
+    """Join the two ways of giving options.
 
     Raises:
         OptionsError, TypeError: as `SocketOptions`.
+        TypeError: there is no such option (V18, not O1): ignored, `secureTransport` would mean clear text.
     """
     if options is None:
         base: dict[str, Any] = {}
     elif isinstance(options, SocketOptions):
         base = options._asdict()
     elif isinstance(options, Mapping):
-        base = {name: value for name, value in options.items() if name in SocketOptions._fields}
+        base = dict(options)
     else:
         raise TypeError(f"options must be SocketOptions or a mapping, not {type(options).__name__}")
     merged = {**base, **changes}
+    for name in merged:
+        if name not in SocketOptions._fields:
+            raise TypeError(_unknown(name))
     if merged.get("allow_half_open", False) is None:
         del merged["allow_half_open"]  # not given
     return SocketOptions(**merged)
+
+
+def _unknown(name: object) -> str:
+    """What is said of an option that there is not: the reference's own names are spelt otherwise here."""
+    import re  # lazy: a mistake only
+
+    spelt = re.sub(r"(?<=[a-z])[A-Z]", lambda match: "_" + match[0].lower(), str(name))
+    hint = f"; in Python it is {spelt}" if spelt != name and spelt in SocketOptions._fields else ""
+    return f"connect() has no option {name!r}{hint}"
 
 
 def connecting(target: str, options: SocketOptions, protocol: str | None, *, no_shutdown: bool = False) -> Connecting:

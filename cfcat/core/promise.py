@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cfcat.core.loop import Loop
+from cfcat.errors import SocketError
 
 if TYPE_CHECKING:
     import asyncio
@@ -188,6 +189,8 @@ class Promise(Generic[T]):
             return self._value
         error = self.exception()
         assert error is not None
+        if isinstance(error, SocketError):
+            error.was_raised = True
         # The same exception object may be raised to many waiters, each adding its own frames:
         # keep the traceback of none.
         raise error.with_traceback(None)

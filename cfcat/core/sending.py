@@ -107,6 +107,7 @@ class Sending:
         self._unsent = memoryview(b"")
         if self._follow in (self._end, self._fin):
             self._follow = None
+        self.unwatch()  # nothing waits for room any more; what is to follow must not
         self.push()
 
     def answer(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
-from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, Writing
+from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, WriteHalf, Writing
 from cfcat.core.loop import Loop
 from cfcat.core.options import SecureTransport, SocketOptions, make_options
 from cfcat.core.promise import Promise
@@ -109,6 +109,8 @@ class Socket:
         self._origin = origin  # the socket that this one is the upgrade of
         self._upgrade: Socket | None = None
         self._upgraded = False
+        self._has_aborted = False  # by the caller
+        self._dropped_bytes = 0  # by that
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._task: asyncio.Task[None] | None = None
@@ -187,8 +189,13 @@ class Socket:
         return self._over
 
     def abort(self) -> None:
-        """Drop everything now: what is queued is lost, and the peer sees a reset. May be called at any time."""
-        self.on(Event.DROP)
+        """Drop everything now: the peer sees a reset. May be called at any time.
+
+        What is queued is lost, and its writes reject; `closed` rejects too then, and resolves where nothing was.
+        """
+        self._has_aborted = True
+        self._dropped_bytes = self.writable.queued_bytes
+        self.on(Event.DROP_QUEUED if self._dropped_bytes else Event.DROP)
 
     def start_tls(
         self, expected_server_hostname: str | None = None, *, wrapper: HandshakeWrapper | None = None
@@ -226,10 +233,23 @@ class Socket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            await self.close()
-        else:
+        """Close in order and raise what `closed` rejects with, if that is news (V17); abort where the block failed.
+
+        It is no news where something has raised it already, or where the block has aborted. Being cancelled here
+        aborts, so that nothing goes on behind the caller's back.
+        """
+        if error is not None:
             self.abort()
+            return
+        try:
+            await self.close()
+        except BaseException:
+            self.abort()
+            raise
+        failure = self._closed.exception() if self._closed.done() else None
+        aborted = self._has_aborted or self._lifecycle.write is WriteHalf.ABORTED
+        if failure is not None and not aborted and not getattr(failure, "was_raised", False):
+            await self._closed
 
     # ---- what streams and wire ask and tell
 
@@ -404,6 +424,8 @@ class Socket:
     def _exception(self, reason: Reason | None) -> BaseException:
         if reason is Reason.FAILURE:
             return self._error
+        if reason is Reason.DROPPED:
+            return ClosedError(SOCKET_CLOSED, f"{self._dropped_bytes} bytes were not sent")
         return self.writable.abort_reason if reason is Reason.ABORT else ClosedError(SOCKET_CLOSED)
 
     def _resolve_opened(self, _: Reason | None) -> None:

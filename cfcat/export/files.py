@@ -36,10 +36,10 @@ def open_transcript(source: str) -> list[Conversation]:
     try:
         with open(source, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             return read_transcript(lines)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot read {escape(source)}: {escape(reason_of(error))}") from error
     except CommandError as error:
         raise CommandError(f"{escape(source)}: {error.message}", error.hint) from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot read {escape(source)}: {escape(reason_of(error))}") from error
 
 
 def _write_file(path: str, text: str) -> None:

@@ -35,13 +35,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # --help and --version are written by Python's own stream
         if not status:
             os.close(os.dup(1))  # some file systems report ENOSPC at close()
+    except SocketError as error:
+        return _tell(error, json=json)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
         return _tell(StdoutError("cannot write standard output", reason_of(error)), json=json)
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
         die_of_sigpipe()
-    except SocketError as error:
-        return _tell(error, json=json)
     return status
 
 

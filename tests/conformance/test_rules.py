@@ -69,6 +69,7 @@ DIFFERENCES = {
     "upgrade-expected-name-number": "V15",
     "cancel-reason-true": "V15",
     "upgrade-twice-later": "V16",
+    "connect-expected-name": "V18",
 }
 
 
@@ -81,8 +82,8 @@ def test_made_up_scenario(name: str, certificates: Certificates) -> None:
 
 
 def test_rules_are_those_of_the_design() -> None:
-    """V1 to V16, each once and with its reason; V1 alone is a normalisation."""
-    assert sorted(rule.number for rule in RULES) == sorted(f"V{number}" for number in range(1, 17))
+    """V1 to V16 and V18, each once and with its reason; V1 alone is a normalisation."""
+    assert sorted(rule.number for rule in RULES) == sorted(f"V{number}" for number in (*range(1, 17), 18))
     assert all(rule.reference and rule.here and rule.reason for rule in RULES)
     assert [rule.number for rule in RULES if rule.normalisation] == ["V1"]
 

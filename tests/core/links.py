@@ -7,8 +7,8 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +23,7 @@ __all__ = [
     "Link",
     "called",
     "fact",
+    "no_descriptor_left",
     "open_descriptors",
     "outcome",
     "read_all",
@@ -172,3 +173,11 @@ async def take_all(readable: ReadableStream) -> bytes:
     while chunk := await take(readable):
         data += chunk
     return bytes(data)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """What the block opened it has closed."""
+    before = open_descriptors()
+    yield
+    assert open_descriptors() == before

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from cfcat.core.lifecycle import (
+    DROPS,
     FINAL,
     FROM_WIRE,
     Action,
@@ -196,7 +197,7 @@ def test_every_sequence_ends_for_good(transport: str, half_open: bool) -> None:
         if step.event in FROM_WIRE:
             assert step.effects == [], str(step)
             assert vars(step.after) == vars(step.before), str(step)
-        if step.before.phase is Phase.ENDED and step.event in (Event.CLOSE, Event.DROP):
+        if step.before.phase is Phase.ENDED and step.event in (Event.CLOSE, *DROPS):
             assert step.after.phase is Phase.CLOSED, str(step)
         else:
             assert step.after.phase is step.before.phase, str(step)
@@ -210,7 +211,7 @@ def test_every_sequence_takes_the_wire_down_when_it_ends(transport: str, half_op
             ways = [action for action in step.actions if action in END_OF_WIRE | {Action.HAND_OVER}]
             assert len(ways) == 1, str(step)
             assert (ways == [Action.HAND_OVER]) == (step.after.phase is Phase.UPGRADED), str(step)
-            assert (ways == [Action.RESET_WIRE]) == (step.event is Event.DROP), str(step)
+            assert (ways == [Action.RESET_WIRE]) == (step.event in DROPS), str(step)
         elif step.after.phase not in FINAL:
             assert not END_OF_WIRE & set(step.actions), str(step)
 
@@ -257,9 +258,10 @@ def test_no_sequence_hangs_on_close(transport: str, half_open: bool) -> None:
 def test_no_sequence_survives_abort(transport: str, half_open: bool) -> None:
     """DROP ends everything at once, wherever it comes."""
     for step in walk(transport, half_open):
-        state = copy.copy(step.after)
-        state.on(Event.DROP)
-        assert state.phase in FINAL, str(step)
+        for event in DROPS:
+            state = copy.copy(step.after)
+            state.on(event)
+            assert state.phase in FINAL, str(step)
 
 
 @every_socket
@@ -279,7 +281,7 @@ def test_impossible_events_raise_and_change_nothing(transport: str, half_open: b
             assert vars(state) == vars(step.after), f"{step}, then {event.name}"
             assert event.name in named
     assert refused >= FROM_WIRE | {Event.END, Event.START_TLS}
-    assert not refused & {Event.CLOSE, Event.DROP, Event.ABORT, Event.CANCEL}
+    assert not refused & {Event.CLOSE, *DROPS, Event.ABORT, Event.CANCEL}
 
 
 @every_socket
@@ -303,14 +305,14 @@ def test_every_effect_has_its_reason(transport: str, half_open: bool) -> None:
         failed = step.after.phase is Phase.FAILED
         reason_of = {
             Action.DROP_WRITES: Reason.ABORT if step.event is Event.ABORT else Reason.CLOSED,
-            Action.REJECT_CLOSED: Reason.ABORT,
+            Action.REJECT_CLOSED: Reason.DROPPED if step.event is Event.DROP_QUEUED else Reason.ABORT,
         }
         if failed and step.event is not Event.ABORT:
             reason_of = dict.fromkeys((Action.DROP_WRITES, Action.REJECT_CLOSED, Action.END_STREAMS), Reason.FAILURE)
         for action, reason in step.effects:
             assert reason is reason_of.get(action), str(step)
             reasons.add((action, reason))
-    assert {reason for action, reason in reasons if action is Action.DROP_WRITES} == set(Reason)
+    assert {reason for action, reason in reasons if action is Action.DROP_WRITES} == set(Reason) - {Reason.DROPPED}
     assert {reason for action, reason in reasons if action is Action.END_STREAMS} == {None, Reason.FAILURE}
 
 

@@ -37,10 +37,20 @@ def test_o1_all_options_may_be_left_out() -> None:
     assert not any(values.values()), "what the reference does not have is off"
 
 
-def test_o1_unknown_keys_of_a_mapping_are_ignored() -> None:
-    """O1: also the reference's own spelling, which is not the one used here."""
-    given = {"no_such_option": 1, "allowHalfOpen": True, "allow_half_open": True}
-    assert made(given) == SocketOptions(allow_half_open=True)
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"no_such_option": 1}, "connect() has no option 'no_such_option'"),
+        ({"secureTransport": "on"}, "connect() has no option 'secureTransport'; in Python it is secure_transport"),
+        ({"allowHalfOpen": True}, "connect() has no option 'allowHalfOpen'; in Python it is allow_half_open"),
+        ({"secure_transport": "on", 5: 5}, "connect() has no option 5"),
+    ],
+)
+def test_v18_unknown_keys_of_a_mapping_are_type_errors(given: dict[str, object], text: str) -> None:
+    """V18: ignored, the reference's own spelling would mean clear text."""
+    with pytest.raises(TypeError) as caught:
+        made(given)
+    assert str(caught.value) == text
 
 
 def test_an_unknown_keyword_is_a_type_error() -> None:

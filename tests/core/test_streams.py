@@ -233,7 +233,7 @@ async def test_close_may_be_called_at_once_and_again(link: Link) -> None:
 
 
 async def test_abort_resets_the_connection(link: Link) -> None:
-    """The peer must not take a part for the whole; waiting calls end, `closed` resolves."""
+    """The peer must not take a part for the whole; waiting calls end, and `closed` says how much was not sent."""
 
     def script(conn: Peer) -> None:
         conn.send(b"ready")  # also: the server's part of the handshake is over
@@ -248,10 +248,27 @@ async def test_abort_resets_the_connection(link: Link) -> None:
         socket.abort()
         assert await rejection(read, ClosedError) == SOCKET_CLOSED
         assert await rejection(write, ClosedError) == SOCKET_CLOSED
-        await socket.closed
+        with pytest.raises(ClosedError, match=r"This socket has been closed: [0-9]+ bytes were not sent"):
+            await socket.closed
         await socket.close()
         await fact(server.saw_end)
     assert server.ended == "reset"
+
+
+async def test_abort_of_an_idle_socket_lets_closed_resolve(link: Link) -> None:
+    """Nothing was dropped: what was written has been sent."""
+
+    def script(conn: Peer) -> None:
+        conn.send(b"ready")  # also: the server's part of the handshake is over
+        conn.recv_until_eof()
+
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        assert await socket.readable.get_reader().read() == b"ready"
+        await socket.writable.get_writer().write(b"all")
+        socket.abort()
+        await socket.closed
+        await fact(server.saw_end)
 
 
 async def test_a_write_stays_pending_while_the_peer_does_not_read(link: Link) -> None:

@@ -26,6 +26,7 @@ def test_row_57_short_connections_leave_nothing_behind(servers: leaks.Servers, c
     leaks.check(leaks.growth_of(leaks.connections(servers, certs), CONNECTIONS))
 
 
+@pytest.mark.timeout(180)  # it is long: a leak shows only over many runs
 def test_row_57_short_runs_leave_nothing_behind(servers: leaks.Servers, certs: CertSet) -> None:
     """The command line, again and again in one process: in pipe mode, under TLS, refused, and with a script."""
     leaks.check(leaks.growth_of(leaks.runs_in_this_process(servers, certs), RUNS))

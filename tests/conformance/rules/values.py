@@ -10,7 +10,7 @@ from tests.conformance.rules.expectation import HEAD, Expectation, Rule
 from tests.conformance.rules.texts import NOT_BYTES, type_error
 from tests.conformance.story import READS, RECEIVING, Act, SocketStory, Step, Story, written_bytes
 
-__all__ = ["V4", "V14", "V15"]
+__all__ = ["V4", "V14", "V15", "V18"]
 
 REFERENCE_CHUNK_BYTES = 4096
 ADDRESS_COMPLAINTS = (
@@ -21,6 +21,8 @@ ADDRESS_COMPLAINTS = (
 TYPE_ERROR = ErrorOf("TypeError", ("TypeError",))
 BAD_OPTION = ErrorOf("TypeError", ("TypeError", "OptionsError"))
 
+
+OPTIONS = frozenset({"secureTransport", "allowHalfOpen", "highWaterMark"})
 
 # ---------------------------------------------------------------- V4
 
@@ -261,4 +263,27 @@ V15 = Rule(
     "no chunk",
     "Python does not coerce, and nobody expects it to",
     _no_coercion,
+)
+
+
+# ---------------------------------------------------------------- V18
+
+
+def _unknown_options_are_refused(story: Story, expectation: Expectation) -> None:
+    options = story.scenario.connect.get("options", {})
+    given = (
+        []
+        if is_undefined(options) or not isinstance(options, Mapping)
+        else [key for key in options if not is_undefined(options[key])]
+    )
+    if not OPTIONS.issuperset(given) and "threw" not in expectation.outcome(0):
+        _throws_at_once(story, expectation, TYPE_ERROR)
+
+
+V18 = Rule(
+    "V18",
+    "an option that there is not is ignored",
+    "connect() throws a TypeError",
+    "misspelt, it would mean clear text where TLS was asked for",
+    _unknown_options_are_refused,
 )
