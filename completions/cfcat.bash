@@ -75,7 +75,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | -w | --idle-timeout | -q | --quit-after | --alpn | --ciphers)
+        --connect-timeout | -w | --idle-timeout | -q | --quit-after | --helo | --alpn | --ciphers)
             return
             ;;
         # end of values
@@ -86,8 +86,8 @@ _cfcat()
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
             --connect-timeout -w --idle-timeout --shutdown --no-shutdown -q --quit-after --tls --starttls
-            --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k
-            --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log
+            --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof
+            -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log
             --log-secrets --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
@@ -99,8 +99,8 @@ _cfcat()
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
             --connect-timeout | -w | --idle-timeout | --shutdown | -q | --quit-after | --tls | --starttls | \
-                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --eol | \
-                --proto | --log | --export | --from | --color)
+                --helo | --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | \
+                --eol | --proto | --log | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

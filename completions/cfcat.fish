@@ -5,8 +5,8 @@
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
     set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --tls --starttls \
-        --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol --proto --log --export \
-        --from --color
+        --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol --proto --log \
+        --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -68,6 +68,7 @@ complete -c cfcat -s q -l quit-after -x -d 'After the end of standard input wait
 
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'
 complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'
+complete -c cfcat -l helo -x -d 'With --starttls smtp or lmtp: who EHLO says we are'
 complete -c cfcat -l sni -x -a '(__fish_print_hostnames)' -d 'Server name to send and to verify'
 complete -c cfcat -l cacert -r -F -d 'Trust the authorities in FILE, not the system\'s'
 complete -c cfcat -l cert -r -F -d 'Client certificate, with its chain'

@@ -39,11 +39,13 @@ async def run_pipe(
     events: Subscribers,
     *,
     protocol: Protocol | None = None,
+    helo: str | None = None,
     shown: TerminalFilter | None = None,
 ) -> PipeEnd:
     """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
     `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
+    `helo`: as for `open_upgraded`.
     `shown`: stdout is a terminal and gets only what this lets pass (SEC-R22).
 
     Raises:
@@ -57,7 +59,7 @@ async def run_pipe(
     options = options._replace(trace=events.trace)
     socket = connect(target, options)
     try:
-        socket = await _open(socket, target, options, protocol, events)
+        socket = await _open(socket, target, options, protocol, helo, events)
         pump = Pump(socket, stdin, filtered or stdout, ends, events)
         events.tell(Moving(pump))
         try:
@@ -76,7 +78,12 @@ async def run_pipe(
 
 
 async def _open(
-    socket: Socket, target: str, options: SocketOptions, protocol: Protocol | None, events: Subscribers
+    socket: Socket,
+    target: str,
+    options: SocketOptions,
+    protocol: Protocol | None,
+    helo: str | None,
+    events: Subscribers,
 ) -> Socket:
     """Wait for the connection and, with a protocol, for its upgrade."""
     if protocol is None:
@@ -89,6 +96,7 @@ async def _open(
         target,
         options,
         protocol,
+        helo=helo,
         heard=lambda direction, data: events.tell(Dialog(direction, data)),
         entered=lambda step, _: events.tell(Entered(step)),
     )

@@ -29,7 +29,7 @@ from cfcat.program.modes import (
 from cfcat.program.output import OutputOptions
 from cfcat.program.process import kind_of_stdin
 from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S, CheckRequest, ExportRequest, Request, TlsRequest
-from cfcat.program.values import check_name, check_profile, check_protocol, check_target
+from cfcat.program.values import check_helo, check_name, check_profile, check_protocol, check_target
 from cfcat.report.color import ColorChoice
 from cfcat.report.status import ExitStatus
 
@@ -128,6 +128,9 @@ def cfcat(
             help="Run the dialog of PROTO, upgrade to TLS, then begin: {protocols}",
         ),
     ] = None,
+    helo: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --starttls smtp or lmtp: who EHLO says we are.")
+    ] = None,
     sni: Annotated[str | None, typer.Option(metavar="NAME", help="Server name to send and to verify.")] = None,
     cacert: Annotated[
         str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE, not the system's.")
@@ -222,6 +225,8 @@ def cfcat(
     check_together(given)
     if sni is not None:
         check_name(sni)
+    if helo is not None:
+        check_helo(helo)
     profile = check_profile(proto or "auto")
 
     from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
@@ -240,6 +245,7 @@ def cfcat(
             proto=profile,
             workers="on" if workers else "off",
             starttls=starttls,
+            helo=helo,
             insecure=insecure,
             typed=mode is Mode.REPL,
             history=not no_history,
@@ -274,6 +280,7 @@ def cfcat(
         settings=settings,
         tls=tls_request,
         protocol=protocol,
+        helo=helo,
         export=export,
         workers=workers,
         raw=raw,
@@ -289,7 +296,7 @@ def _given(context: typer.Context) -> list[str]:
         if source is None or source.name != "COMMANDLINE":
             continue
         names += reversed(param.opts)
-        if hasattr(param.type, "choices"):
+        if hasattr(param.type, "choices") or param.name == "starttls":
             names.append(f"{param.opts[-1]} {context.params[param.name or '']}")
     return names
 

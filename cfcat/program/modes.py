@@ -113,6 +113,7 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     ),
     Excludes("--starttls", "--tls on", "--starttls excludes --tls on"),
     Excludes("--starttls", "--tls off", "--starttls excludes --tls off"),
+    Needs("--helo", "--starttls smtp or lmtp", ("--starttls smtp", "--starttls lmtp", "--tls starttls")),
     Needs("--sni", "--tls on", _TLS),
     Needs("--cacert", "--tls on", _TLS),
     Needs("-k", "--tls on", _TLS),

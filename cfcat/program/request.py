@@ -47,9 +47,9 @@ class Request(NamedTuple):
 
     `options`: how to connect; the run adds the context, the policy and the trace, which may fail or have something to
     say. `pump`: who ends when, in pipe mode and in a script. `settings`: how a session begins; None in pipe mode.
-    `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `export`: the file that the run is
-    exported to. `workers`: pipe mode connects only where a Worker could (a session has a setting for it).
-    `raw`: a terminal gets control characters too.
+    `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
+    it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
+    Worker could (a session has a setting for it). `raw`: a terminal gets control characters too.
     """
 
     target: str
@@ -60,6 +60,7 @@ class Request(NamedTuple):
     settings: Settings | None = None
     tls: TlsRequest | None = None
     protocol: Protocol | None = None
+    helo: str | None = None
     export: str | None = None
     workers: bool = False
     raw: bool = False

@@ -131,7 +131,15 @@ def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
     note = say if reporter is None else reporter.note
     events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
-        run = run_pipe(request.target, request.options, request.pump, events, protocol=request.protocol, shown=shown)
+        run = run_pipe(
+            request.target,
+            request.options,
+            request.pump,
+            events,
+            protocol=request.protocol,
+            helo=request.helo,
+            shown=shown,
+        )
         end = asyncio.run(_until_a_bug(run))
     if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.protocols import Protocol
 
-__all__ = ["check_name", "check_profile", "check_protocol", "check_target"]
+__all__ = ["check_helo", "check_name", "check_profile", "check_protocol", "check_target"]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
@@ -51,6 +51,15 @@ def check_name(name: str) -> None:
         raise UsageError("--sni needs a name")
     if not _is_name(name):
         raise UsageError(f"--sni: '{_shown(name)}' is not a host name")
+
+
+def check_helo(name: str) -> None:
+    """The name of `--helo`. Raises UsageError."""
+    from cfcat.protocols.helo import is_helo_name  # lazy: most runs have no dialog
+
+    if not is_helo_name(name):
+        hint = "a domain, or an address: [192.0.2.7], [IPv6:2001:db8::7]"
+        raise UsageError(f"--helo: '{_shown(name)}' is no name for EHLO", hint)
 
 
 def _is_name(text: str) -> bool:

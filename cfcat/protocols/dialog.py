@@ -95,7 +95,8 @@ def injected(count: int) -> InjectionError:
 class Names:
     """Who talks to whom, where a protocol wants to know.
 
-    `client_name`: what EHLO and LHLO say. `server_name`: the domain that XMPP asks for.
+    `client_name`: what EHLO and LHLO say. `server_name`: the domain that XMPP asks for; where that is an IPv6 address,
+    it has no brackets.
     A name that could be more than a name (blanks, line ends, control characters) is a ValueError.
     """
 

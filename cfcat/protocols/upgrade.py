@@ -14,13 +14,15 @@ import socket as sockets
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
+from cfcat.core.address import parse_address, without_zone
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.errors import ConnectTimeout, DialogError, LostError
 from cfcat.protocols import DialogRun, HandshakeWrapper, Names, Protocol
+from cfcat.protocols.helo import own_helo_name
 from cfcat.record.events import Direction
 
-__all__ = ["Direction", "UpgradeStep", "converse", "open_upgraded", "upgrade"]
+__all__ = ["Direction", "UpgradeStep", "converse", "names_for", "open_upgraded", "upgrade"]
 
 DIALOG = "dialog"
 UpgradeStep = Literal["starttls", "tls"]
@@ -35,13 +37,15 @@ async def open_upgraded(
     options: SocketOptions,
     protocol: Protocol,
     *,
+    helo: str | None = None,
     heard: Heard | None = None,
     entered: Entered | None = None,
 ) -> Socket:
     """Wait for a new socket to open, run the dialog and upgrade; return the socket that has TLS.
 
     `target` is what messages call the peer; `options` are those of the socket: its deadline holds for all of it.
-    `heard`: as for `converse`. Where it fails, both sockets are dropped.
+    `helo`: what EHLO and LHLO say we are called, in place of `own_helo_name`. `heard`: as for `converse`. Where it
+    fails, both sockets are dropped.
 
     Raises:
         SocketError: as `Socket.opened` and `upgrade`.
@@ -49,7 +53,7 @@ async def open_upgraded(
     try:
         async with _deadline(target, options, socket) as waiting:
             await socket.opened
-            return await _upgrade(socket, options, protocol, waiting, heard=heard, entered=entered)
+            return await _upgrade(socket, options, protocol, waiting, helo=helo, heard=heard, entered=entered)
     except BaseException:
         socket.abort()
         raise
@@ -62,13 +66,14 @@ async def upgrade(
     protocol: Protocol | None,
     *,
     greeting: bytes = b"",
+    helo: str | None = None,
     heard: Heard | None = None,
     entered: Entered | None = None,
 ) -> Socket:
     """Upgrade an open socket, with a protocol by its dialog; return the socket that has TLS.
 
     What fails before the ClientHello leaves the socket in clear text, and both streams unlocked; what fails after it
-    is the end of the connection. `greeting`, `heard`: as for `converse`.
+    is the end of the connection. `greeting`, `heard`: as for `converse`; `helo`: as for `open_upgraded`.
 
     Raises:
         DialogError, InjectionError: as `converse`.
@@ -76,7 +81,9 @@ async def upgrade(
         ConnectTimeout: dialog and handshake took longer than `options.connect_timeout`.
     """
     async with _deadline(target, options, socket) as waiting:
-        return await _upgrade(socket, options, protocol, waiting, greeting=greeting, heard=heard, entered=entered)
+        return await _upgrade(
+            socket, options, protocol, waiting, greeting=greeting, helo=helo, heard=heard, entered=entered
+        )
 
 
 async def _upgrade(
@@ -86,6 +93,7 @@ async def _upgrade(
     waiting: list[str],
     *,
     greeting: bytes = b"",
+    helo: str | None = None,
     heard: Heard | None = None,
     entered: Entered | None = None,
 ) -> Socket:
@@ -94,7 +102,8 @@ async def _upgrade(
         waiting[0] = f"the {protocol.title} {DIALOG}"
         if entered is not None:
             entered("starttls", socket)
-        names = _names_for(options.expected_server_hostname or socket.hostname)
+        local = parse_address((await socket.opened).local_address).host
+        names = names_for(socket.hostname, local, sni=options.expected_server_hostname, helo=helo)
         wrapper = await converse(socket, protocol, names, heard=heard, greeting=greeting)
     waiting[0] = "the TLS handshake"
     secure = socket.start_tls(wrapper=wrapper)
@@ -126,12 +135,16 @@ async def _deadline(target: str, options: SocketOptions, socket: Socket) -> Asyn
         raise ConnectTimeout(detail, detail, is_silent_dialog=silent) from error
 
 
-def _names_for(server_name: str) -> Names:
-    """Who says EHLO, and whom XMPP asks for: this host's name, or an address literal where it has none."""
-    try:
-        return Names(sockets.gethostname(), server_name)
-    except ValueError:
-        return Names("[127.0.0.1]", server_name)
+def names_for(host: str, local: str, *, sni: str | None = None, helo: str | None = None) -> Names:
+    """Who says EHLO, and whom XMPP asks for.
+
+    `host`: what was connected to. `local`: the address of our end. `sni`: the name to verify, where it is another one.
+    `helo`: as for `open_upgraded`.
+    """
+    return Names(
+        client_name=helo or own_helo_name(sockets.gethostname(), local),
+        server_name=(sni or without_zone(host)).removesuffix("."),  # RFC 7622 §3.2
+    )
 
 
 async def converse(

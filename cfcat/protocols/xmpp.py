@@ -58,7 +58,8 @@ def s2s_client(names: Names) -> Dialog:
 
 
 def _client(namespace: str, names: Names) -> Dialog:
-    domain = names.server_name.translate(XML_ESCAPES)
+    name = names.server_name
+    domain = (f"[{name}]" if ":" in name else name).translate(XML_ESCAPES)  # RFC 7622 §3.2: a literal has brackets
     header = (
         f"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='{namespace}'"
         f" to='{domain}' version='1.0'>"

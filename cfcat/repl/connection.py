@@ -53,13 +53,13 @@ class Watcher(Interface):
 
 
 class Connection:
-    """A connection to `target`.
+    """A connection to `target`. `helo`: as for `open_upgraded`.
 
     `error`: what broke it, or None. `opened`: did it come about? `opening_s`, `tls_s`: how long that took, and how
     long its upgrade. `spoken`: the protocol of that upgrade's dialog. `over` is set when nothing more is read.
     """
 
-    def __init__(self, target: str, options: SocketOptions, watcher: Watcher) -> None:
+    def __init__(self, target: str, options: SocketOptions, watcher: Watcher, *, helo: str | None = None) -> None:
         self.target = target
         self.options = options
         self.socket = connect(target, options)
@@ -75,6 +75,7 @@ class Connection:
         self.spoken: str | None = None
         self.over = asyncio.Event()
         self._watcher = watcher
+        self._helo = helo
         self._begun_s = self._handshake_begun_s = time.monotonic()
         self._receiver: Receiver | None = None
         self._script_end = HeldEnd()
@@ -93,7 +94,13 @@ class Connection:
         try:
             if starttls is not None:
                 await open_upgraded(
-                    self.socket, self.target, self.options, starttls, heard=self._heard, entered=self._entered
+                    self.socket,
+                    self.target,
+                    self.options,
+                    starttls,
+                    helo=self._helo,
+                    heard=self._heard,
+                    entered=self._entered,
                 )
                 self._has_tls(starttls)
             self.remote_address, self.local_address = await self.socket.opened
@@ -269,6 +276,7 @@ class Connection:
                 self.options,
                 protocol,
                 greeting=self.memory.greeting,
+                helo=self._helo,
                 heard=self._heard,
                 entered=self._entered,
             )

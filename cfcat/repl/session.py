@@ -330,7 +330,7 @@ class Session:
     async def _connect(self) -> None:
         wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
         self.events.tell(connecting(self.target, self.options, wanted))
-        self.connection = Connection(self.target, self._options_now(), self)
+        self.connection = Connection(self.target, self._options_now(), self, helo=self.settings.helo)
         self.face.state_changed()
         try:
             await self.connection.open(None if wanted is None else PROTOCOLS[wanted])

@@ -30,8 +30,9 @@ class Settings:
     `view`: how received bytes are drawn. `eol`: what Enter sends. `proto`: whose verbs and secrets count; "auto" is by
     the port. `clear_secrets`: "on" sends secrets in clear text without asking. `workers`: "on" connects only where a
     Worker could.
-    `starttls`: the protocol whose dialog is run whenever a connection opens, or None. `log`: the file of the
-    transcript, or None; `log_secrets`: with the secrets in it. `insecure`: certificates are not checked.
+    `starttls`: the protocol whose dialog is run whenever a connection opens, or None. `helo`: the name that EHLO says
+    in a dialog, or None for ours. `log`: the file of the transcript, or None; `log_secrets`: with the secrets in it.
+    `insecure`: certificates are not checked.
     `typed`: lines are typed by a person, who marks one as private with a blank before it. `history`: lines may be
     stored.
     """
@@ -42,6 +43,7 @@ class Settings:
     clear_secrets: str = _one_of("off", "on")
     workers: str = _one_of("off", "on")
     starttls: str | None = None
+    helo: str | None = None
     log: str | None = None
     log_secrets: bool = False
     insecure: bool = False

@@ -41,6 +41,23 @@ def test_every_good_dialog_leads_to_tls(script: Script, certs: CertSet) -> None:
     assert result == Result(b"answer", "", 0)
 
 
+def test_helo_is_the_name_in_the_dialog(certs: CertSet) -> None:
+    """--helo: said to the server, in place of the name of this host."""
+
+    def good(conn: Peer) -> None:
+        conn.send(b"220 ready\r\n")
+        assert conn.recv_until(b"\n") == b"EHLO [192.0.2.7]\r\n"
+        conn.send(b"250 hello\r\n")
+        assert conn.recv_until(b"\n") == b"STARTTLS\r\n"
+        conn.send(b"220 go\r\n")
+        start_tls(conn, "smtp", certs)
+        conn.recv_until_eof()
+
+    with serve(good) as server:
+        arguments = [*trusting("smtp", certs), "--helo", "[192.0.2.7]", "--shutdown", "now", server.address]
+        assert cfcat(*arguments, stdin=b"") == Result(b"", "", 0)
+
+
 # --------------------------------------------------------------------------------------------------- the options
 
 

@@ -37,6 +37,9 @@ NOT_NEGATIVE = "must be a number of seconds, 0 or more"
         (["--shutdown", "auto", "--no-shutdown"], "--no-shutdown excludes --shutdown auto"),
         (["--shutdown", "never", "--no-shutdown"], "--no-shutdown excludes --shutdown never"),
         (["--sni", "", "--tls", "on"], "--sni needs a name"),
+        (["--helo", "a.example"], "--helo needs --starttls smtp or lmtp"),
+        (["--helo", "a.example", "--tls", "on"], "--helo needs --starttls smtp or lmtp"),
+        (["--helo", "a.example", "--starttls", "imap"], "--helo needs --starttls smtp or lmtp"),
     ],
 )
 def test_options_that_exclude_each_other(command: Command, arguments: list[str], text: str) -> None:

@@ -156,3 +156,21 @@ def test_profile() -> None:
     with pytest.raises(UsageError, match="--proto: 'smpt' is not known") as caught:
         check_profile("smpt")
     assert caught.value.hint == f"one of auto, {', '.join(PROFILES)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("my_host", "my_host"),
+        ("", ""),
+        ("a.example\r\nMAIL FROM:<x>", r"a.example\x0d\x0aMAIL FROM:<x>"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("127.0.0.1]", "127.0.0.1]"),
+        ("bücher.example", "bücher.example"),
+    ],
+)
+def test_name_that_ehlo_cannot_say(command: Command, name: str, shown: str) -> None:
+    """--helo: nothing but a domain or an address is ever said; the message escapes the rest."""
+    hint = "a domain, or an address: [192.0.2.7], [IPv6:2001:db8::7]"
+    arguments = ["--starttls", "smtp", "--helo", name, "{}"]
+    command.check_refused(arguments, f"--helo: '{shown}' is no name for EHLO", hint)

@@ -18,8 +18,9 @@ DIALOGS = {script.protocol: script for script in reversed(SCRIPTS)}  # the first
 
 
 def ours(text: bytes) -> bytes:
-    """What a script has us say, with the names of this machine and of the target."""
-    name = socket.gethostname().encode()
+    """What a script has us say, with the names of this machine and of the target, which is on loopback."""
+    hostname = socket.gethostname().encode()
+    name = hostname if b"." in hostname else b"[127.0.0.1]"
     return text.replace(b"client.example", name).replace(b"server.example", b"127.0.0.1")
 
 

@@ -75,6 +75,15 @@ def cipher(socket: object) -> str:
     return str(socket.tls_info.cipher)  # type: ignore[attr-defined]
 
 
+async def test_dialog_says_the_name_of_the_command_line(certs: CertSet) -> None:
+    """--helo holds for `:starttls smtp` too."""
+    with serve(mail_server(certs)) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs), helo="chosen.example") as (session, _):
+            await session.execute(":expect ^220 mail")
+            await session.execute(":starttls smtp")
+    assert server.received == b"EHLO chosen.example\r\nSTARTTLS\r\n"
+
+
 @pytest.mark.parametrize("typed_before", [False, True])
 async def test_upgrade_by_a_dialog(certs: CertSet, typed_before: bool) -> None:
     """In one step, the greeting being read already, whether or not something was typed; the dialog is shown."""
