@@ -5,6 +5,8 @@ Any split of the server's bytes gives the same outcome. Source: rules SEC-R1, SE
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import (
     MAX_MESSAGE_BYTES,
@@ -72,9 +74,24 @@ class DialogRun:
             DialogError: it refused, made no sense, ended or went on for too long.
             InjectionError: there are bytes after the go-ahead; `count` is how many so far.
         """
+        self._judge(lambda: self._feed(memoryview(data)))
+
+    def feed_earlier(self, data: bytes, unasked: int) -> int:
+        """Take what came on the connection before this dialog began, up to 64 KiB; return how much of it was taken.
+
+        What came first is the server's greeting. What is behind that is read on where it is among the `unasked` bytes,
+        which came before anything was sent; the rest answers what was sent, and is dropped.
+
+        Raises:
+            DialogError, InjectionError: as `feed`.
+        """
+        self._judge(lambda: self._feed_earlier(data, unasked))
+        return len(self._heard) + len(self._buffer)
+
+    def _judge(self, feed: Callable[[], None]) -> None:
         if self._error is None:
             try:
-                self._feed(memoryview(data))
+                feed()
             except Nonsense as nonsense:
                 self._error = DialogError(f"the server's {self._what} is not {self._title}", said=nonsense.said)
             except DialogError as error:
@@ -102,8 +119,23 @@ class DialogRun:
                 self.surplus += len(data) - start
                 return
             self._buffer += data[start : start + MAX_MESSAGE_BYTES]
-            while not self.done and (answer := self._answer()) is not None:
-                self._resume(answer)
+            self._listen()
+
+    def _feed_earlier(self, data: bytes, unasked: int) -> None:
+        self._buffer += data
+        self._listen(until_we_speak=True)
+        if not self.done and not self._outgoing:
+            return
+        greeting = len(data) - len(self._buffer) - self.surplus
+        more = max(0, unasked - greeting)
+        del self._buffer[more:]
+        self.surplus = min(self.surplus, more)
+        self._listen()
+
+    def _listen(self, *, until_we_speak: bool = False) -> None:
+        """Give the dialog what it needs, as far as that is there."""
+        while not self.done and not (until_we_speak and self._outgoing) and (answer := self._answer()) is not None:
+            self._resume(answer)
 
     def _closed(self) -> DialogError:
         if self.done:

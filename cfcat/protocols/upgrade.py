@@ -12,7 +12,7 @@ import contextlib
 import math
 import socket as sockets
 from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cfcat.core.address import parse_address, without_zone
 from cfcat.core.options import SocketOptions
@@ -22,13 +22,23 @@ from cfcat.protocols import DialogRun, HandshakeWrapper, Names, Protocol
 from cfcat.protocols.helo import own_helo_name
 from cfcat.record.events import Direction
 
-__all__ = ["Direction", "UpgradeStep", "converse", "names_for", "open_upgraded", "upgrade"]
+__all__ = ["Direction", "Earlier", "UpgradeStep", "converse", "names_for", "open_upgraded", "upgrade"]
 
 DIALOG = "dialog"
 UpgradeStep = Literal["starttls", "tls"]
 Heard = Callable[[Direction, bytes], None]
 # A step begins: the dialog, on a socket that is open now; or the handshake, of the socket that replaces it.
 Entered = Callable[[UpgradeStep, Socket], None]
+
+
+class Earlier(NamedTuple):
+    """The first bytes that came on a connection; `unasked`: how many of them came before anything was sent."""
+
+    data: bytes
+    unasked: int
+
+
+NOTHING_EARLIER = Earlier(b"", 0)
 
 
 async def open_upgraded(
@@ -65,7 +75,7 @@ async def upgrade(
     options: SocketOptions,
     protocol: Protocol | None,
     *,
-    greeting: bytes = b"",
+    earlier: Earlier = NOTHING_EARLIER,
     helo: str | None = None,
     heard: Heard | None = None,
     entered: Entered | None = None,
@@ -73,7 +83,7 @@ async def upgrade(
     """Upgrade an open socket, with a protocol by its dialog; return the socket that has TLS.
 
     What fails before the ClientHello leaves the socket in clear text, and both streams unlocked; what fails after it
-    is the end of the connection. `greeting`, `heard`: as for `converse`; `helo`: as for `open_upgraded`.
+    is the end of the connection. `earlier`, `heard`: as for `converse`; `helo`: as for `open_upgraded`.
 
     Raises:
         DialogError, InjectionError: as `converse`.
@@ -82,7 +92,7 @@ async def upgrade(
     """
     async with _deadline(target, options, socket) as waiting:
         return await _upgrade(
-            socket, options, protocol, waiting, greeting=greeting, helo=helo, heard=heard, entered=entered
+            socket, options, protocol, waiting, earlier=earlier, helo=helo, heard=heard, entered=entered
         )
 
 
@@ -92,7 +102,7 @@ async def _upgrade(
     protocol: Protocol | None,
     waiting: list[str],
     *,
-    greeting: bytes = b"",
+    earlier: Earlier = NOTHING_EARLIER,
     helo: str | None = None,
     heard: Heard | None = None,
     entered: Entered | None = None,
@@ -104,7 +114,7 @@ async def _upgrade(
             entered("starttls", socket)
         local = parse_address((await socket.opened).local_address).host
         names = names_for(socket.hostname, local, sni=options.expected_server_hostname, helo=helo)
-        wrapper = await converse(socket, protocol, names, heard=heard, greeting=greeting)
+        wrapper = await converse(socket, protocol, names, heard=heard, earlier=earlier)
     waiting[0] = "the TLS handshake"
     secure = socket.start_tls(wrapper=wrapper)
     try:
@@ -153,14 +163,14 @@ async def converse(
     names: Names,
     *,
     heard: Heard | None = None,
-    greeting: bytes = b"",
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> HandshakeWrapper | None:
     """Run the dialog up to its go-ahead; returns what `start_tls()` takes as `wrapper`.
 
     `heard` is told every message of the dialog as it goes: "sent" or "received", and the bytes; never what the dialog
-    did not listen to, such as bytes after the go-ahead (SEC-R1). `greeting`: what the server said before anything was
-    sent to it, if that has been read already; it is the beginning of what the dialog reads, with all its rules and
-    limits, and `heard` is not told of it again.
+    did not listen to, such as bytes after the go-ahead (SEC-R1). `earlier`: what has been read already; what of it is
+    the server's greeting is the beginning of what the dialog reads, with all its rules and limits, and `heard` is not
+    told of it again.
 
     However it ends, both streams are unlocked: after a DialogError the session may go on in clear text.
 
@@ -171,10 +181,8 @@ async def converse(
     conversation = DialogRun(protocol, names)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
     tell = heard or (lambda direction, data: None)
-    known = len(greeting)
     try:
-        if greeting:
-            conversation.feed(greeting)
+        known = conversation.feed_earlier(*earlier)
         while True:
             if data := conversation.to_send():
                 tell("sent", data)

@@ -22,7 +22,7 @@ from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostEr
 from cfcat.pipe.hold import HeldEnd
 from cfcat.protocols import Protocol
 from cfcat.protocols.by_hand import check_go_ahead
-from cfcat.protocols.upgrade import UpgradeStep, open_upgraded, upgrade
+from cfcat.protocols.upgrade import Earlier, UpgradeStep, open_upgraded, upgrade
 from cfcat.record.events import Direction
 from cfcat.repl.memory import Memory
 from cfcat.repl.receiver import Receiver
@@ -226,7 +226,8 @@ class Connection:
         self._script_end.answer()
         await self._watcher.on_received(chunk)  # show first, so that `:expect` never matches bytes that were not shown
         self.received_bytes += len(chunk)
-        self.memory.feed(chunk, is_greeting=not self.sent_bytes)
+        self.memory.feed_first(chunk, unasked=not self.sent_bytes)
+        self.memory.feed(chunk)
 
     async def _end(self, error: BaseException | None) -> None:
         """The peer's end has been read, or an error."""
@@ -275,7 +276,7 @@ class Connection:
                 self.target,
                 self.options,
                 protocol,
-                greeting=self.memory.greeting,
+                earlier=Earlier(self.memory.first, self.memory.unasked),
                 helo=self._helo,
                 heard=self._heard,
                 entered=self._entered,
@@ -323,6 +324,7 @@ class Connection:
         if direction == "sent":
             self.sent_bytes += len(data)
         else:
+            self.memory.feed_first(data, unasked=not self.sent_bytes)
             self.received_bytes += len(data)
         self._watcher.on_dialog(direction, data)
 

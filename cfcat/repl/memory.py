@@ -27,12 +27,14 @@ EXCHANGE_BYTES = 64 * 1024
 class Memory:
     """The last MEMORY_BYTES received since the last match, and the parts below. `ended`: nothing more will come.
 
-    `greeting`: what came before anything was sent. `asked`: what was sent last. `answer`: what came since.
+    `first`: what came first. `unasked`: how much of that came before anything was sent. `asked`: what was sent last.
+    `answer`: what came since.
     """
 
     def __init__(self) -> None:
         self.ended = False
-        self.greeting = self.asked = self.answer = b""
+        self.first = self.asked = self.answer = b""
+        self.unasked = 0
         self._first_bytes = b""
         self._unmatched = bytearray()
         self._recent = b""  # matched or not
@@ -53,11 +55,15 @@ class Memory:
         self.asked = (self.asked + data)[-EXCHANGE_BYTES:]
         self.answer = b""
 
-    def feed(self, chunk: bytes, *, is_greeting: bool = False) -> None:
-        """Take what was received; `is_greeting`: before anything was sent."""
+    def feed_first(self, chunk: bytes, *, unasked: bool) -> None:
+        """Take what was received, for a dialog that is run later; `unasked`: before anything was sent."""
+        self.first = (self.first + chunk)[:GREETING_BYTES]
+        if unasked:
+            self.unasked = len(self.first)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take what was received outside of a dialog."""
         self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
-        if is_greeting:
-            self.greeting = (self.greeting + chunk)[:GREETING_BYTES]
         self.answer = (self.answer + chunk)[:EXCHANGE_BYTES]
         self._unmatched += chunk
         del self._unmatched[:-MEMORY_BYTES]
@@ -67,7 +73,8 @@ class Memory:
     def forget(self) -> None:
         """What came so far is no answer to anything that is asked later."""
         self._unmatched.clear()
-        self._recent = self.greeting = self.asked = self.answer = b""
+        self._recent = self.first = self.asked = self.answer = b""
+        self.unasked = 0
 
     def end(self) -> None:
         """Nothing more will come."""

@@ -10,11 +10,11 @@ import pytest
 from cfcat import Socket, connect
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, HandshakeWrapper
-from cfcat.protocols.upgrade import converse
+from cfcat.protocols.upgrade import Earlier, converse
 from tests.core.links import fact, until
 from tests.helpers.peers import Peer, serve
 from tests.helpers.peers import Script as Play
-from tests.protocols.scripts import NAMES, SCRIPTS, Script
+from tests.protocols.scripts import NAMES, SCRIPTS, Script, start
 
 DIALOGS = {script.protocol: script for script in reversed(SCRIPTS)}  # the first of each protocol
 KIB = 1024
@@ -46,6 +46,11 @@ async def read(socket: Socket, size: int) -> bytes:
     return bytes(data)
 
 
+def unasked(data: bytes) -> Earlier:
+    """It came before anything was sent."""
+    return Earlier(data, len(data))
+
+
 async def opened(address: str) -> Socket:
     socket = connect(address, secure_transport="starttls")
     await socket.opened
@@ -72,13 +77,44 @@ async def test_dialog_may_begin_after_its_greeting_was_read(protocol: str) -> No
 
             socket = await opened(server.address)
             greeting = await read(socket, size)
-            wrapper = await converse(socket, PROTOCOLS[protocol], NAMES, heard=hear, greeting=greeting)
+            wrapper = await converse(socket, PROTOCOLS[protocol], NAMES, heard=hear, earlier=unasked(greeting))
             assert isinstance(wrapper, HandshakeWrapper) is (protocol == "mssql")
             assert heard["sent"] == script.opening + b"".join(we for _, we in script.turns)
             assert heard["received"] == script.server[size:]
             assert not socket.readable.locked
             assert not socket.writable.locked
             await socket.close()
+
+
+SPEAK_FIRST = [script for script in DIALOGS.values() if not script.opening]
+
+
+@pytest.mark.parametrize("script", SPEAK_FIRST, ids=repr)
+def test_answers_to_what_was_sent_before_are_no_part_of_the_dialog(script: Script) -> None:
+    """Something was sent before the greeting came, or in the middle of it: the greeting is what came first."""
+    greeting, first = script.turns[0]
+    for unasked in sorted({0, 1, len(greeting) // 2, len(greeting)}):
+        we, run = first, start(script.protocol)
+        assert run.feed_earlier(greeting + b"\r\nanswer to something\r\n", unasked) == len(greeting)
+        for said, then in (*script.turns[1:], (b"", b"")):
+            assert run.to_send() == we
+            if said:
+                run.feed(said)
+            we = then
+        assert run.done
+        assert run.heard() == script.server
+
+
+@pytest.mark.parametrize("script", SPEAK_FIRST, ids=repr)
+def test_part_of_a_greeting_is_waited_for(script: Script) -> None:
+    """As long as it is not all there, all of it counts, whenever it came."""
+    greeting, we = script.turns[0]
+    for size in range(len(greeting)):
+        run = start(script.protocol)
+        assert run.feed_earlier(greeting[:size], min(size, 1)) == size
+        assert run.to_send() == b""
+        run.feed(greeting[size:])
+        assert run.to_send() == we
 
 
 async def test_the_told_part_of_a_greeting_is_not_told_again() -> None:
@@ -100,7 +136,7 @@ async def test_the_told_part_of_a_greeting_is_not_told_again() -> None:
 
         socket = await opened(server.address)
         greeting = await read(socket, len(b"220-first\r\n220 se"))
-        dialog = asyncio.create_task(converse(socket, PROTOCOLS["smtp"], NAMES, heard=hear, greeting=greeting))
+        dialog = asyncio.create_task(converse(socket, PROTOCOLS["smtp"], NAMES, heard=hear, earlier=unasked(greeting)))
         await until(lambda: socket.moved_bytes == len(greeting + b"co"))
         read_so_far.set()
         with pytest.raises(DialogError, match="refused"):
@@ -119,11 +155,11 @@ async def test_greeting_may_have_more_than_itself() -> None:
     with serve(script) as server:
         socket = await opened(server.address)
         early = greeting + hello + b"220 go\r\n"
-        await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=early)
+        await converse(socket, PROTOCOLS["smtp"], NAMES, earlier=unasked(early))
         await socket.close()
         socket = await opened(server.address)
         with pytest.raises(InjectionError) as caught:
-            await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=early + b"250 injected\r\n")
+            await converse(socket, PROTOCOLS["smtp"], NAMES, earlier=unasked(early + b"250 injected\r\n"))
         assert caught.value.count == len(b"250 injected\r\n")
         await socket.close()
     assert server.peers[0].received == b"EHLO client.example\r\nSTARTTLS\r\n"
@@ -146,7 +182,7 @@ async def test_sec_r7_limits_and_refusals_hold_for_the_greeting(greeting: bytes,
     with serve(Peer.recv_until_eof) as server:
         socket = await opened(server.address)
         with pytest.raises(DialogError) as caught:
-            await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=greeting)
+            await converse(socket, PROTOCOLS["smtp"], NAMES, earlier=unasked(greeting))
         assert str(caught.value) == message
         assert not socket.readable.locked
         assert not socket.writable.locked
@@ -210,7 +246,7 @@ async def test_reset_in_the_dialog_is_named_and_unlocks() -> None:
     with serve(script) as server:
         socket = await opened(server.address)
         with pytest.raises(DialogError, match="reset by peer during the SMTP dialog"):
-            await converse(socket, PROTOCOLS["smtp"], NAMES, greeting=b"220 mail\r\n")
+            await converse(socket, PROTOCOLS["smtp"], NAMES, earlier=unasked(b"220 mail\r\n"))
         assert not socket.readable.locked
         assert not socket.writable.locked
         socket.abort()

@@ -75,6 +75,60 @@ def cipher(socket: object) -> str:
     return str(socket.tls_info.cipher)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("typed", "greeting", "answer"),
+    [
+        ("EHLO x", b"220 mail.example ESMTP\r\n", b"250-mail.example\r\n250 STARTTLS\r\n"),
+        ("NOOP", b"220-mail.example\r\n220 ESMTP\r\n", b"220 is no go-ahead\r\n"),
+    ],
+)
+async def test_dialog_after_a_line_that_was_sent_before_the_greeting(
+    certs: CertSet, typed: str, greeting: bytes, answer: bytes
+) -> None:
+    """A slow server: the greeting is what came first, and the answer behind it is none of the dialog."""
+
+    def script(conn: Peer) -> None:
+        assert conn.recv_until(b"\n").startswith(typed.encode())
+        conn.send(greeting + answer)
+        for said in (b"250 hello\r\n", b"220 go\r\n"):
+            assert conn.recv_until(b"\n")
+            conn.send(said)
+        conn.start_tls(certs.server_context())
+        conn.send(b"under TLS\r\n")
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, _):
+            await session.execute(typed)
+            await session.execute(":expect " + answer.decode().splitlines()[-1])
+            await session.execute(":starttls smtp")
+            await session.execute(":expect under TLS")
+
+
+async def test_dialog_again_after_one_that_has_read_the_greeting(certs: CertSet) -> None:
+    """Refused, it leaves the session in clear text; the next one does not wait for a second greeting."""
+    asked = threading.Event()
+
+    def script(conn: Peer) -> None:
+        conn.wait(asked)
+        conn.send(GREETING)
+        for said in (b"250 hello\r\n", b"454 not yet\r\n", b"250 hello\r\n", b"220 go\r\n"):
+            assert conn.recv_until(b"\n")
+            conn.send(said)
+        conn.start_tls(certs.server_context())
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        async with opened(server.address, "starttls", tls=trusting(certs)) as (session, _):
+            dialog = asyncio.create_task(session.execute(":starttls smtp"))
+            await asyncio.sleep(0)
+            asked.set()
+            with pytest.raises(DialogError, match="454"):
+                await dialog
+            await session.execute(":starttls smtp")
+            assert session.tls_version == "TLSv1.3"
+
+
 async def test_dialog_says_the_name_of_the_command_line(certs: CertSet) -> None:
     """--helo holds for `:starttls smtp` too."""
     with serve(mail_server(certs)) as server:
