@@ -43,7 +43,7 @@ _cfcat()
             ;;
         --starttls)
             COMPREPLY=($(compgen -W 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql
-                telnet rdp mssql amqp nbd vnc nats' -- "$cur"))
+                telnet rdp mssql amqp nbd vnc nats http' -- "$cur"))
             return
             ;;
         --tls-min)
@@ -60,7 +60,7 @@ _cfcat()
             ;;
         --proto)
             COMPREPLY=($(compgen -W 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql
-                nats redis http gopher memcached' -- "$cur"))
+                nats http redis gopher memcached' -- "$cur"))
             return
             ;;
         --color)

@@ -67,7 +67,7 @@ complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'
 complete -c cfcat -s q -l quit-after -x -d 'After the end of standard input wait at most so long, then exit 0'
 
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'
-complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'
+complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats http' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'
 complete -c cfcat -l helo -x -d 'With --starttls smtp or lmtp: who EHLO says we are'
 complete -c cfcat -l sni -x -a '(__fish_print_hostnames)' -d 'Server name to send and to verify'
 complete -c cfcat -l cacert -r -F -d 'Trust the authorities in FILE, not the system\'s'
@@ -84,7 +84,7 @@ complete -c cfcat -l repl -d 'A session; where standard input is no terminal, it
 complete -c cfcat -l pipe -d 'Pipe mode, on a terminal too'
 complete -c cfcat -s C -l crlf -d 'Pipe mode: send a bare LF as CRLF'
 complete -c cfcat -l eol -x -a 'crlf lf cr none' -d 'Session: the line ending that Enter sends'
-complete -c cfcat -l proto -x -a 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats redis http gopher memcached' -d 'Session: whose verbs Tab completes, and which lines are secrets'
+complete -c cfcat -l proto -x -a 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats http redis gopher memcached' -d 'Session: whose verbs Tab completes, and which lines are secrets'
 complete -c cfcat -l no-history -d 'Session: keep no history of its lines'
 
 complete -c cfcat -s v -l verbose -d 'Say what happens: -v events and certificate, -vv bytes, -vvv hexdump'

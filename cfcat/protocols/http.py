@@ -1,10 +1,14 @@
-"""HTTP/1.1, as typed by hand."""
+"""HTTP/1.1: by hand, and its upgrade to TLS, which printers and CUPS have."""
 
 from __future__ import annotations
 
-from cfcat.protocols.text import words
+import re
 
-__all__ = ["SECRETS", "VERBS"]
+from cfcat.errors import DialogError
+from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
+from cfcat.protocols.text import read_line, words
+
+__all__ = ["SECRETS", "VERBS", "client"]
 
 VERBS = (  # RFC 9110
     *("GET / HTTP/1.1", "HEAD / HTTP/1.1", "OPTIONS * HTTP/1.1"),
@@ -14,3 +18,47 @@ VERBS = (  # RFC 9110
     *("Origin: ", "Range: bytes=", "Referer: ", "Transfer-Encoding: chunked", "Upgrade: ", "User-Agent: "),
 )
 SECRETS = (rb"((?:Proxy-)?Authorization:\s*(?:[\w-]+\s+)?)\S", rb"(Cookie:\s*)\S")
+STATUS = re.compile(rb"HTTP/1\.\d (\d{3})(?: .*)?")
+SWITCHING = 101
+FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+TLS_TOKEN = re.compile(rb"TLS/\d+\.\d+", re.IGNORECASE)
+
+
+def client(names: Names) -> Dialog:
+    """RFC 9110 §7.8 and RFC 2817 §3.2: an upgrade that is required before anything else is asked.
+
+    The server answers the OPTIONS itself under TLS (RFC 2817 §3.3): that is the first that comes there.
+    """
+    host = f"[{names.server_name}]" if ":" in names.server_name else names.server_name
+    request = f"OPTIONS * HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n"
+    yield Send(request.encode())
+    status, line = yield from _read_status()
+    while 100 <= status < 200 and status != SWITCHING:  # they come before the answer itself (RFC 9110 §15.2)
+        yield from _read_upgrade()
+        status, line = yield from _read_status()
+    if status != SWITCHING:
+        raise DialogError(f"the server did not upgrade to TLS (status {status})", said=line)
+    upgrade = yield from _read_upgrade()
+    if not any(TLS_TOKEN.fullmatch(token.strip()) for token in upgrade.split(b",")):
+        raise DialogError("the server switched to a protocol that is not TLS", said=upgrade)
+    return None
+
+
+def _read_status() -> Step[tuple[int, bytes]]:
+    line = yield from read_line("answer to OPTIONS", b"H")
+    match = STATUS.fullmatch(line)
+    if match is None:
+        raise Nonsense(line)
+    return int(match[1]), line
+
+
+def _read_upgrade() -> Step[bytes]:
+    """Read the header to its end, and return what all its fields named Upgrade say, with commas between them."""
+    upgrades: list[bytes] = []
+    while line := (yield from read_line("header")):
+        match = FIELD.fullmatch(line)
+        if match is None:
+            raise Nonsense(line)
+        if match[1].lower() == b"upgrade":
+            upgrades.append(match[2].strip())
+    return b",".join(upgrades)

@@ -79,6 +79,8 @@ REFUSALS = [
     Refusal("vnc", 5, b"\x00", quoted=False),
     Refusal("nats", 0, b'INFO {"version":"2.9.10"} \r\n', quoted=False),
     Refusal("nats", 0, b"-ERR 'maximum connections exceeded'\r\n"),
+    Refusal("http", 0, b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.0\r\n\r\n"),
+    Refusal("http", 0, b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n", quoted=False),
 ]
 
 

@@ -155,6 +155,7 @@ ENDLESS = {
     "nbd": NBD_GREETING + NBD_REFUSED + b"\x40\0\0\0",
     "vnc": RFB + b"\0" + b"\x40\0\0\0",
     "nats": b'INFO {"tls_required":true,"server_name":"',
+    "http": b"HTTP/1.1 101 ",
 }
 
 
@@ -185,6 +186,7 @@ LISTS = {
     "sieve": (b"", b'"CAPABILITY" "of no use"\r\n'),
     "xmpp": (DIALOGS["xmpp"].turns[0][0].partition(b"<starttls")[0], b"<hint>of no use</hint>"),
     "irc": (b"", b":irc.example NOTICE * :wait\r\n"),
+    "http": (b"HTTP/1.1 101\r\n", b"X-Field: of no use\r\n"),
     "telnet": (b"", b"\xff\xfd\x18\xff\xfb\x18welcome\r\nwelcome\r\n"),
 }
 

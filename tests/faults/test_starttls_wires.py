@@ -37,20 +37,22 @@ def test_row_83_clear_text_in_the_place_of_the_handshake(protocol: str, ready: P
 
 
 FOREIGN = b"HTTP/1.1 400 \x1b[2J\r\n"  # "SSH" would begin with the go-ahead of Postgres
+FOREIGN_TO_HTTP = b"SSH-2.0 \x1b[2J\r\n"
 PATIENT = ("irc", "telnet", "mysql")  # no first byte is wrong there by itself
 
 
 @pytest.mark.parametrize("protocol", [protocol for protocol in PROTOCOLS if protocol not in PATIENT])
 def test_row_88_greeting_of_another_protocol(protocol: str, ready: Path) -> None:
     """64 as soon as it is seen, quoted and escaped (Postgres: not at all)."""
+    foreign = FOREIGN_TO_HTTP if protocol == "http" else FOREIGN
 
     def speak(conn: Peer) -> None:
-        conn.send(FOREIGN)
+        conn.send(foreign)
         conn.recv_until_eof()
 
     text, _, said = check_failed(run(protocol, speak, ready), 64).partition("; it said ")
     assert f"is not {PROTOCOLS[protocol].title}" in text
-    assert said == ("" if protocol == "postgres" else r'"HTTP/1.1 400 \x1b[2J"')
+    assert said == ("" if protocol == "postgres" else f'"{foreign.splitlines()[0].decode()}"'.replace("\x1b", r"\x1b"))
 
 
 def test_row_89_server_that_speaks_tls_from_the_first_byte_is_recognised(ready: Path) -> None:
@@ -65,7 +67,7 @@ def test_row_89_server_that_speaks_tls_from_the_first_byte_is_recognised(ready: 
     assert failed.result.stderr.endswith("\n  hint: --tls on\n")
 
 
-@pytest.mark.parametrize("protocol", ["irc", "xmpp", "ldap", "postgres", "rdp", "mssql", "amqp"])
+@pytest.mark.parametrize("protocol", ["irc", "xmpp", "ldap", "postgres", "rdp", "mssql", "amqp", "http"])
 def test_row_89_tls_port_that_the_client_speaks_to_first(protocol: str, ready: Path, certs: CertSet) -> None:
     """A real TLS server answers the first words of a dialog with an alert, if at all; then it is recognised."""
 

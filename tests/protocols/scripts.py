@@ -12,6 +12,8 @@ from cfcat.protocols import PROTOCOLS, DialogRun, Names
 
 __all__ = [
     "AMQP_TLS",
+    "HTTP_REQUEST",
+    "HTTP_SWITCHES",
     "MYSQL_8",
     "NAMES",
     "NBD_ACK",
@@ -148,6 +150,8 @@ NATS_INFO = (
     b'"go":"go1.19.8","host":"127.0.0.1","port":4222,"headers":true,%s,"max_payload":1048576,"client_id":4} \r\n'
 )
 RFB = b"RFB 003.008\n"
+HTTP_REQUEST = b"OPTIONS * HTTP/1.1\r\nHost: server.example\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n"
+HTTP_SWITCHES = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n"
 
 SCRIPTS = (
     Script(
@@ -427,4 +431,29 @@ SCRIPTS = (
     ),
     Script("nats", "nats-server 2.9", b"", ((NATS_INFO % b'"auth_required":true,"tls_required":true', b""),)),
     Script("nats", "nats-server 2.9, clear text too", b"", ((NATS_INFO % b'"tls_available":true', b""),)),
+    Script(
+        "http",
+        "CUPS 2.4",
+        HTTP_REQUEST,
+        (
+            (
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Keep-Alive\r\nContent-Language: en\r\n"
+                b"Content-Length: 0\r\nDate: Thu, 26 Nov 2026 16:59:20 GMT\r\nKeep-Alive: timeout=10\r\n"
+                b"Upgrade: TLS/1.2,TLS/1.1,TLS/1.0\r\nAccept-Encoding: gzip, deflate, identity\r\n"
+                b"Server: CUPS/2.4 IPP/2.1\r\nX-Frame-Options: DENY\r\n"
+                b"Content-Security-Policy: frame-ancestors 'none'\r\n\r\n",
+                b"",
+            ),
+        ),
+    ),
+    Script("http", "RFC 2817", HTTP_REQUEST, ((HTTP_SWITCHES, b""),)),
+    Script(
+        "http",
+        "answers that come before it, lower case, two fields, no CR, no reason",
+        HTTP_REQUEST,
+        (
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nUpgrade: h2c\r\n\r\n", b""),
+            (b"HTTP/1.1 101\nupgrade:HTTP/1.1\nupgrade: \ttls/1.0\n\n", b""),
+        ),
+    ),
 )

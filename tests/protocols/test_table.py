@@ -12,9 +12,10 @@ from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, DialogRun, Names, Protoc
 from cfcat.protocols.table import guess
 
 NAMES = (
-    "smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats"
+    "smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats "
+    "http"
 ).split()
-SPOKEN = "smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats redis http gopher memcached none".split()
+SPOKEN = "smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats http redis gopher memcached none".split()
 
 
 def test_protocols_and_their_order() -> None:
@@ -25,7 +26,7 @@ def test_protocols_and_their_order() -> None:
 
 def test_default_ports() -> None:
     """IANA's, for the clear text port."""
-    ports = "25 24 110 143 21 119 4190 5222 5269 6667 389 5432 3306 23 3389 1433 5672 10809 5900 4222"
+    ports = "25 24 110 143 21 119 4190 5222 5269 6667 389 5432 3306 23 3389 1433 5672 10809 5900 4222 80"
     assert [protocol.port for protocol in PROTOCOLS.values()] == [int(port) for port in ports.split()]
 
 
@@ -82,7 +83,7 @@ def test_dialogs_are_pure() -> None:
     """Neither loop nor socket nor clock nor TLS is loaded for them."""
     code = (
         "import sys; import cfcat.protocols as s\n"
-        "assert len(s.PROTOCOLS) == 20\n"
+        "assert len(s.PROTOCOLS) == 21\n"
         "names = {'asyncio', 'socket', 'ssl', 'threading', 'select', 'typer', 'cfcat.core.sockets', 'cfcat.report'}\n"
         "assert not names & set(sys.modules), names & set(sys.modules)"
     )
