@@ -57,7 +57,8 @@ _MORE_PATH = (
     "/usr/sbin",
     "/sbin",
     "/usr/lib/news/bin",
-    "/usr/local/lib/cfcat-proftpd/usr/sbin",  # unpacked by .ci/run: it cannot be installed beside vsftpd
+    "/usr/local/lib/cfcat-proftpd/usr/sbin",  # unpacked by .ci/run: they cannot be installed beside vsftpd
+    "/usr/local/lib/cfcat-pure-ftpd/usr/sbin",
     *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True),
 )
 # Whom root runs daemons as: on every Linux and macOS, owner of nothing that matters.
