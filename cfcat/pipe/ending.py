@@ -18,10 +18,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["TRANSFER_BYTES", "Opening", "Sent", "Silence", "sent_what", "silence_s"]
+__all__ = ["STDIN_LOST_S", "TRANSFER_BYTES", "Opening", "Sent", "Silence", "sent_what", "silence_s"]
 
-# More than that is no request but a transfer: whoever takes it waits for its end, and has nothing to say before.
+# More than that is no request but a transfer: a server waits for its end, and has nothing to say before.
 TRANSFER_BYTES = 64 * 1024
+# Where stdin cannot be read any more our end is not sent: the peer must not take a part for the whole. What it still
+# says is delivered, until it has been silent for so long.
+STDIN_LOST_S = 5.0
 # So much of a request line is looked at for its version: what servers must support at least (RFC 9112 §3).
 LINE_BYTES = 8000
 # The longest method that is registered, UPDATEREDIRECTREF, has 17 characters; of binary data a few bytes decide.

@@ -8,6 +8,7 @@ bytes and both descriptors allow it, they are joined in the kernel. The ends fol
 |---|---|---|
 | stdin ends | our EOF is sent as soon as that cannot cost the answer (`ending`), reading goes on | same |
 | the same with `shutdown` "now", "never" | our EOF is sent at once, is not sent | same |
+| stdin fails | nothing more is sent; what comes until the peer ends, or is silent, then the error | same |
 | the peer ends first | what was read from stdin is sent, then it is over | stdout closes, sending goes on |
 | `quit_after` | so long after stdin's end it is over | same |
 | stdout's reader is gone | it is over (BrokenPipeError) | same |
@@ -28,7 +29,8 @@ from cfcat.core.sockets import Socket
 from cfcat.core.waiting import STALL_S, until_idle, while_moving
 from cfcat.edges.stdin import Input
 from cfcat.edges.stdout import Output
-from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError
+from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError, StdinError
+from cfcat.pipe.ending import STDIN_LOST_S
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
@@ -107,11 +109,13 @@ class Pump:
     async def _until_over(self, tasks: _Tasks, up: asyncio.Task[None], down: asyncio.Task[None]) -> None:
         """Wait for the ends that end the run; raise what went wrong first."""
         limit_s = self._options.quit_after
-        quits = None if limit_s is None else tasks.start(self._quit_after(limit_s))
+        quits = [] if limit_s is None else [tasks.start(self._quit_after(limit_s))]
         while not (down.done() and (up.done() or not self._options.half_open)):
-            if quits is not None and quits.done():
+            if any(each.done() for each in quits):
                 break
             await tasks.wait()
+            if up.done() and isinstance(self._send_error, StdinError):
+                quits.append(tasks.start(until_idle(STDIN_LOST_S, lambda: self.received_bytes)))
         if self._send_error is not None:
             raise self._send_error
 
@@ -145,9 +149,9 @@ class Pump:
         except ClosedError:
             pass  # the peer's EOF has been read: what was queued before it is on its way (H3)
         except SocketError as error:
-            if not isinstance(error, LostError):
+            if not isinstance(error, (LostError, StdinError)):
                 raise
-            # The answer that came before may still be unread: reading goes on to its end, and this error counts.
+            # What the peer has to say comes before the error: reading goes on to its end, and this error counts.
             self._send_error = error
         finally:
             self._stdin_over.set()

@@ -7,12 +7,14 @@ last line our side ends, and what comes is read to its end, as in pipe mode.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from cfcat.core.waiting import first_of, until_idle
 from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
+from cfcat.pipe.ending import STDIN_LOST_S
 from cfcat.pipe.pump import PumpOptions
 from cfcat.record.events import LineFailed
 from cfcat.repl.connection import Connection
@@ -71,6 +73,7 @@ async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _Script
                 break
             await session.execute(line)
         except StdinError:
+            await _hear_out(session.need_connection(), ends)
             raise
         except SocketError as error:
             text, hint = session.explain(error)
@@ -103,6 +106,18 @@ async def _read_on(connection: Connection, ends: PumpOptions) -> int:
     await connection.close()
     connection.check_answered()
     return ExitStatus.OK
+
+
+async def _hear_out(connection: Connection, ends: PumpOptions) -> None:
+    """Our side can say no more: return when the peer has ended, or has been silent for so long, or `-q` is over."""
+    silent = until_idle(STDIN_LOST_S, lambda: connection.received_bytes)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ends.quit_after):
+            await first_of((_until_over(connection), silent))
+
+
+async def _until_over(connection: Connection) -> None:
+    await connection.over.wait()
 
 
 async def _end(connection: Connection, ends: PumpOptions) -> LostError | None:

@@ -176,7 +176,10 @@ def check_stdin(context: AbstractContextManager[Edge], nonblocking: bool) -> Non
 
 
 def test_stdin_cannot_be_read() -> None:
-    """26, and the connection is not ended as if all were well. The kernel answers EIO where nothing is mapped."""
+    """26, after five seconds of silence, and the connection is not ended as if all were well.
+
+    The kernel answers EIO where nothing is mapped.
+    """
     with serve(Peer.recv_until_eof) as server, open("/proc/self/mem", "rb", buffering=0) as memory:
         result = cfcat(server.address, stdin=memory)
     assert result == Result(b"", "cfcat: cannot read standard input: input/output error\n", 26)

@@ -394,7 +394,7 @@ def test_transcript_of_a_script(tmp_path: Path) -> None:
 def test_stdin_that_cannot_be_read() -> None:
     """26: it is not the script that is at fault. The kernel answers EIO where nothing is mapped."""
     with serve(Peer.recv_until_eof) as server, open("/proc/self/mem", "rb", buffering=0) as memory:
-        result = cfcat("--repl", server.address, stdin=memory)
+        result = cfcat("--repl", "-q", "0", server.address, stdin=memory)
     assert result == Result(b"", "cfcat: cannot read standard input: input/output error\n", 26)
 
 

@@ -118,7 +118,7 @@ def test_23_writing_stdout_failed() -> None:
 def test_26_reading_stdin_failed() -> None:
     """The kernel answers EIO: nothing is mapped where the file stands."""
     with serve(Peer.recv_until_eof) as server, open("/proc/self/mem", "rb", buffering=0) as memory:
-        check(cfcat(server.address, stdin=memory), ExitStatus.STDIN)
+        check(cfcat("-q", "0", server.address, stdin=memory), ExitStatus.STDIN)
 
 
 def test_28_timeout() -> None:
