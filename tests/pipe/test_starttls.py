@@ -86,7 +86,7 @@ def test_tls_starttls_may_be_said_along_with_the_protocol(certs: CertSet) -> Non
     assert result == Result(b"", "", 0)
 
 
-@pytest.mark.parametrize("name", ["x", "", "SMTP", "smtp ", "http", "x\x1b[2J"])
+@pytest.mark.parametrize("name", ["x", "", "SMTP", "smtp ", "redis", "x\x1b[2J"])
 def test_unknown_protocol_is_a_usage_error_that_names_the_known(name: str) -> None:
     """2, before anything is connected; what was typed is escaped."""
     with serve(Peer.recv_until_eof) as server:

@@ -512,7 +512,7 @@ def test_view_eol_and_protocol_are_names_of_lists() -> None:
         (parse_eol, "LF", ":eol does not know 'LF'", "did you mean lf?"),
         (parse_eol, "\\r\\n", ":eol does not know '\\r\\n'", "one of crlf, lf, cr, none"),
         (parse_protocol, "stmp", ":starttls does not know 'stmp'", "did you mean smtp?"),
-        (parse_protocol, "https", ":starttls does not know 'https'", f"one of {', '.join(PROTOCOLS)}"),
+        (parse_protocol, "gopher", ":starttls does not know 'gopher'", f"one of {', '.join(PROTOCOLS)}"),
         (parse_set, "veiw hex", ":set does not know 'veiw'", "did you mean view?"),
         (parse_set, "view=hex", ":set does not know 'view=hex'", "did you mean view?"),
         (parse_set, "x", ":set does not know 'x'", "one of view, eol, proto, clear-secrets, workers"),
