@@ -47,7 +47,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),
-    ("cfcat.edges.password", "cfcat.edges.descriptors", "cfcat.edges.target"),
+    ("cfcat.edges.password", "cfcat.edges.descriptors", "cfcat.edges.target", "cfcat.edges.search"),
     ("cfcat.edges.stderr",),
     ("cfcat.report.render", "cfcat.report.hexdump"),
     ("cfcat.report.color", "cfcat.report.progress"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -43,7 +44,10 @@ def open_transcript(source: str) -> list[Conversation]:
 
 
 def _write_file(path: str, text: str) -> None:
-    """Write a file that anybody may read as far as the umask lets them. Raises CommandError."""
+    """Write a file that anybody may read as far as the umask lets them; one that is there keeps its rights.
+
+    Raises CommandError.
+    """
     try:
         _write(os.path.realpath(path), text.encode())
     except (OSError, ValueError) as error:
@@ -51,13 +55,15 @@ def _write_file(path: str, text: str) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        with open(path, "wb") as device:
-            device.write(data)
+    mode = os.stat(path).st_mode if os.path.exists(path) else None
+    if mode is not None and not stat.S_ISREG(mode):
+        _write_at_once(path, data)
         return
     made = f"{path}.{os.getpid()}.new"
-    fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if mode is None else 0o600)
     try:
+        if mode is not None:
+            os.fchmod(fd, stat.S_IMODE(mode))
         with open(fd, "wb") as file:
             file.write(data)
         os.replace(made, path)
@@ -65,3 +71,20 @@ def _write(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(made)
         raise
+
+
+def _write_at_once(path: str, data: bytes) -> None:
+    """Write to a device or a FIFO, which must not hold anybody up: it takes all of it now, or it is an error."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads it") from error
+        raise
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except BlockingIOError as error:
+        raise OSError(errno.EAGAIN, "its reader has stopped") from error
+    finally:
+        os.close(fd)

@@ -8,6 +8,7 @@ conversation is found however it is cut into chunks, and whenever it comes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cfcat.export.javascript import is_text, translate_regex
@@ -44,10 +45,17 @@ class Match(NamedTuple):
 Wait = Lines | Bytes | Match
 
 
-class Waits:
-    """From what was received and what was expected to what is to be waited for."""
+Search = Callable[[bytes, bytes], int | None]
 
-    def __init__(self) -> None:
+
+class Waits:
+    """From what was received and what was expected to what is to be waited for.
+
+    `search` returns the end of the first match of a pattern in a text, or None.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
         self._rest = b""  # what came and is not waited for yet
         self._matches: list[Wait] = []
 
@@ -58,13 +66,10 @@ class Waits:
     def expect(self, pattern: bytes) -> None:
         """A match of this pattern was waited for."""
         regex = translate_regex(pattern)
-        try:
-            match = None if regex is None else re.search(pattern, self._rest, re.MULTILINE)
-        except re.error:
-            match = None
-        if regex is not None and match is not None:
+        end = None if regex is None else self._search(pattern, self._rest)
+        if regex is not None and end is not None:
             self._matches.append(Match(regex))
-            self._rest = self._rest[match.end() :]
+            self._rest = self._rest[end:]
 
     def take_matches(self) -> list[Wait]:
         """The patterns alone, where all that comes is read to its end: there may be more of it, or less."""

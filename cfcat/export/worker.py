@@ -8,11 +8,14 @@ and upgrades, is in `conversation.js`.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import count
 
 from cfcat import __version__
 from cfcat.core.address import is_ipv6, parse_address
+from cfcat.edges.search import SearchTimeout, search_within
 from cfcat.errors import AddressError, CommandError
 from cfcat.export.javascript import bytes_literals, string_literal
 from cfcat.export.waits import Bytes, Lines, Wait, Waits
@@ -21,6 +24,8 @@ from cfcat.report.render import escape
 
 __all__ = ["worker_module"]
 
+SEARCH_S = 2.0  # for a pattern of the session's, which a hostile transcript may have made a slow one
+SHOWN_BYTES = 40  # of a pattern, in a message
 LINE = 110  # characters that a call may have before it is put on several lines
 HEAD = """\
 // Made by cfcat {version}: a Worker that holds the conversation recorded with
@@ -121,7 +126,7 @@ class _Secrets:
 
 def _conversation(conversation: Conversation, secrets: _Secrets) -> Iterator[str]:
     yield from _connect(conversation)
-    waits = Waits()
+    waits = Waits(_search)
     for step in conversation.steps:
         if isinstance(step, ReceiveStep):
             waits.receive(bytes(step.data))
@@ -134,7 +139,7 @@ def _conversation(conversation: Conversation, secrets: _Secrets) -> Iterator[str
             # all of it: a byte that comes later would be taken for the beginning of TLS
             yield from _wait(waits.take_all(check=True))
             yield f"await server.startTls({_server_name(conversation)});"
-            waits = Waits()
+            waits = Waits(_search)
         elif isinstance(step, End):
             yield from _wait(waits.take())
             yield "server.end();"
@@ -200,3 +205,17 @@ def _send(step: SendStep, secrets: _Secrets) -> Iterator[str]:
     yield "server.send("
     yield from (f"  {piece}," for piece in pieces)
     yield ");"
+
+
+def _search(pattern: bytes, text: bytes) -> int | None:
+    """As a session did; what does not compile matches nothing. Raises CommandError: it takes too long."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a transcript may have any pattern in it
+            compiled = re.compile(pattern, re.MULTILINE)
+        return search_within(SEARCH_S, compiled, text)
+    except (re.error, ValueError, OverflowError, RecursionError):
+        return None
+    except SearchTimeout as error:
+        shown = escape(pattern[:SHOWN_BYTES])
+        raise CommandError(f"cannot export: to search for {shown} takes longer than {SEARCH_S:g} s") from error

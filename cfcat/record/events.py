@@ -64,7 +64,7 @@ Outcome = Literal["connected", "failed", "abandoned"]
 Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
 
 DURATION = r"([0-9]+\.[0-9] ms|[0-9]+\.[0-9]{2} s)"
-BYTES = r"([0-9]+) bytes?"
+BYTES = r"([0-9]{1,18}) bytes?"
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ An entry without `\\n` at its end goes on in the next one of its direction. `par
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import re
 import stat
@@ -79,7 +79,7 @@ def _unescape(text: str) -> bytes:
     def one(match: re.Match[str]) -> str:
         code = match[1]
         if code not in LONG and len(code) != 3:
-            raise ValueError(f"unknown escape \\{code}")
+            raise ValueError(f"unknown escape {ascii(code)[1:-1]} behind a backslash")
         # latin-1 in a surrogate's place: a byte by itself, whatever stands beside it
         return LONG[code] if code in LONG else chr(0xDC00 + int(code[1:], 16))
 
@@ -87,6 +87,38 @@ def _unescape(text: str) -> bytes:
         bytes([ord(character) - 0xDC00]) if 0xDC00 <= ord(character) <= 0xDCFF else character.encode()
         for character in ESCAPE.sub(one, text)
     )
+
+
+def _open(path: str, allow_fifo: bool) -> int:
+    """A descriptor that never blocks: a FIFO whose reader has stopped must not stop a session (SEC-R28).
+
+    A symbolic link may lead anywhere, and a file that others own or may write to is not private. What the system
+    itself links to, such as /dev/stderr, is meant.
+    """
+    follow = 0 if path.startswith("/dev/") else os.O_NOFOLLOW
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags | follow, 0o600)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads it") from error
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link") from error
+        raise
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode):
+            if found.st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "it belongs to another user")
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise PermissionError(errno.EPERM, "others may write to it")
+            os.fchmod(fd, 0o600)
+        elif stat.S_ISFIFO(found.st_mode) and not allow_fifo:
+            raise OSError(errno.EINVAL, "it is a named pipe")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 Lines = Callable[[Kept], Sequence[str]]
@@ -116,13 +148,15 @@ class Transcript:
         self._clock = clock
 
     @classmethod
-    def open(cls, path: str, *, target: str, lines: Lines = event_lines) -> Transcript:
-        """Append to a file that only its owner may read; it is made where there is none. Raises OSError."""
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            with contextlib.suppress(OSError):  # somebody else's file
-                os.fchmod(fd, 0o600)
-        transcript = cls(fd, lines)
+    def open(cls, path: str, *, target: str, lines: Lines = event_lines, allow_fifo: bool = True) -> Transcript:
+        """Append to a file that only its owner may read; it is made where there is none.
+
+        `allow_fifo`: a FIFO that somebody reads will do; what it does not take at once ends the transcript.
+
+        Raises:
+            OSError: it cannot be written, or others could read or change it; nothing has been written then.
+        """
+        transcript = cls(_open(path, allow_fifo), lines)
         transcript.write([TranscriptOf(target)])
         return transcript
 

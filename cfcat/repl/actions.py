@@ -46,6 +46,8 @@ __all__ = ["ACTIONS"]
 Action = Callable[["Session", str], Awaitable[None]]
 
 DEFAULT_EXPECT_S = 10.0
+# What has come by the deadline is still searched, for so long.
+SEARCH_GRACE_S = 0.4
 DEFAULT_QUIET_S = 0.5
 # :wait gives up on a peer that goes on and on, so long after the silence could have been over.
 LONGEST_NOISE_S = 60.0
@@ -262,12 +264,16 @@ async def _expect(session: Session, argument: str) -> None:
     connection = session.need_connection()
     timeout_s, pattern = parse_expect(argument)
     limit_s = DEFAULT_EXPECT_S if timeout_s is None else timeout_s
-    memory = connection.memory
+    memory, until_s = connection.memory, asyncio.get_running_loop().time() + limit_s
     try:
-        async with asyncio.timeout(limit_s):
-            while not memory.match(pattern):
-                if memory.ended:
-                    raise _unmatched(connection, pattern, "the connection ended before a match")
+        while True:
+            ended = memory.ended  # what comes during a search is looked at in the next one
+            async with asyncio.timeout_at(until_s + SEARCH_GRACE_S):
+                if await memory.match(pattern):
+                    break
+            if ended:
+                raise _unmatched(connection, pattern, "the connection ended before a match")
+            async with asyncio.timeout_at(until_s):
                 await memory.change()
     except TimeoutError as error:
         raise _unmatched(connection, pattern, f"no match within {limit_s:g} s") from error

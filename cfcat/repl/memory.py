@@ -10,6 +10,7 @@ import asyncio
 import re
 
 from cfcat.core.codec import TLS_ALERT
+from cfcat.edges.search import search
 
 __all__ = ["LINE_BYTES", "MEMORY_BYTES", "Memory"]
 
@@ -37,6 +38,7 @@ class Memory:
         self.unasked = 0
         self._first_bytes = b""
         self._unmatched = bytearray()
+        self._forgotten_bytes = 0  # how many came before `_unmatched`
         self._recent = b""  # matched or not
         self._news = asyncio.Event()
 
@@ -66,13 +68,13 @@ class Memory:
         self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
         self.answer = (self.answer + chunk)[:EXCHANGE_BYTES]
         self._unmatched += chunk
-        del self._unmatched[:-MEMORY_BYTES]
+        self._forget(max(0, len(self._unmatched) - MEMORY_BYTES))
         self._recent = (self._recent + chunk[-RECENT_BYTES:])[-RECENT_BYTES:]
         self._news.set()
 
     def forget(self) -> None:
         """What came so far is no answer to anything that is asked later."""
-        self._unmatched.clear()
+        self._forget(len(self._unmatched))
         self._recent = self.first = self.asked = self.answer = b""
         self.unasked = 0
 
@@ -96,10 +98,18 @@ class Memory:
             return False
         return True
 
-    def match(self, pattern: re.Pattern[bytes]) -> bool:
-        """Is it in what came since the last match? If so, that is forgotten up to the end of the match."""
-        found = pattern.search(self._unmatched)
-        if found is None:
+    async def match(self, pattern: re.Pattern[bytes]) -> bool:
+        """Is it in what came since the last match? If so, that is forgotten up to the end of the match.
+
+        More may come meanwhile. Cancelling changes nothing.
+        """
+        begin = self._forgotten_bytes
+        end = await search(asyncio.get_running_loop(), pattern, bytes(self._unmatched))
+        if end is None:
             return False
-        del self._unmatched[: found.end()]
+        self._forget(max(0, begin + end - self._forgotten_bytes))
         return True
+
+    def _forget(self, count: int) -> None:
+        self._forgotten_bytes += count
+        del self._unmatched[:count]

@@ -361,7 +361,7 @@ class Session:
         opened = None
         if path is not None:
             try:
-                opened = Transcript.open(path, target=self.target, lines=session_lines)
+                opened = Transcript.open(path, target=self.target, lines=session_lines, allow_fifo=False)
             except (OSError, ValueError) as error:
                 raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
         before, self._transcript = self._transcript, opened

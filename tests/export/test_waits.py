@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from cfcat.export.waits import Bytes, Lines, Match, Waits
 
 
+def _find(pattern: bytes, text: bytes) -> int | None:
+    try:
+        found = re.search(pattern, text, re.MULTILINE)
+    except re.error:
+        return None
+    return None if found is None else found.end()
+
+
 def waits(*received: bytes, expected: bytes | None = None) -> Waits:
-    made = Waits()
+    made = Waits(_find)
     for data in received:
         made.receive(data)
     if expected is not None:
