@@ -82,7 +82,13 @@ def test_sec_r28_signals_end_a_script_at_once(number: signal.Signals) -> None:
 
 def test_sec_r28_ctrl_c_cancels_a_search_on_a_terminal() -> None:
     """The session goes on."""
-    with serve(noise) as server, repl(server) as it:
+
+    def script(conn: Peer) -> None:
+        conn.send(b"a" * 64 + b"!")  # enough for centuries
+        conn.recv_until_eof()
+
+    with serve(script) as server, repl(server) as it:
+        it.expect("aaa!")
         it.type(":expect -t 60 (a+)+$\r")
         it.expect("busy, Ctrl-C cancels")
         it.type("\x03")
