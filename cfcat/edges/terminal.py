@@ -22,6 +22,7 @@ __all__ = ["Modes", "TerminalQueue", "size_of"]
 
 # Written at once: a piece that is taken is the sign that the terminal moves.
 PIECE_BYTES = 4096
+LOCAL = 3  # the place of c_lflag in what tcgetattr() returns
 # A terminal that says nothing of its size.
 COLUMNS, ROWS = 80, 24
 
@@ -123,6 +124,15 @@ class Modes:
         if settings is not None:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._fd, termios.TCSANOW, settings)
+
+    def echo(self, wanted: bool) -> None:
+        """Have it echo what is typed, as it did before, or the end of the line alone."""
+        settings = self.now()
+        if settings is None or self._before is None:
+            return
+        kept = settings[LOCAL] & ~(termios.ECHO | termios.ECHONL)
+        settings[LOCAL] = kept | (self._before[LOCAL] & (termios.ECHO | termios.ECHONL) if wanted else termios.ECHONL)
+        self.set(settings)
 
     def restore(self) -> None:
         """Give it back the settings that it had."""

@@ -247,7 +247,6 @@ def cfcat(
             starttls=starttls,
             helo=helo,
             insecure=insecure,
-            typed=mode is Mode.REPL,
             history=not no_history,
             log=log,
             log_secrets=log_secrets,

@@ -17,7 +17,15 @@ VERBS = (  # RFC 9110
     *("Content-Type: ", "Cookie: ", "Expect: 100-continue", "Host: ", "If-Modified-Since: ", "If-None-Match: "),
     *("Origin: ", "Range: bytes=", "Referer: ", "Transfer-Encoding: chunked", "Upgrade: ", "User-Agent: "),
 )
-SECRETS = (rb"((?:Proxy-)?Authorization:\s*(?:[\w-]+\s+)?)\S", rb"(Cookie:\s*)\S")
+_WORD = rb"(?:(?:\w+_)?token|api_?key|key|(?:\w+_)?secret|password|passwd|pwd|sig(?:nature)?)"
+SECRETS = (
+    rb"((?:Proxy-)?Authorization:\s*(?:[\w-]+\s+)?)\S",
+    rb"(Cookie:\s*)\S",
+    rb"((?:X-)?(?:[\w]+-)*(?:Api-?Key|Auth-Key|Auth-Token|Access-Token|Security-Token|Secret):\s*)\S",
+    rb"([A-Z]+\s+[a-z]+://[^/\s:@]*:)[^/\s@]+@",  # a password in the address
+    rb"([A-Z]+\s+[^\s?]*\?(?:[^\s&=]*=[^\s&]*&)*" + _WORD + rb"=)[^\s&]",  # or in the query
+    rb"((?:[^\s&=]+=[^\s&]*&)*(?:password|passwd|client_secret|refresh_token)=)[^\s&]",  # or in a form
+)
 STATUS = re.compile(rb"HTTP/1\.\d (\d{3})(?: .*)?")
 SWITCHING = 101
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")

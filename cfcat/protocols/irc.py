@@ -15,11 +15,14 @@ VERBS = (  # RFC 2812, IRCv3
     *("CAP LS 302", "CAP REQ", "CAP END", "STARTTLS", "AUTHENTICATE", "OPER", "AWAY", "ISON", "USERHOST"),
     *words("MOTD LUSERS VERSION STATS LINKS TIME ADMIN INFO"),
 )
-SECRETS = (  # RFC 2812, IRCv3 sasl, and the services of most networks
-    rb"(AUTHENTICATE\s+)(?!(?:" + SASL_MECHANISM + rb"|[+*])\s*$)\S",
-    rb"(PASS\s+)\S",
-    rb"(OPER\s+\S+\s+)\S",
-    rb"((?:(?:PRIVMSG\s+)?NICKSERV|NS)\s+:?(?:IDENTIFY|GHOST|REGISTER)\s+)\S",
+_BEGIN = rb"((?:@\S+\s+)?(?::\S+\s+)?"  # the tags of IRCv3, and a source
+_SERVICE = rb"(?:(?:PRIVMSG|SQUERY|NOTICE)\s+)?(?:NICKSERV|NS|CHANSERV|CS|AUTHSERV|Q|X)(?:@\S+)?\s+:?"
+SECRETS = (  # RFC 2812, IRCv3 sasl and account-registration, and the services of most networks
+    _BEGIN + rb"AUTHENTICATE\s+)(?!(?:" + SASL_MECHANISM + rb"|[+*])\s*$)\S",
+    _BEGIN + rb"PASS\s+)\S",
+    _BEGIN + rb"OPER\s+\S+\s+)\S",
+    _BEGIN + rb"REGISTER\s+\S+\s+\S+\s+)\S",
+    _BEGIN + _SERVICE + rb"(?:IDENTIFY|GHOST|REGAIN|RECOVER|RELEASE|REGISTER|LOGIN|AUTH|NEWPASS|SET\s+PASSWORD)\s+)\S",
 )
 GREETING = rb"(?::\S+ )?NOTICE "  # of its look-ups, before anything is asked
 # RFC 1459 §2.3.1, and the tags of IRCv3 before it.

@@ -14,8 +14,10 @@ VERBS = (
 )
 SECRETS = (
     # A mechanism alone is no password: where the protocol is not known, SMTP or POP3 begins an exchange so.
-    rb"(AUTH\s+)(?!" + SASL_MECHANISM + rb"\s*$)\S",
-    rb"(HELLO\s+\d+\s+AUTH\s+)\S",
-    rb"(CONFIG\s+SET\s+(?:requirepass|masterauth)\s+)\S",
+    rb"([\"']?AUTH[\"']?\s+)(?!" + SASL_MECHANISM + rb"\s*$)\S",
+    rb"(HELLO\s+\d+\s+(?:\S+\s+)*?AUTH\s+)\S",
+    rb"(CONFIG\s+SET\s+(?:\S+\s+\S+\s+)*?(?:requirepass|masterauth|tls-(?:client-)?key-file-pass)\s+)\S",
     rb"(ACL\s+SETUSER\s+\S+\s+)\S",
+    rb"(MIGRATE\s+(?:\S+\s+)+?AUTH2?\s+)\S",
+    rb"(SENTINEL\s+SET\s+(?:\S+\s+)+?auth-(?:pass|user)\s+)\S",
 )

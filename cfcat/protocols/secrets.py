@@ -17,6 +17,8 @@ __all__ = ["MASK", "SecretGuard"]
 MASK = b"****"
 # A response to a challenge comes in one line; of what a peer sends no more is kept to find one.
 MAX_LINE_BYTES = 1024
+# Of a redis command in an array so much is looked at for its verb.
+MAX_WORDS, MAX_WORD_BYTES = 64, 64
 
 
 class _Verb(NamedTuple):
@@ -31,6 +33,19 @@ VERBS = sorted(
     (_Verb(row.name, re.compile(secret, re.IGNORECASE | re.DOTALL)) for row in TABLE for secret in row.secrets),
     key=lambda verb: verb.pattern.pattern.startswith(b"(.*"),
 )
+# What may stand before a verb, and says nothing: blanks, and the commands of telnet that FTP and others send.
+LEADING = re.compile(rb"(?:[ \t]|\xff[\xf0-\xfa]|\xff[\xfb-\xfe].)*", re.DOTALL)
+# A prompt without a line end: what is typed then is a secret. So it is after telnet's WILL ECHO (RFC 857): from here on
+# the server echoes, or does not.
+PROMPT = re.compile(
+    rb"\b(?:pass(?:word|phrase|code)|passwor[td]|kennwort|mot de passe|contrase.{1,2}a|pin|otp|token|secret)\b"
+    rb"[^:\n]{0,60}:[ \t]*$",
+    re.IGNORECASE,
+)
+WILL_ECHO = b"\xff\xfb\x01"
+# Where a header or an element has begun whose value comes in the next line.
+FOLDED = re.compile(rb"(?:Proxy-)?Authorization:|X-Api-Key:|X-Auth-Token:|Cookie:", re.IGNORECASE)
+OPEN_ELEMENT = re.compile(rb".*<(?:[\w.-]+:)?(?:auth|response|password|initial-response)\b[^<>]*>\s*$", re.IGNORECASE)
 # An exchange begins: lines without a verb follow. A user name and a password, or one response.
 EXCHANGE = re.compile(
     rb"(?:AUTH|\S+\s+AUTHENTICATE|AUTHENTICATE|AUTHINFO\s+SASL)\s+\"?([\w-]+)\"?(?:\s+(\S+))?\s*$", re.IGNORECASE
@@ -49,13 +64,11 @@ RESP_LENGTH = re.compile(rb"\$\d+$")
 class SecretGuard:
     """Tells of each line that is sent whether it carries a secret.
 
-    `protocol`: a name of `--proto`; None: unknown, then the rules of every protocol together. `typed`: the lines are
-    typed by a person, who marks one as private with a blank before it, as in a shell.
+    `protocol`: a name of `--proto`; None: unknown, then the rules of every protocol together.
     """
 
-    def __init__(self, protocol: str | None, *, typed: bool = False) -> None:
+    def __init__(self, protocol: str | None) -> None:
         self._protocol = protocol
-        self._typed = typed
         verbs = (verb.pattern for verb in VERBS if protocol in (None, verb.protocol))
         self._verbs = list(dict.fromkeys(verbs))  # some protocols share one
         self._exchanges = protocol is None or protocol in WITH_EXCHANGES
@@ -63,19 +76,21 @@ class SecretGuard:
         self._challenge = re.compile(b"|".join(patterns) or rb"(?!)")
         self._challenged = False
         self._responses = 0  # lines without a verb that are still to come
+        self._is_echoed = False  # by the server from now on, it has said, or not at all
+        self._is_folded = False  # the value of a secret header may go on
         self._resp_left = 0  # elements of a redis array that are still to come
-        self._resp_secret = False
+        self._resp_words: list[bytes] = []  # those that have come
         self._heard = b""
 
     def received(self, data: bytes) -> None:
         """Take what the peer sent, in any pieces: challenges, and the ends of exchanges."""
-        if self._challenge.pattern == rb"(?!)":
-            return
+        if WILL_ECHO in self._heard[-2:] + data:
+            self._is_echoed = True
         *lines, self._heard = (self._heard + data).split(b"\n")
-        self._heard = self._heard[:MAX_LINE_BYTES]
+        self._heard = self._heard[-MAX_LINE_BYTES:]
         for line in lines:
             line = line[:MAX_LINE_BYTES].rstrip(b"\r")
-            if self._challenge.match(line):
+            if self._challenge.pattern != rb"(?!)" and self._challenge.match(line):
                 self._challenged = True
             elif VERDICT.match(line):
                 self._challenged = False
@@ -89,38 +104,57 @@ class SecretGuard:
 
     def would_be_secret(self, line: bytes) -> bool:
         """As `is_secret`, of a line that is not complete; it may be asked any number of times."""
-        if self._typed and line[:1] in (b" ", b"\t"):
+        if self._has_verb(line) or (self._is_folded and line[:1] in (b" ", b"\t")):
             return True
-        if any(pattern.match(line) for pattern in self._verbs):
+        if self._resp_left and not RESP_LENGTH.match(line) and self._has_verb(b" ".join([*self._resp_words, line])):
             return True
-        if self._resp_secret and self._resp_left and not RESP_LENGTH.match(line):
-            return True
-        return bool(line) and (self._challenged or self._responses > 0) and line.upper() not in NO_ANSWER
+        if not line or line.upper() in NO_ANSWER:
+            return False
+        return self.is_asked or self._responses > 0
+
+    @property
+    def is_asked(self) -> bool:
+        """Does the peer wait for a secret: has it challenged, or shown a prompt for a password?"""
+        return self._challenged or self.hides_input
+
+    @property
+    def hides_input(self) -> bool:
+        """Would the peer's own terminal not show what is typed now (SEC-R29)?"""
+        return self._is_echoed or PROMPT.search(self._heard) is not None
+
+    def _has_verb(self, line: bytes) -> bool:
+        line = line[LEADING.match(line).end() :]  # type: ignore[union-attr]  # it matches everywhere
+        return any(pattern.match(line) for pattern in self._verbs)
 
     @staticmethod
     def mask(line: bytes) -> bytes:
         """A line that is secret, as it may be shown: its verb, and stars."""
-        kept = next((match[1] for verb in VERBS if (match := verb.pattern.match(line))), b"")
+        begin = LEADING.match(line).end()  # type: ignore[union-attr]  # as above
+        kept = next((match[1] for verb in VERBS if (match := verb.pattern.match(line, begin))), b"")
         return kept + MASK
 
     def _advance(self, line: bytes, secret: bool) -> None:
         """What this line means for those that follow."""
-        self._challenged = False
+        self._challenged = self._is_echoed = False
+        self._heard = b""  # a prompt has had its answer
         self._responses = max(0, self._responses - 1)
+        self._is_folded = FOLDED.match(line) is not None or (self._is_folded and line[:1] in (b" ", b"\t"))
+        if OPEN_ELEMENT.match(line):
+            self._responses = 1
         if self._exchanges:
             if (begun := EXCHANGE.match(line)) is not None:
                 lines = 2 if begun[1].upper() == b"LOGIN" else 1
-                self._responses = lines - (begun[2] is not None)
+                has_response = begun[2] is not None and LITERAL.match(begun[2]) is None
+                self._responses = lines - has_response
             elif secret and LITERAL.search(line):
                 self._responses = max(self._responses, 1)
         if self._protocol in (None, "redis"):
             self._advance_array(line)
 
     def _advance_array(self, line: bytes) -> None:
-        """Redis: `*2 $4 AUTH $6 secret`, each a line; the rest of the array after AUTH is the secret."""
+        """Redis: `*2 $4 AUTH $6 secret`, each a line: together they are the command as it is typed."""
         if (array := RESP_ARRAY.match(line)) is not None:
-            self._resp_left = int(array[1])
-            self._resp_secret = False
+            self._resp_left, self._resp_words = int(array[1]), []
         elif self._resp_left and not RESP_LENGTH.match(line):
             self._resp_left -= 1
-            self._resp_secret = self._resp_secret or line.upper() == b"AUTH"
+            self._resp_words = [*self._resp_words, line[:MAX_WORD_BYTES]][:MAX_WORDS]

@@ -17,7 +17,8 @@ VERBS = (  # RFC 6120
     "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='",
     *("<iq type='", "<message to='", "<presence/>", "</stream:stream>"),
 )
-SECRETS = (rb"(.*?<(?:auth|response|password)\b[^>]*>)[^<]",)
+# Prefixed too, and as CDATA; SASL2's <initial-response> (XEP-0388). No "<" in a tag, so that the search is linear.
+SECRETS = (rb"(.*?<(?:[\w.-]+:)?(?:auth|response|password|initial-response)\b[^<>]*>)(?:[^<\s]|<!\[CDATA\[)",)
 
 XMPP_TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})

@@ -47,19 +47,18 @@ class Journal:
     """A subscriber that tells its writers what a connection did, line by line.
 
     What one direction has begun is written before anything of the other, and before an event. `masks`: secrets are
-    masked, those of `protocol` (None: of every protocol). `typed`: a line with a blank before it is one too.
+    masked, those of `protocol` (None: of every protocol).
     """
 
-    def __init__(self, *writers: Writer, masks: bool = True, protocol: str | None = None, typed: bool = False) -> None:
+    def __init__(self, *writers: Writer, masks: bool = True, protocol: str | None = None) -> None:
         self._writers = list(writers)
         self._masks = masks
         self._protocol = protocol
-        self._typed = typed
         self._begin()
 
     def _begin(self) -> None:
         """Know nothing of what has moved so far."""
-        self._guard = SecretGuard(self._protocol, typed=self._typed) if self._masks else None
+        self._guard = SecretGuard(self._protocol) if self._masks else None
         sent, received = _Half("sent", _SentLines(self._guard)), _Half("received", _ReceivedLines())
         self._halves = {half.direction: half for half in (sent, received)}
 

@@ -127,7 +127,7 @@ async def _file(session: Session, argument: str) -> None:
     try:
         source = open_input(fd, asyncio.get_running_loop())
         while chunk := await source.read():
-            await connection.send(bytes(chunk))
+            await session.send_part(bytes(chunk))
     except StdinError as error:
         raise _unreadable(path, error.detail) from error
     finally:

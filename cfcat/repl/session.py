@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import parse_address
@@ -38,7 +41,8 @@ from cfcat.record.recording import Recorder
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
-from cfcat.repl.commands import Line, parse
+from cfcat.repl.arguments import parse_hex, unescape
+from cfcat.repl.commands import COMMANDS, Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.report.messages import Message, plural
@@ -55,6 +59,10 @@ JUDGED_BYTES = 4096
 # A challenge, or the verdict on an answer, stands at the end of what came. Every line would be too slow for a bulk
 # transfer.
 HEARD_BYTES = 16 * 1024
+# A line ends as the peer may take it. A CR at the very end may be half of an end.
+LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+# The commands that send their argument, and what they make of it.
+SENDS: Mapping[str, Callable[[str], bytes]] = {"send": unescape, "hex": parse_hex}
 
 
 class Face(Protocol):
@@ -126,7 +134,7 @@ class Session:
         self.connection: Connection | None = None
         self._recorder = recorder or Recorder()
         # Any protocol's secrets are masked: the next connection may be to another one.
-        self._journal = Journal(self._recorder, typed=settings.typed)
+        self._journal = Journal(self._recorder)
         self.events.add(self._journal)
         self._log = self._journal  # what the transcript is written from
         if settings.log_secrets:
@@ -134,6 +142,7 @@ class Session:
             self.events.add(self._log)
         self._transcript: Transcript | None = None
         self._guard = SecretGuard(None)
+        self._unfinished = b""  # what was sent of a line whose end was not
         self._turn = asyncio.Lock()
 
     # ---- what the faces ask
@@ -178,6 +187,11 @@ class Session:
         """The version of TLS in use, "TLSv1.3" or so; "" in clear text."""
         info = None if self.connection is None else self.connection.socket.tls_info
         return "" if info is None else info.version
+
+    @property
+    def hides_input(self) -> bool:
+        """Is what is typed now not to be shown, because the peer has asked for a password (SEC-R29)?"""
+        return self._guard.hides_input
 
     @property
     def view(self) -> str:
@@ -236,7 +250,8 @@ class Session:
             CommandError: the line makes no sense, or cannot be done; nothing was sent.
             SocketError: what it was about failed.
         """
-        self.last_was_secret = False
+        # Judged before anything can fail: what is not sent may be a secret all the same (SEC-R26).
+        self.last_was_secret = self._carries_secret(line)
         wanted = parse(line)
         async with self._turn:
             if isinstance(wanted, Line):
@@ -285,13 +300,44 @@ class Session:
         """
         connection = self.need_connection()
         connection.need_writing()
-        lines = [line[:JUDGED_BYTES].rstrip(b"\r") for line in data.removesuffix(b"\n").split(b"\n")]
-        if any(map(self._guard.would_be_secret, lines)):
+        guard, unfinished, is_secret = self._judge(data)
+        if is_secret:
             self.last_was_secret = True
             await self._ask_for_secret(connection)
-        for line in lines:
-            self._guard.is_secret(line)
+        self._guard, self._unfinished = guard, unfinished
         await connection.send(data)
+
+    async def send_part(self, data: bytes) -> None:
+        """Send a part of a file: as `send`, but the line that names the file is no secret."""
+        named = self.last_was_secret
+        try:
+            await self.send(data)
+        finally:
+            self.last_was_secret = named
+
+    def _judge(self, data: bytes) -> tuple[SecretGuard, bytes, bool]:
+        """Does any line carry a secret, as the peer gets it: with what was sent of it before (SEC-R26)?
+
+        Also the guard as it is when this was sent, and the line that is unfinished then.
+        """
+        *lines, rest = (line[:JUDGED_BYTES] for line in LINE_END.split(self._unfinished + data))
+        guard = copy.copy(self._guard)
+        secrets = [guard.is_secret(line) for line in lines]
+        begun = rest.rstrip(b"\r")
+        return guard, rest, any(secrets) or (bool(begun) and guard.would_be_secret(begun))
+
+    def _carries_secret(self, line: str) -> bool:
+        """Is a line that was entered a secret, or part of one, whether it can be sent or not?"""
+        text = line.encode("utf-8", "surrogateescape")
+        if not line.startswith(":") or line.startswith("::"):
+            return self._judge(text.removeprefix(b":"))[2]
+        name, _, argument = line[1:].partition(" ")
+        if name in COMMANDS and name not in SENDS:
+            return False
+        meant = text.partition(b" ")[2]  # of a mistyped command, or where the argument makes no sense
+        with contextlib.suppress(CommandError):
+            meant = SENDS[name](argument) if name in SENDS else meant
+        return bool(meant) and self._judge(meant)[2]
 
     async def _ask_for_secret(self, connection: Connection) -> None:
         address = connection.remote_address
@@ -350,7 +396,8 @@ class Session:
 
     def watch_for_secrets(self) -> None:
         """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
-        self._guard = SecretGuard(self.protocol, typed=self.settings.typed)
+        self._unfinished = b""
+        self._guard = SecretGuard(self.protocol)
 
     def log_to(self, path: str | None) -> None:
         """Write the transcript to another file, or to none.

@@ -33,8 +33,7 @@ class Settings:
     `starttls`: the protocol whose dialog is run whenever a connection opens, or None. `helo`: the name that EHLO says
     in a dialog, or None for ours. `log`: the file of the transcript, or None; `log_secrets`: with the secrets in it.
     `insecure`: certificates are not checked.
-    `typed`: lines are typed by a person, who marks one as private with a blank before it. `history`: lines may be
-    stored.
+    `history`: lines may be stored.
     """
 
     view: str = _one_of(*VIEWS)
@@ -47,7 +46,6 @@ class Settings:
     log: str | None = None
     log_secrets: bool = False
     insecure: bool = False
-    typed: bool = False
     history: bool = True
 
     def changed(self, name: str, value: str) -> Settings:

@@ -121,10 +121,10 @@ def test_secrets_are_no_literals(sent: bytes, last: str, size: int) -> None:
     assert sorted(set(re.findall(r"SECRET_\d", module)))[-1] == last
 
 
-def test_line_marked_as_private() -> None:
-    """A blank before it, where lines are typed."""
-    recorder = recorded(MAIL, Moved("sent", b" hunter2\r\n", False), typed=True)
-    assert 'server.send(env.SECRET_1, "\\r\\n");' in worker_module(recorder.conversations())
+def test_a_blank_at_the_beginning_makes_no_binding() -> None:
+    """Indented text is sent as it was."""
+    recorder = recorded(MAIL, Moved("sent", b"  indented\r\n", False))
+    assert 'server.send("  indented\\r\\n");' in worker_module(recorder.conversations())
 
 
 @settings(deadline=None, max_examples=50)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -45,6 +47,29 @@ SECRET = [
     ("nats", b'CONNECT {"jwt":"eyJ0eXAi","nkey":"UABC","sig":"c2ln"}', b"CONNECT ****"),
     ("nats", b'CONNECT {"Pass":"secret"}', b"CONNECT ****"),
     ("nats", b'CONNECT {"\\u0070ass":"secret"}', b"CONNECT ****"),
+    ("irc", b"PRIVMSG NickServ@services.x :IDENTIFY joe secret", b"PRIVMSG NickServ@services.x :IDENTIFY ****"),
+    ("irc", b"@label=1 PASS secret", b"@label=1 PASS ****"),
+    ("irc", b"NS SET PASSWORD secret", b"NS SET PASSWORD ****"),
+    ("irc", b"PRIVMSG NickServ :REGISTER secret joe@example", b"PRIVMSG NickServ :REGISTER ****"),
+    ("irc", b"REGISTER joe joe@example secret", b"REGISTER joe joe@example ****"),
+    ("irc", b"PRIVMSG Q@CServe.quakenet.org :AUTH joe secret", b"PRIVMSG Q@CServe.quakenet.org :AUTH ****"),
+    ("irc", b"SQUERY NickServ :GHOST joe secret", b"SQUERY NickServ :GHOST ****"),
+    ("redis", b"HELLO 3 SETNAME me AUTH default secret", b"HELLO 3 SETNAME me AUTH ****"),
+    ("redis", b"CONFIG SET maxmemory 1mb requirepass secret", b"CONFIG SET maxmemory 1mb requirepass ****"),
+    ("redis", b"MIGRATE h 6379 key 0 5000 AUTH secret", b"MIGRATE h 6379 key 0 5000 AUTH ****"),
+    ("redis", b"MIGRATE h 6379 key 0 5000 COPY AUTH2 joe secret", b"MIGRATE h 6379 key 0 5000 COPY AUTH2 ****"),
+    ("redis", b"SENTINEL SET mymaster auth-pass secret", b"SENTINEL SET mymaster auth-pass ****"),
+    ("redis", b'"AUTH" secret', b'"AUTH" ****'),
+    ("http", b"X-Api-Key: secret", b"X-Api-Key: ****"),
+    ("http", b"X-Auth-Token: secret", b"X-Auth-Token: ****"),
+    ("http", b"x-amz-security-token: secret", b"x-amz-security-token: ****"),
+    ("http", b"GET http://joe:secret@example.com/ HTTP/1.1", b"GET http://joe:****"),
+    ("http", b"GET /x?a=1&access_token=secret&b=2 HTTP/1.1", b"GET /x?a=1&access_token=****"),
+    ("http", b"GET /x?api_key=secret HTTP/1.1", b"GET /x?api_key=****"),
+    ("http", b"grant_type=password&username=joe&password=secret", b"grant_type=password&username=joe&password=****"),
+    ("xmpp", b"<sasl:auth mechanism='PLAIN'>AGpv</sasl:auth>", b"<sasl:auth mechanism='PLAIN'>****"),
+    ("xmpp", b"<auth mechanism='PLAIN'><![CDATA[AGpv]]></auth>", b"<auth mechanism='PLAIN'>****"),
+    ("xmpp", b"<authenticate><initial-response>AGpv", b"<authenticate><initial-response>****"),
     (
         "xmpp",
         b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGpv</auth>",
@@ -148,6 +173,120 @@ def test_a_verdict_ends_the_exchange(verdict: bytes) -> None:
     assert not guard.is_secret(b"NOOP")
 
 
+@pytest.mark.parametrize(
+    ("words", "secrets"),
+    [
+        ([b"CONFIG", b"SET", b"requirepass", b"hunter2"], [b"hunter2"]),
+        ([b"config", b"set", b"maxmemory", b"1mb", b"masterauth", b"hunter2"], [b"hunter2"]),
+        ([b"ACL", b"SETUSER", b"joe", b"on", b">hunter2"], [b"on", b">hunter2"]),
+        ([b"HELLO", b"3", b"AUTH", b"joe", b"hunter2"], [b"joe", b"hunter2"]),
+        ([b"MIGRATE", b"h", b"1", b"k", b"0", b"9", b"AUTH", b"hunter2"], [b"hunter2"]),
+        ([b"SET", b"requirepass", b"x"], []),
+        ([b"GET", b"AUTH"], []),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["redis", None])
+def test_redis_arrays_are_the_commands_that_they_spell(
+    protocol: str | None, words: list[bytes], secrets: list[bytes]
+) -> None:
+    """Each element is judged with those before it, as if all had been typed in one line."""
+    guard = SecretGuard(protocol)
+    lines = [b"*%d" % len(words), *(line for word in words for line in (b"$%d" % len(word), word))]
+    assert [line for line in lines if guard.is_secret(line)] == secrets
+    assert not guard.is_secret(b"PING")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *(b"Password: ", b"password:", b"Enter PIN:", b"Enter passphrase for key 'x': ", b"login: joe\r\nPasscode: "),
+        *(b"joe@host's password: ", b"Password for joe: ", b"\xff\xfb\x01", b"\xff\xfb\x01\r\nSay it: "),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["telnet", "gopher", None])
+def test_sec_r29_what_follows_a_prompt_for_a_password(protocol: str | None, prompt: bytes) -> None:
+    """One line, which is not to be echoed, however the prompt came in pieces; and no line after it."""
+    for size in (len(prompt), 1):
+        guard = SecretGuard(protocol)
+        for start in range(0, len(prompt), size):
+            guard.received(prompt[start : start + size])
+        assert guard.is_asked
+        assert guard.hides_input
+        assert guard.is_secret(b"hunter2")
+        assert not guard.hides_input
+        assert not guard.is_secret(b"ls")
+
+
+@pytest.mark.parametrize(
+    "text", [b"Password: required\r\n", b"login: ", b"Password accepted.\r\n$ ", b"pin code\r\n", b"spinner: "]
+)
+def test_what_is_no_prompt_for_a_password(text: bytes) -> None:
+    """The words alone, or a line that has ended."""
+    guard = SecretGuard(None)
+    guard.received(text)
+    assert not guard.is_secret(b"hunter2")
+
+
+def test_a_secret_in_the_next_line() -> None:
+    """A header that is folded, an element whose text begins below its tag, a literal."""
+    folded = SecretGuard("http")
+    lines = [b"Authorization: Basic", b" am9lOnNlY3JldA==", b"\tmore", b"Host: h", b" h"]
+    assert [line for line in lines if folded.is_secret(line)] == [
+        b"Authorization: Basic",
+        b" am9lOnNlY3JldA==",
+        b"\tmore",
+    ]
+    element = SecretGuard("xmpp")
+    assert [line for line in (b"<auth mechanism='PLAIN'>", b"AGpv", b"<iq/>") if element.is_secret(line)] == [b"AGpv"]
+    literal = SecretGuard("sieve")
+    lines = [b'AUTHENTICATE "PLAIN" {28+}', b"AGpvZQBodW50ZXIy", b"NOOP"]
+    assert [line for line in lines if literal.is_secret(line)] == lines[:2]
+
+
+WORST = [
+    b"<auth ",
+    b"<auth",
+    b"a:",
+    b"AUTH ",
+    b"PASS",
+    b" ",
+    b"\t",
+    b"\xff\xfb\x01",
+    b"a=b&",
+    b"HELLO 3 a ",
+    b"CONFIG SET a b ",
+]
+WORST += [
+    b"MIGRATE a ",
+    b"SENTINEL SET a ",
+    b"GET http://",
+    b"GET /?a=b&",
+    b"password",
+    b"password ",
+    b"X-",
+    b"@a ",
+    b"{1}",
+    b"CONNECT{",
+]
+
+
+@pytest.mark.parametrize("piece", WORST)
+def test_sec_r28_every_pattern_is_linear(piece: bytes) -> None:
+    """On 64 KiB of what is worst for it: twice as much takes about twice as long, and little of it."""
+
+    def seconds(size: int) -> float:
+        line = (piece * (size // len(piece) + 1))[:size]
+        began = time.process_time()
+        guard = SecretGuard(None)
+        guard.received(line)
+        guard.is_secret(line)
+        SecretGuard.mask(line)
+        return time.process_time() - began
+
+    least = min(seconds(64 * 1024) for _ in range(3))
+    assert least < 0.5
+
+
 def test_redis_arrays() -> None:
     """The same command as a client library sends it, an element a line."""
     guard = SecretGuard("redis")
@@ -155,10 +294,13 @@ def test_redis_arrays() -> None:
     assert [line for line in sent if guard.is_secret(line)] == [b"default", b"secret"]
 
 
-def test_typed_with_a_blank_before_it() -> None:
-    """As in a shell: whoever types it so does not want it remembered. In a file a blank is only a blank."""
-    assert SecretGuard(None, typed=True).is_secret(b" anything")
-    assert not SecretGuard(None).is_secret(b" anything")
+@pytest.mark.parametrize("leading", [b" ", b"\t  ", b"\xff\xf4\xff\xf2", b" \xff\xfd\x01"])
+def test_a_blank_and_telnets_commands_hide_no_verb(leading: bytes) -> None:
+    """The peer takes the line for what it is; and a blank alone makes no secret of one."""
+    guard = SecretGuard(None)
+    assert guard.is_secret(leading + b"PASS hunter2")
+    assert SecretGuard.mask(leading + b"PASS hunter2") == b"PASS ****"
+    assert not guard.is_secret(leading + b"anything")
 
 
 @unhurried

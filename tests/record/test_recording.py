@@ -73,10 +73,10 @@ STEPS: list[Step] = [
 ]
 
 
-def recorded(*events: Event, limit: int = 1 << 20, typed: bool = False) -> Recorder:
+def recorded(*events: Event, limit: int = 1 << 20) -> Recorder:
     """What is kept of these events, all of them."""
     recorder = Recorder(limit=limit)
-    journal = Journal(recorder, typed=typed)
+    journal = Journal(recorder)
     for event in events:
         journal.take(event)
     journal.flush()

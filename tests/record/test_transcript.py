@@ -27,10 +27,10 @@ PIECES = st.one_of(
 class Recorder:
     """A transcript in a pipe's place with the journal that it is written from, and what is in it."""
 
-    def __init__(self, protocol: str | None = None, *, secrets: bool = False, typed: bool = False) -> None:
+    def __init__(self, protocol: str | None = None, *, secrets: bool = False) -> None:
         self._fd = os.memfd_create("transcript")
         self.transcript = Transcript(os.dup(self._fd), clock=lambda: NOW_S)
-        self.journal = Journal(self.transcript, masks=not secrets, protocol=protocol, typed=typed)
+        self.journal = Journal(self.transcript, masks=not secrets, protocol=protocol)
 
     def event(self, event: Kept) -> None:
         self.journal.take(event)
@@ -163,13 +163,12 @@ def test_a_line_of_any_length() -> None:
         assert (b"y" in joined(entries, ">")) == (begin == b"x")
 
 
-def test_typed_with_a_blank_before_it() -> None:
-    """What is typed so is private; in a file it is text."""
-    for typed, shown in ((True, b"****\r\n"), (False, b" private\r\n")):
-        recorder = Recorder(typed=typed)
-        recorder.sent(b" private\r\n", tls=False)
-        recorder.close()
-        assert joined(recorder.entries(), ">") == shown
+def test_a_blank_is_a_blank() -> None:
+    """Indented text is text; before a verb it hides nothing."""
+    recorder = Recorder()
+    recorder.sent(b'  {"a": 1}\r\n  PASS hunter2\r\n', tls=False)
+    recorder.close()
+    assert joined(recorder.entries(), ">") == b'  {"a": 1}\r\nPASS ****\r\n'
 
 
 @pytest.mark.parametrize("secrets", [False, True])

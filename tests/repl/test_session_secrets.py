@@ -117,14 +117,15 @@ async def test_server_that_refuses_an_exchange_ends_it() -> None:
             assert face.questions == []
 
 
-@pytest.mark.parametrize("typed", [True, False], ids=["typed", "script"])
-async def test_line_that_begins_with_a_blank_is_private_where_somebody_types(tmp_path: Path, typed: bool) -> None:
-    """As in a shell; in a script it is data."""
+async def test_sec_r26_a_blank_at_the_beginning_is_no_secret(tmp_path: Path) -> None:
+    """Indented JSON, LDIF and mail can be pasted; that it stays out of the history is the history's affair."""
     with serve(greeting(b"")) as server:
-        async with opened(server.address, typed=typed, log=str(tmp_path / "log")) as (session, _):
-            await session.execute(" my secret")
-            assert session.last_was_secret is typed
-    assert ("my secret" in (tmp_path / "log").read_text()) is not typed
+        async with opened(server.address, log=str(tmp_path / "log")) as (session, face):
+            session.need_connection().remote_address = "192.0.2.7:25"
+            await session.execute('  "a": 1,')
+            assert not session.last_was_secret
+            assert face.questions == []
+    assert '  "a": 1,' in (tmp_path / "log").read_text()
 
 
 async def test_transcript_that_cannot_be_written_to_its_end() -> None:
@@ -173,3 +174,105 @@ async def test_transcript_is_whole_when_the_session_is_left(tmp_path: Path) -> N
         async with opened(server.address, log=str(tmp_path / "log")) as (session, _):
             await session.execute(":send half a line")
     assert (tmp_path / "log").read_text().endswith("> - half a line\n")
+
+
+# ------------------------------------------------------------------------- SEC-R26: judged as the peer gets it
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [":send PASS ", r":send hunter2\r\n"],
+        [":eol none", "PASS ", "hunter2"],
+        [r":send x\rPASS hunter2\r\n"],
+        [":hex 50 41 53 53 20", ":hex 68 75 6e 74 65 72 32 0d 0a"],
+        [":send PA", "SS hunter2"],
+        [":eol cr", "NOOP", "PASS hunter2"],
+    ],
+    ids=" ".join,
+)
+async def test_sec_r26_a_secret_in_pieces_is_asked_about(lines: list[str]) -> None:
+    """What counts is the line as the peer gets it, from whatever commands; and the piece is not stored."""
+    with serve(greeting(b"")) as server:
+        async with opened(server.address, proto="pop3") as (session, face):
+            session.need_connection().remote_address = "192.0.2.7:110"
+            for line in lines[:-1]:
+                await session.execute(line)
+                assert not session.last_was_secret
+            error = await refused(session, lines[-1])
+            assert error.message.startswith("not sent: it carries a secret")
+            assert session.last_was_secret
+            assert len(face.questions) == 1
+    assert b"hunter2" not in server.received
+
+
+async def test_sec_r26_a_file_with_a_secret_is_asked_about(tmp_path: Path) -> None:
+    """Its name may be stored."""
+    secret = tmp_path / "pw.txt"
+    secret.write_bytes(b"NOOP\r\nPASS hunter2\r\n")
+    with serve(greeting(b"")) as server:
+        async with opened(server.address, proto="pop3") as (session, face):
+            session.need_connection().remote_address = "192.0.2.7:110"
+            await refused(session, f":file {secret}")
+            assert not session.last_was_secret
+            assert len(face.questions) == 1
+    assert server.received == b""
+
+
+@pytest.mark.parametrize(
+    "line", ["PASS hunter2", ":sned PASS hunter2", r":send PASS hunter2\q", ":hex 50 4x", "::PASS"]
+)
+async def test_sec_r26_what_is_not_sent_is_judged_all_the_same(line: str) -> None:
+    """Typed after the server has gone, or mistyped: it must not be stored."""
+    with serve(lambda conn: conn.send(b"bye\r\n")) as server:
+        async with opened(server.address, proto="pop3") as (session, face):
+            await face.until_received(b"bye")
+            await session.need_connection().over.wait()
+            await refused(session, line)
+            assert session.last_was_secret is ("PASS " in line)
+
+
+async def test_sec_r26_a_challenge_outlives_an_error() -> None:
+    """The answer is typed when the server has gone, or behind a slip: it is a secret still."""
+
+    def script(conn: Peer) -> None:
+        conn.recv_until(b"\n")
+        conn.send(b"334 UGFzc3dvcmQ6\r\n")
+
+    with serve(script) as server:
+        async with opened(server.address, proto="smtp") as (session, face):
+            await session.execute("AUTH PLAIN")
+            await face.until_received(b"334")
+            await session.need_connection().over.wait()
+            await refused(session, ":veiw hex")
+            await refused(session, "c2VjcmV0")
+            assert session.last_was_secret
+
+
+async def test_sec_r29_the_answer_to_a_prompt_is_a_secret(tmp_path: Path) -> None:
+    """It is neither stored nor logged, nor to be echoed; what comes after it is none."""
+    log = tmp_path / "log"
+
+    def script(conn: Peer) -> None:
+        conn.send(b"login: ")
+        conn.recv_until(b"\n")
+        conn.send(b"\xff\xfb\x01Password: ")
+        conn.recv_until(b"\n")
+        conn.send(b"\r\n$ ")
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        async with opened(server.address, proto="none", log=str(log)) as (session, face):
+            await face.until_received(b"login: ")
+            assert not session.hides_input
+            await session.execute("joe")
+            await face.until_received(b"Password: ")
+            assert session.hides_input
+            await session.execute("hunter2")
+            assert session.last_was_secret
+            assert not session.hides_input
+            await face.until_received(b"$ ")
+            await session.execute("ls")
+            assert not session.last_was_secret
+    assert "hunter2" not in log.read_text()
+    assert "joe" in log.read_text()

@@ -25,6 +25,7 @@ BATCH_CHARACTERS = 32 * 1024
 INTERVAL_S = 0.02
 # Columns that must be left for what is typed; otherwise the prompt is short.
 LEFT_FOR_TEXT = 12
+HIDDEN = "****"  # in place of a line that was not shown while it was typed
 SGR = {"dim": "2", "ansired": "31"}
 
 
@@ -220,10 +221,14 @@ class Screen(TerminalFace):
         self._above.add(self._display.end_row())
         prompt = "".join(self._paint(style if style in SGR else "", part) for style, part in self.prompt())
         for line in shown.split("\n"):
-            self._above.add_lines(prompt + escape(line))
+            self._above.add_lines(prompt + (HIDDEN if self.hides_input() else escape(line)))
         self.enter(text.split("\n"), store=text == shown)
         self.draw()
         return not is_answer and not text[:1].isspace()
+
+    def hides_input(self) -> bool:
+        """Is what is typed not to be shown? The answer to a question of ours always is."""
+        return self.session.hides_input and not self.question
 
     def end_typed(self) -> None:
         """Ctrl-D on an empty line."""

@@ -27,6 +27,7 @@ class Plain(TerminalFace):
         self._in_line = False
         self._told_escaped = False
         self._marks: tuple[str, ...] = ()
+        self._hides_input = False
 
     # ---- the face of the session
 
@@ -39,9 +40,16 @@ class Plain(TerminalFace):
             self._write(data.decode("utf-8", "surrogateescape"))
         else:
             self._write(self._filter.feed_text(data))
+        self._follow_prompt()
         if self._filter.escaped and not self._told_escaped:
             self._told_escaped = True
             self.show_notice(ESCAPED_NOTICE)
+
+    def _follow_prompt(self) -> None:
+        """Let the terminal echo what is typed, or only the end of the line (SEC-R29)."""
+        if self.session.hides_input != self._hides_input:
+            self._hides_input = self.session.hides_input
+            self.modes.echo(not self._hides_input)
 
     def show_notice(self, text: str) -> None:
         """As in `Face`."""
@@ -54,6 +62,7 @@ class Plain(TerminalFace):
     def state_changed(self) -> None:
         """As in `Face`."""
         self.warn_of_raw()
+        self._follow_prompt()
         marks = self.session.prompt_state.marks
         if {"recv-closed", "closed"} & set(marks):
             self._write(self._filter.feed_text(b"", final=True))

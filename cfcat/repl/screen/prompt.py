@@ -45,6 +45,7 @@ from prompt_toolkit.layout.processors import (
     AppendAutoSuggestion,
     ConditionalProcessor,
     HighlightSelectionProcessor,
+    PasswordProcessor,
     ReverseSearchProcessor,
 )
 from prompt_toolkit.output import ColorDepth
@@ -84,6 +85,9 @@ class PromptOwner(Protocol):
 
         Returns whether it may be remembered; `forget()` it if that turns out otherwise.
         """
+
+    def hides_input(self) -> bool:
+        """Is what is typed not to be shown?"""
 
     def end_typed(self) -> None:
         """Ctrl-D on an empty line."""
@@ -218,6 +222,7 @@ class LineEditor:
 
     def _layout(self) -> Layout:
         search = SearchBufferControl(Buffer(), input_processors=[ReverseSearchProcessor()], ignore_case=True)
+        hidden = Condition(self._owner.hides_input)
         control = BufferControl(
             self._buffer,
             search_buffer_control=search,
@@ -226,7 +231,8 @@ class LineEditor:
             input_processors=[
                 FoldProcessor(self._folds),
                 HighlightSelectionProcessor(),
-                ConditionalProcessor(AppendAutoSuggestion(), has_focus(self._buffer) & ~is_done),
+                ConditionalProcessor(AppendAutoSuggestion(), has_focus(self._buffer) & ~is_done & ~hidden),
+                ConditionalProcessor(PasswordProcessor(), hidden),
             ],
         )
         line = Window(control, get_line_prefix=self._prefix, wrap_lines=True, height=self._menu_room)
