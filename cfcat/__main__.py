@@ -2,8 +2,8 @@
 
 import signal
 
-# First of all: from here on Ctrl-C ends the program by the signal, wherever it is, without a traceback. Python's own
-# handler raises KeyboardInterrupt, which can leave a lock held; one that was ignored by our parent stays ignored.
+# This comes first: from here on Ctrl-C ends the program by SIGINT's default action, without a traceback. Python's own
+# handler raises KeyboardInterrupt, which can leave a lock held. If our parent ignored SIGINT, it stays ignored.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -1,8 +1,9 @@
 """Everything that cfcat raises.
 
 `message` is the reference runtime's text, to the letter (RULES.md; each class names the rule); `str()` adds the
-detail that a person needs; `__cause__` is the operating system's or OpenSSL's own exception. Split only where a
-caller would act differently; the builtin class is inherited too, so that `except TimeoutError` works.
+detail that a person needs; `__cause__` is the operating system's or OpenSSL's own exception. There is a separate class
+only where a caller would act differently. Most also inherit the builtin that matches, so that `except TimeoutError`
+works.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class SocketError(OSError):
 
 
 class WrongTypeError(SocketError, TypeError):
-    """An argument has a type that is not coerced (V15), where the reference has a text for what it makes of it."""
+    """An argument has the wrong type. The runtime would convert it and report its own text; we use that text (V15)."""
 
 
 class AddressError(SocketError, ValueError):
@@ -205,7 +206,7 @@ class LockError(SocketError):
 
 
 class ClosedError(SocketError):
-    """You used it after closing, ending, upgrading or releasing it (C5-C11, W7, API-R5, W5). The fault is local."""
+    """The caller used the object after it was closed, ended, upgraded or released (C5-C11, W7, API-R5, W5)."""
 
 
 class AbortError(SocketError):
@@ -221,7 +222,7 @@ class CancelError(SocketError):
 
 
 class LostError(SocketError, ConnectionError):
-    """The connection broke: reset, or given up by the network (API-R9, W10). `sending`: a send found it out.
+    """The connection broke: reset, or given up by the network (API-R9, W10). `sending`: a send noticed it.
 
     `after_our_end`: our own end had been sent before, and may be why.
     """
@@ -238,7 +239,7 @@ class DialogError(SocketError):
     SEC-R7).
 
     `message` says which, without a word of the peer's. `said`: the answer that was not the go-ahead, to be escaped
-    before it is shown; b"" where there is none or it must not be shown (Postgres, CVE-2024-10977). `speaks_tls`: it
+    before it is shown; b"" if there is no answer or it must not be shown (Postgres, CVE-2024-10977). `speaks_tls`: it
     began with a TLS record, so the port needs no dialog.
     """
 
@@ -299,7 +300,7 @@ def _made_again(kind: type[SocketError], arguments: tuple[object, ...]) -> Socke
 
 
 def out_of_files(error: BaseException) -> bool:
-    """Was there no descriptor left? Any step may open a file, so any step may fail this way."""
+    """Is the error EMFILE or ENFILE? Any step may open a file, so any step may fail this way."""
     return isinstance(error, OSError) and error.errno in OUT_OF_FILES
 
 

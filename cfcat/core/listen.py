@@ -1,4 +1,4 @@
-"""Connected sockets that somebody else began: a listener yields what a dialer makes.
+"""Incoming connections: a listener returns sockets that are connected already.
 
 `sockets.adopt` takes either's result. Resolving names is not done here, nor is anything decided about who may connect.
 """
@@ -33,7 +33,7 @@ class Listener(Protocol):
 
 
 class TcpListener:
-    """Listens on one address, from its making on. Port 0 lets the kernel choose; `address` has the real one.
+    """Listens on one address as soon as it is created. Port 0 lets the kernel choose; `address` has the real one.
 
     Raises:
         OSError: the address is in use, or not this machine's.

@@ -1,4 +1,4 @@
-"""What a connection tells of itself while it is made: the events that `SocketOptions.trace` is called with.
+"""The events of a connection while it is opened, which `SocketOptions.trace` is called with.
 
 They are those of `cfcat.record.events`, under the name by which the library's users know them. Each is told once, at
 the moment that it has happened, from the event loop.

@@ -1,7 +1,7 @@
-"""What a Worker on Cloudflare may connect to, and to how many at once: judged here, far from Cloudflare.
+"""What a Worker on Cloudflare may connect to, and to how many at once: a local copy of the documented rules.
 
 Pure. Source: rules P1-P4, P6, P7 and P9; the gate itself is not public, so this is what is documented, and for
-private networks the default of the runtime (P2). Everything here can change: `AS_OF` is the day on which it was so. P5
+private networks the default of the runtime (P2). Cloudflare may change its rules; `AS_OF` is the date of this copy. P5
 and P8 need no judgement: `connect()` asks for a running loop anyway, and nothing here listens.
 """
 
@@ -64,7 +64,7 @@ RANGES = (
 class Verdict(NamedTuple):
     """What becomes of one resolved address, `ip:port`. `rule` and `why`, a line for people, are "" where it is allowed.
 
-    `status`: "note" is allowed too, and something is to be said of it.
+    `status`: "note" means allowed, with a remark for the user.
     """
 
     address: str
@@ -158,7 +158,7 @@ class WorkersPolicy:
 
     @property
     def waiting(self) -> int:
-        """How many sockets wait for a place: where there are any, the program would queue (P6, P9)."""
+        """How many sockets wait for a place: above 0, a Worker would have to wait (P6, P9)."""
         return len(self._waiting)
 
     def judge(self, ip: str, port: int) -> Verdict:
@@ -176,14 +176,15 @@ class WorkersPolicy:
         return Verdict(remote_address, "allowed")
 
     def told(self, judgement: Judgement) -> None:
-        """Record the verdict, and pass its note to `on_note`."""
+        """Pass a judgement with a note to `tell`."""
         if judgement.status == "note" and self._tell is not None:
             self._tell(judgement)
 
     def enter(self, begin: Callable[[], None]) -> Callable[[], None]:
         """Call `begin` when there is a place (P6): at once, or in its turn.
 
-        Returns what gives the place up, or the wait for it. Call it when the connection is over; twice does no harm.
+        Returns a function that frees the place, or leaves the queue. Call it when the connection is over; a second call
+        does no harm.
         """
         place = object()
         self._waiting[place] = begin

@@ -93,8 +93,8 @@ class Input(ABC):
         return read
 
     def _end(self, fd: int, error: OSError | MemoryError) -> memoryview:
-        """What a read that failed comes to: EOF or StdinError."""
-        # EIO is what a terminal gives that has hung up, or to a process that was left behind by its shell.
+        """Turn a failed read into EOF or StdinError."""
+        # A terminal gives EIO after a hangup, or to an orphaned background process.
         if isinstance(error, OSError) and error.errno == errno.EIO and os.isatty(fd):
             return NOTHING
         raise StdinError("cannot read standard input", reason_of(error)) from error

@@ -47,7 +47,7 @@ class Output(ABC):
     def give(self, chunk: Buffer = NOTHING) -> bool:
         """Write a chunk: True when all of it is written, False when some is left.
 
-        That is kept, not copied, and written by the next calls, without a chunk.
+        The rest is kept, not copied. Call without a chunk to write it.
 
         Raises:
             BrokenPipeError: the reader is gone.
@@ -55,7 +55,7 @@ class Output(ABC):
         """
 
     def watch(self, callback: Callback) -> None:
-        """Call back whenever `give` may do more, until `unwatch`. Never needed where it always does all."""
+        """Call back whenever `give` may do more, until `unwatch`. Not needed where `give` always writes everything."""
 
     def unwatch(self) -> None:
         """Call back no more."""

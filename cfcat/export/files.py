@@ -1,4 +1,4 @@
-"""An export on disk: all of it or nothing, in place of what was there before, as a compiler does it."""
+"""Write an export to disk, all of it or nothing, in place of an older file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_folder(path: str) -> None:
 
 
 def write_export(path: str, conversations: Sequence[Conversation]) -> None:
-    """Write the Worker for them. Raises CommandError: it cannot be exported, or the file not be written."""
+    """Write the Worker for these connections. Raises CommandError if they cannot be exported or written."""
     _write_file(path, worker_module(conversations))
 
 

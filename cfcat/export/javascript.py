@@ -16,7 +16,7 @@ FLAG = re.compile(r"\(\?i\)")
 COUNT = re.compile(r"\{(\d*)(,?)(\d*)\}")
 GROUP = re.compile(r"\(\?(?::|=|!)|\((?!\?)")
 QUANTIFIERS = "*+?{"
-# Of the escapes with a letter, those that both languages have; \s differs in what a blank is.
+# Letter escapes that mean the same in both languages; \s does not: it matches other blanks.
 SAME = frozenset("dDwWbBrntfv")
 SAME_IN_CLASS = SAME - {"B"}
 BLANKS = r"\t\n\v\f\r "
@@ -47,7 +47,7 @@ def translate_regex(pattern: bytes) -> str | None:
     """A pattern of `:expect` as a literal that finds the same in bytes; None where JavaScript has no
     pattern that is surely equal.
 
-    The text that it is for has a character a byte. Meanings are spelled out where the languages differ: of `^`, `$`
+    The searched text has one character for each byte. Meanings are spelled out where the languages differ: of `^`, `$`
     and `.` by lines that end in LF alone.
     """
     text = pattern.decode("latin-1")

@@ -81,7 +81,7 @@ def worker_module(conversations: Sequence[Conversation]) -> str:
     )
     begin = [*secrets.check(), "/** @type {Uint8Array[]} */", "const heard = [];", *body, "return new Blob(heard);"]
     indented = "".join(f"  {line}\n" if line else "\n" for line in begin)
-    from importlib.resources import files  # lazy: a session may be exported, and most are not
+    from importlib.resources import files  # lazy: few sessions are exported
 
     library = files("cfcat.export").joinpath("conversation.js").read_text("utf-8")
     return f"{head}{HANDLER}{indented}}}\n\n{library}"

@@ -1,8 +1,8 @@
 """The protocols: how each comes from clear text to TLS, what is typed in it by hand, and which lines are secrets.
 
 A dialog is what goes over the wire before the ClientHello, for --starttls and :starttls: a generator without I/O.
-Nothing that a server says there is kept: not its capabilities, not its names (SEC-R2, and the state machine of the
-security notes). `table` has a row for each protocol; `conversation` runs a dialog on bytes, `upgrade` on a socket.
+What a server says there is not kept: not its capabilities, not its names (SEC-R2). `table` has a row for each
+protocol; `dialog_run` runs a dialog on bytes, `upgrade` on a socket.
 """
 
 from __future__ import annotations

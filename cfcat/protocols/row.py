@@ -19,11 +19,11 @@ class Protocol:
     `port`: the registered one for clear text. `tls_ports`: those where TLS begins at once. `more_ports`: what is as
     common. `other_ports`: where the protocol is met as well; shells do not offer them.
     `client`: the dialog by which a client comes to TLS; None where there is no upgrade.
-    `max_tls`: the highest TLS version that can be reached by it, or None for any.
+    `max_tls`: the highest TLS version possible with this dialog, or None for any.
     `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (SEC-R8).
     `greeting`: how a server begins that takes TLS by this dialog, as a pattern; b"" where that does not tell.
-    `verbs`: what is typed by hand when looking into a server; a verb may have several words. Empty for protocols of
-    bytes, and where the text is no verb. None: no name of `--proto`.
+    `verbs`: what is typed by hand when looking into a server; a verb may have several words. Empty for binary
+    protocols and for those without verbs. None: not offered by `--proto`.
     `secrets`: patterns of lines that carry a secret; their group 1 may be shown. Letters of either case match.
     `challenge`: a pattern for the line of a server whose answer is a secret. `has_exchanges`: secrets may come in lines
     of their own, after the verb and without waiting for a challenge.
@@ -47,5 +47,5 @@ class Protocol:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """All that the protocol is known for, the registered one of the clear text first."""
+        """All ports of the protocol, the registered clear-text port first."""
         return (self.port, *self.tls_ports, *self.more_ports, *self.other_ports)

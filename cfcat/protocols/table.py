@@ -1,7 +1,7 @@
 """The protocols: a row each. What options, commands, completion, help and manual say of protocols is taken from here.
 
-Pure. The plain pipe run does not load it. A new protocol is a file of this room and a row. Source: rules SEC-R1 to
-SEC-R8; each dialog names its specification.
+Pure. The plain pipe run does not load it. A new protocol is a file in this folder and a row here. Source: rules SEC-R1
+to SEC-R8; each dialog names its specification.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Pure. The core, pipe mode and the session tell events; `-v`, `--json`, transcripts and exports are made from them. A
 `Kept` event is one that a transcript keeps: its `text()` is what the transcript says, and `parse()` beside it reads
-that back, so that nobody else needs to know the words. Times come back as they were shown.
+that back, so that nobody else needs to know the words. Times that are read back have the printed precision.
 
-Named tuples, because every run loads them; two kinds with the same fields compare as equal, so ask for the class too.
+Named tuples, because every run loads them; two kinds with equal fields compare equal: check the class too.
 """
 
 from __future__ import annotations
@@ -384,7 +384,7 @@ class Broke(NamedTuple):
 
 
 class LineFailed(NamedTuple):
-    """A line of a script failed, which ends the script; somebody has said so."""
+    """A line of a script failed, which ends the script; the message has been printed already."""
 
     error: BaseException
     message: str
@@ -429,13 +429,13 @@ PARSERS: tuple[Callable[[str], Kept | None], ...] = (
 
 
 def parse(text: str) -> Kept:
-    """The event that a transcript has kept as this text; a `Note` where it is none of the others'."""
+    """The event that a transcript has kept as this text; a `Note` if no other event has this text."""
     return next((event for parser in PARSERS if (event := parser(text)) is not None), Note(text))
 
 
 def os_reason(error: OSError) -> str:
     """The operating system's words alone: asyncio adds "[Errno 111] Connect call failed" around them."""
-    if error.errno == errno.EADDRNOTAVAIL:  # its own words are about an address that somebody had asked for
+    if error.errno == errno.EADDRNOTAVAIL:  # the system's text assumes that the user chose the address
         return "no local address and port left to connect from"
     return (os.strerror(error.errno) if error.errno else str(error)).lower()
 

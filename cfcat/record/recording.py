@@ -1,6 +1,6 @@
 """What is exported: each connection of a run, step by step, from its events.
 
-    recorder = Recorder(); Journal(recorder)      a journal's writer: it keeps a run while that happens
+    recorder = Recorder(); Journal(recorder)      a journal's writer: records a run while it happens
     read_transcript(lines)                        or from a transcript that was kept
 
 A journal masks what is secret before it is kept, so that a recording has no secret in it.
@@ -42,10 +42,10 @@ __all__ = [
     "read_transcript",
 ]
 
-# All bytes of all connections, both ways: a program of that size is nobody's wish, and memory is bounded.
+# All bytes of all connections, both ways: nobody needs a larger program, and memory is bounded.
 MAX_BYTES = 16 * 1024 * 1024
 STEP_BYTES = 256  # what a step, or a connection, costs besides its data
-# Whose TLS is not as the dialog ends, but in packets of its own (MS-TDS).
+# Protocols whose TLS handshake travels in packets of their own (MS-TDS).
 WRAPPED = "mssql"
 
 

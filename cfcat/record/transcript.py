@@ -138,7 +138,7 @@ def session_lines(event: Kept) -> Sequence[str]:
 
 
 class Transcript:
-    """An open transcript, a journal's writer. It never fails: what went wrong is in `problem`, and that was all."""
+    """An open transcript, a journal's writer. An error is kept in `problem`, and nothing is written after it."""
 
     def __init__(self, fd: int, lines: Lines = event_lines, clock: Callable[[], float] = time.time) -> None:
         """`lines`: the entries that an event has. `clock`: seconds since 1970."""

@@ -14,7 +14,7 @@ ColorChoice = Literal["auto", "always", "never"]
 
 
 def use_color(choice: ColorChoice, environment: Mapping[str, str], *, is_terminal: bool) -> bool:
-    """May what goes there be coloured? The first that has an opinion decides; an empty variable has none."""
+    """May what goes there be coloured? The first of these that is not None decides; an empty variable is None."""
     opinions = (
         {"always": True, "never": False}.get(choice),
         False if environment.get("NO_COLOR") else None,

@@ -34,5 +34,5 @@ def dialog_lines(message: Dialog) -> list[str]:
 
 
 def _escape_line(line: bytes) -> str:
-    """A line without its end, where that is the usual one; any other is shown."""
+    """The line without its end if that is the usual one; any other end is shown."""
     return escape(line.removesuffix(b"\r\n"))

@@ -55,7 +55,7 @@ __all__ = [
     "status_of",
 ]
 
-# What is no error, and is said all the same.
+# Warnings and notes.
 INSECURE_NOTE = "warning: the certificate is not checked (-k): anyone can be at the other end"
 CLEAR_TEXT_NOTE = "note: --tls starttls stays in clear text here; --starttls PROTO upgrades"
 
@@ -123,7 +123,7 @@ def explain(error: BaseException, target: str) -> Message:
 
 
 def status_of(error: BaseException) -> ExitStatus:
-    """The exit status for an error; INTERNAL for one that nothing here expects."""
+    """The exit status for an error; INTERNAL for an unknown error."""
     if isinstance(error, LostError):
         return ExitStatus.SEND if error.sending else ExitStatus.RECEIVE
     return _row_of(error).status
@@ -137,7 +137,7 @@ def _unanswered_hint(error: UnansweredError) -> str:
 
 
 def keys_note(problem: str) -> str:
-    """SSLKEYLOGFILE names what cannot be written."""
+    """The warning when the file named by SSLKEYLOGFILE cannot be written."""
     return f"warning: {escape(problem)}: keys are not logged"
 
 
@@ -207,7 +207,7 @@ def _ipv6_hint(text: str) -> str:
 
 
 def _command(address: str, flags: str = "") -> str:
-    """A command line to type instead; "" where that would be no better."""
+    """A command line to type instead; "" if no better one is known."""
     try:
         works = parse_address(address).port > 0 and not address.startswith("-")
     except AddressError:

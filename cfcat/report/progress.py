@@ -19,7 +19,7 @@ __all__ = ["Progress"]
 
 ERASE = "\r\x1b[K"
 RATE_SAMPLES = 20  # of the last five seconds: a rate that can be read, and still follows
-BAR_COLUMNS = (6, 40)  # the least that says anything, and the most that is of use
+BAR_COLUMNS = (6, 40)  # smallest and largest width of the bar
 GAP = "  "
 
 
@@ -57,12 +57,12 @@ class Progress:
         return f"{line}\n"
 
     def erase(self) -> str:
-        """Away with the line: something else is to be written there."""
+        """Erase the line, because something else will be written there."""
         shown, self._shown = self._shown, False
         return ERASE if shown else ""
 
     def make_way(self, chunk: bytes) -> str:
-        """Away with the line: this goes to the same terminal."""
+        """Erase the line, because this text goes to the same terminal."""
         if not self.shares_terminal:
             return ""
         self._mid_line = not chunk.endswith(b"\n")

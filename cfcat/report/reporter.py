@@ -8,7 +8,7 @@ of all subscribers of its run:
     reporter.finish(error, status, message)     at last, once
 
 A session calls `show_lines_by(face.show_notice)` too. All of it is called from the event loop and never raises; `write`
-must not wait for whoever reads standard error.
+must not wait for a slow reader of standard error.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ __all__ = ["RunReport"]
 
 # A run that failed in one of these had no session: there is nothing that could have ended.
 BEFORE_SESSION: frozenset[Phase] = frozenset({"usage", "resolve", "connect", "starttls", "tls"})
-# How a session ends that has an error; the first that fits.
+# How a session with this error ended; the first match counts.
 ENDS: tuple[tuple[type[BaseException], str], ...] = (
     (TruncatedError, "truncated"),
     (LostError, "reset"),
