@@ -1,9 +1,9 @@
 """The one parser of `host:port`, `1.2.3.4:port`, `[::1]:port` and `[fe80::1%eth0]:port`.
 
 Pure. Rules A2-A11: the reference reads the text as the authority of `fake://TEXT`, so this is the WHATWG URL
-standard's host and port parsing for a scheme that is not special, followed by a check of the characters (A8). Zones of
-IPv6 addresses, which the standard has not, are taken all the same (V20): a link-local server is reached by no other.
-It knows nothing of names: the host is used as written and left to the resolver (A9).
+standard's host and port parsing for a scheme that is not special, followed by a check of the characters (A8). IPv6
+zones are accepted although the standard has none (V20): a link-local server cannot be reached without one. The parser
+does not check names: the host is used as written and left to the resolver (A9).
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from cfcat.export.javascript import is_text, translate_regex
 __all__ = ["Bytes", "Lines", "Match", "Wait", "Waits"]
 
 
-# An answer of so few bytes is always the same, as postgres' S.
+# An answer of at most this many bytes is taken to be always the same, such as the S of postgres.
 SHORT = 64
-# Of a line that agrees to something: a number, a sign, or with the tag of the question (IMAP).
+# How a line that answers a request begins: with a code, a sign, or the tag of the request (IMAP).
 VERDICT = re.compile(r"\d{3}(?=[ -])|\+OK|OK|\S+ OK")
 
 

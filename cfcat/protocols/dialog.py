@@ -79,12 +79,12 @@ class Nonsense(Exception):
 
 
 def speaks_tls() -> DialogError:
-    """For a server whose very first byte is that of a TLS record (row 89)."""
+    """The error for a server whose first byte is that of a TLS record (row 89)."""
     return DialogError("the server seems to speak TLS from the first byte", speaks_tls=True)
 
 
 def injected(count: int) -> InjectionError:
-    """For so many bytes behind the go-ahead (SEC-R1)."""
+    """The error for this many bytes after the go-ahead (SEC-R1)."""
     plural = "" if count == 1 else "s"
     return InjectionError(
         f"{count} byte{plural} of plain text after the STARTTLS go-ahead; refusing (possible injection)", count

@@ -46,7 +46,7 @@ class DialogRun:
         self._need: Until | Exactly | None = None
         self._outgoing = bytearray()
         self._buffer = bytearray()
-        self._searched = 0  # of the buffer, in vain
+        self._searched = 0  # bytes of the buffer without a match
         self._heard = bytearray()
         self._taken = 0  # by the dialog so far
         self._error: DialogError | None = None
@@ -59,7 +59,7 @@ class DialogRun:
         return data
 
     def heard(self) -> bytes:
-        """Take what the dialog has listened to since the last call.
+        """Return what the dialog has listened to since the last call.
 
         Bytes after the go-ahead are never in it, nor those that no part of the dialog has asked for (SEC-R1).
         """

@@ -21,7 +21,7 @@ GO_AHEADS = (234, 334)  # RFC 2228 §3: the second one asks for more data, of wh
 def client(names: Names) -> Dialog:
     """RFC 4217 §4; replies of more than one line: RFC 959 §4.2.
 
-    It protects the control connection. For those of the data it takes `PBSZ 0` and `PROT P` under TLS.
+    It protects the control connection. To protect data connections, send `PBSZ 0` and `PROT P` under TLS.
     """
     while (yield from _read_code("greeting", (READY, NOT_YET), "the connection")) == NOT_YET:
         pass  # "Service ready in nnn minutes"

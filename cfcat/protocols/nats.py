@@ -11,8 +11,8 @@ from cfcat.protocols.text import first_word, read_line, words
 __all__ = ["GREETING", "SECRETS", "VERBS", "client"]
 
 VERBS = words("CONNECT PING PONG PUB HPUB SUB UNSUB")
-# Password, token, user's credential and the signature of the server's nonce are members of one JSON object. An escape
-# in it may be the name of one.
+# Password, token, user's credential and the signature of the server's nonce are members of one JSON object. A JSON
+# escape may hide the name of such a member.
 SECRETS = (rb'(CONNECT\s*)\{.*(?:"(?:pass|auth_token|jwt|sig)"|\\u)',)
 GREETING = rb"(?i:INFO)\s+\{"
 INFO = re.compile(rb"INFO[ \t]+(\{.*\})[ \t]*", re.IGNORECASE)

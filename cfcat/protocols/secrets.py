@@ -70,7 +70,7 @@ class SecretGuard:
     def __init__(self, protocol: str | None) -> None:
         self._protocol = protocol
         verbs = (verb.pattern for verb in VERBS if protocol in (None, verb.protocol))
-        self._verbs = list(dict.fromkeys(verbs))  # some protocols share one
+        self._verbs = list(dict.fromkeys(verbs))  # some protocols share a pattern
         self._exchanges = protocol is None or protocol in WITH_EXCHANGES
         patterns = CHALLENGE.values() if protocol is None else filter(None, [CHALLENGE.get(protocol)])
         self._challenge = re.compile(b"|".join(patterns) or rb"(?!)")

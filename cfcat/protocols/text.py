@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 DIGITS = b"0123456789"
-# For the patterns of secrets: the name of a mechanism is not one.
+# Used in patterns of secrets: a mechanism's name is not a secret.
 SASL_MECHANISM = rb"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|ANONYMOUS|SCRAM-[\w-]+)"
 REPLY = re.compile(rb"(\d{3})(?:([ -]).*)?")
 

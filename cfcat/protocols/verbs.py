@@ -10,7 +10,7 @@ __all__ = ["completions"]
 def completions(profile: str | None, text: str) -> list[str]:
     """What the text before the cursor may become: whole lines that begin with it, in the order of the profile.
 
-    None of what was typed is changed. In IMAP a tag may stand before the verb.
+    The typed text is kept unchanged. In IMAP a tag may stand before the verb.
     """
     verbs = PROFILES[profile or "none"]
     tag, verb = _split_tag(text, verbs) if profile == "imap" else ("", text)

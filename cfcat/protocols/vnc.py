@@ -13,7 +13,7 @@ GREETING = rb"RFB \d{3}\."
 RFB_VERSION = re.compile(rb"RFB (\d{3})\.(\d{3})\n")
 VENCRYPT = 19
 VENCRYPT_VERSION = b"\x00\x02"
-X509_SUBTYPES = (260, 261, 262)  # X509None, X509Vnc, X509Plain; 257 to 259 are TLS with nobody's certificate
+X509_SUBTYPES = (260, 261, 262)  # X509None, X509Vnc, X509Plain; 257 to 259 are TLS without a certificate
 
 
 def client(names: Names) -> Dialog:
