@@ -1,4 +1,4 @@
-"""Printers, screens and disks: CUPS, xrdp, TigerVNC, nbdkit, as Debian or their manuals set them up; and Pure-FTPd.
+"""Printers, screens and disks: CUPS, xrdp, TigerVNC, nbdkit, as their manuals set them up; Pure-FTPd and stunnel.
 
 Each upgrades to TLS from its own protocol. None has a port for TLS alone but CUPS, whose one port takes both.
 """
@@ -9,7 +9,7 @@ import random
 
 from tests.servers.launcher import Daemon, Launch, demand
 
-__all__ = ["NBD_DISK", "cups", "nbdkit", "pure_ftpd", "xrdp", "xvnc"]
+__all__ = ["NBD_DISK", "cups", "nbdkit", "pure_ftpd", "stunnel", "xrdp", "xvnc"]
 
 NBD_DISK = random.Random(2).randbytes(4096)
 
@@ -154,3 +154,26 @@ def pure_ftpd(launch: Launch) -> Daemon:
     )
     launch.answers(port, b"", b"220")
     return Daemon(launch.hosts, port, 0, launch.folder)
+
+
+def stunnel(launch: Launch, backend: int, protocol: str = "") -> Daemon:
+    """TLS in front of a server that has none, at a port of loopback; with `protocol` after that one's STARTTLS."""
+    program = demand("stunnel4")
+    port = launch.port()
+    conf = launch.write(
+        "stunnel.conf",
+        f"""
+foreground = yes
+pid =
+output = {launch.log}
+[service]
+accept = 127.0.0.1:{port}
+connect = 127.0.0.1:{backend}
+cert = {launch.cert}
+key = {launch.key}
+{f"protocol = {protocol}" if protocol else ""}
+""",
+    )
+    launch.start([program, str(conf)])
+    launch.hosts = ("127.0.0.1",)
+    return Daemon(launch.hosts, port, port, launch.folder)

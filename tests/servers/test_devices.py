@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.helpers.certs import CertSet
-from tests.helpers.program import cfcat, finish, start
+from tests.helpers.peers import Peer, serve
+from tests.helpers.program import Result, cfcat, finish, start
 from tests.report.form import check_form
 from tests.servers import devices
 from tests.servers.launcher import Daemon, Launch, launched
@@ -93,3 +95,50 @@ def test_daemon_without_tls_refuses(
         result = cfcat("--starttls", protocol, "--cacert", certs.ca, target, stdin=b"secret")
     assert (result.stdout, result.status) == (b"", 64)
     assert check_form(result.stderr)[0].startswith(f"{target}: {text}")
+
+
+# ------------------------------------------------------------------------- stunnel, in front of what has no TLS
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_stunnel_passes_the_whole_answer(version: str, certs: CertSet) -> None:
+    """A server that answers slowly, and drops what it has not sent when an end comes: all of it arrives, and 0."""
+
+    def slow(conn: Peer) -> None:
+        assert conn.recv_until(b"\n") == b"LIST\n"
+        for number in range(4):
+            conn.send(b"%d\n" % number * 1000)
+            assert conn.quiet(0.2)
+
+    with serve(slow) as server, launched(partial(devices.stunnel, backend=server.port), certs) as daemon:
+        options = ("--tls", "on", "--tls-min", version, "--tls-max", version, "--cacert", certs.ca)
+        result = connected(*options, f"127.0.0.1:{daemon.port}", stdin=b"LIST\n")
+    assert result == Result(b"".join(b"%d\n" % number * 1000 for number in range(4)), "", 0)
+
+
+def test_stunnel_speaks_the_dialog_of_smtp(certs: CertSet) -> None:
+    """Its own half of STARTTLS, in front of a server that knows none of it."""
+
+    def smtp(conn: Peer) -> None:
+        conn.send(b"220 mail.example ESMTP\r\n")
+        for expected, answer in (
+            (b"EHLO", b"250 mail.example\r\n"),
+            (b"NOOP", b"250 ok\r\n"),
+            (b"QUIT", b"221 bye\r\n"),
+        ):
+            assert conn.recv_until(b"\n").startswith(expected)
+            conn.send(answer)
+
+    backend = partial(devices.stunnel, protocol="smtp")
+    with serve(smtp) as server, launched(partial(backend, backend=server.port), certs) as daemon:
+        target = f"127.0.0.1:{daemon.port}"
+        result = connected("--starttls", "smtp", "--cacert", certs.ca, target, stdin=b"EHLO me\r\nNOOP\r\nQUIT\r\n")
+    assert result == Result(b"250 mail.example\r\n250 ok\r\n221 bye\r\n", "", 0)
+
+
+def connected(*arguments: object, stdin: bytes) -> Result:
+    """stunnel does not say when it listens: try again while nobody does."""
+    until = time.monotonic() + 10
+    while (result := cfcat(*map(str, arguments), stdin=stdin)).status == 7:
+        assert time.monotonic() < until, result
+    return result
