@@ -44,10 +44,12 @@ __all__ = [
     "WrongTypeError",
     "out_of_files",
     "reason_of",
+    "shortened",
 ]
 
 # EMFILE: the process has no descriptor left; ENFILE: the system has none.
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+MOST_PARTS = 8  # of a list in a message
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
 LOST = "Network connection lost."
 
@@ -297,6 +299,12 @@ def _made_again(kind: type[SocketError], arguments: tuple[object, ...]) -> Socke
     error = kind.__new__(kind, *arguments)
     error.args = arguments
     return error
+
+
+def shortened(parts: Sequence[str]) -> str:
+    """A list for a message. It may come from the network: of a long one the beginning, and how many more there are."""
+    more = len(parts) - MOST_PARTS
+    return ", ".join(parts) if more <= 0 else f"{', '.join(parts[:MOST_PARTS])} and {more} more"
 
 
 def out_of_files(error: BaseException) -> bool:

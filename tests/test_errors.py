@@ -24,6 +24,7 @@ from cfcat.errors import (
     SocketError,
     TlsError,
     UsageError,
+    shortened,
 )
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, SocketError)]
@@ -74,3 +75,11 @@ def test_the_texts_stop_is_dropped_before_a_detail() -> None:
     """`message` is the reference's, with its full stop."""
     assert str(LostError()) == "Network connection lost."
     assert str(LostError(detail="connection reset")) == "Network connection lost: connection reset"
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 4000])
+def test_a_list_from_the_network_is_cut(count: int) -> None:
+    """4,000 addresses that refuse make no message of 52 KB."""
+    shown = shortened([f"192.0.2.{number}" for number in range(count)])
+    assert shown.count(", ") == min(count, 8) - 1
+    assert shown.endswith(f" and {count - 8} more") is (count > 8)

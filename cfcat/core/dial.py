@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
 from cfcat.core.promise import in_daemon_thread
-from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError
+from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError, shortened
 
 if TYPE_CHECKING:
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
@@ -283,6 +283,6 @@ def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
     if hosts == [target.host]:
         return f"{target.text}: {reasons[0]}"
     if len(set(reasons)) == 1:
-        return f"{target.text}: {reasons[0]} (tried {', '.join(hosts)})"
-    each = ", ".join(f"{host}: {reason}" for host, reason in zip(hosts, reasons, strict=True))
+        return f"{target.text}: {reasons[0]} (tried {shortened(hosts)})"
+    each = shortened([f"{host}: {reason}" for host, reason in zip(hosts, reasons, strict=True)])
     return f"{target.text}: could not connect ({each})"

@@ -126,7 +126,10 @@ def tell_failure(error: BaseException, target: str, reporter: Reporter | None = 
     if os.environ.get("CFCAT_DEBUG") == "1":
         import traceback
 
-        put("".join(traceback.format_exception(error)))
+        from cfcat.report.render import escape  # lazy: a failure only
+
+        lines = "".join(traceback.format_exception(error)).split("\n")
+        put("\n".join(map(escape, lines)))  # a name in it may be a peer's
     from cfcat.report.messages import explain, status_of  # lazy: a failure only
 
     message, status = explain(error, target), status_of(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from codecs import BOM_UTF8
 from collections.abc import Callable
 
 from cfcat.core.waiting import first_of, until_idle
@@ -156,6 +157,7 @@ class _Lines:
         self._buffer = bytearray()
         self._searched = 0
         self._ended = False
+        self._is_first = True  # has it to be seen whether there is a byte order mark?
 
     async def next(self) -> str | None:
         """Return the next line, or None at the end.
@@ -170,6 +172,10 @@ class _Lines:
                 break
             chunk = await self._source.read()
             self._buffer += chunk
+            if self._is_first and len(self._buffer) >= len(BOM_UTF8):
+                self._is_first = False
+                if self._buffer.startswith(BOM_UTF8):  # an editor's mark, no text of the script's
+                    del self._buffer[: len(BOM_UTF8)]
             self._ended = not chunk
         if not self._buffer:
             return None

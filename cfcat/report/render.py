@@ -7,18 +7,32 @@ nothing but printable characters passes. Source: rules SEC-R20 to SEC-R22.
 from __future__ import annotations
 
 import codecs
+import re
 
-__all__ = ["TerminalFilter", "escape", "quote"]
+__all__ = ["TerminalFilter", "escape", "is_visible", "quote"]
+
+
+# Characters that Python calls printable and no font shows: combining joiners, fillers, variation selectors. They are
+# what is left of Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) when those are taken away that are
+# not printable anyway.
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def is_visible(text: str) -> bool:
+    """Is every character one that is seen? A space is."""
+    return text.isprintable() and (text.isascii() or INVISIBLE.search(text) is None)
 
 
 def escape(said: bytes | str) -> str:
-    """One line of printable characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (SEC-R20).
+    """One line of visible characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (SEC-R20).
 
     Printable is what Unicode says is: no control, format (bidi, zero width, tags), surrogate or unassigned
-    character, and no blank but the space.
+    character, and no blank but the space; and of those none that is invisible.
     """
     text = said if isinstance(said, str) else said.decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else "".join(map(_escape_character, text))
+    return text if is_visible(text) else "".join(map(_escape_character, text))
 
 
 def quote(said: bytes) -> str:
@@ -28,7 +42,7 @@ def quote(said: bytes) -> str:
 
 
 def _escape_character(character: str) -> str:
-    if character.isprintable():
+    if is_visible(character):
         return character
     code = ord(character)
     if code < 0x100:
@@ -37,7 +51,10 @@ def _escape_character(character: str) -> str:
 
 
 # Blanks of other widths and of other scripts: as harmless as the space, and text is full of them.
-BLANKS = frozenset("\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000")
+# So pass newline and tab, and the two that choose between a character's forms as text and as a picture.
+PASSING = frozenset("\n\t\ufe0e\ufe0f") | frozenset(
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+)
 
 
 class TerminalFilter:
@@ -72,10 +89,10 @@ class TerminalFilter:
         return shown.replace(self._after + self._before, "") if self._before else shown
 
     def _line(self, line: str) -> str:
-        return line if line.rstrip("\n").isprintable() else "".join(map(self._character, line))
+        return line if is_visible(line.rstrip("\n")) else "".join(map(self._character, line))
 
     def _character(self, character: str) -> str:
-        if character in "\n\t" or character in BLANKS or character.isprintable():
+        if character in PASSING or is_visible(character):
             return character
         self.escaped += 1
         code = ord(character)

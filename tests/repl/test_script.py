@@ -434,3 +434,23 @@ def test_nothing_interactive_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = {name.partition(".")[0] for name in json.loads(result.stderr.splitlines()[-1])}
     assert "cfcat" in loaded
     assert not loaded & {"prompt_toolkit", "rich", "pydantic", "platformdirs"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000], ids=lambda size: f"{size} at a time")
+def test_a_byte_order_mark_is_no_text(size: int) -> None:
+    """An editor has put it before the first command; anywhere else it is what it is."""
+    script = b"\xef\xbb\xbf:send one\n\xef\xbb\xbftwo\n"
+    with serve(lambda conn: conn.recv_until_eof()) as server, start("--repl", server.address) as program:
+        for begin in range(0, len(script), size):
+            program.say(script[begin : begin + size])
+        program.end_input()
+        assert finish(program).status == 0
+    assert server.received == b"one\xef\xbb\xbftwo\r\n"
+
+
+@pytest.mark.parametrize("script", [b"", b"\xef\xbb\xbf", b"x"])
+def test_a_script_shorter_than_a_byte_order_mark(script: bytes) -> None:
+    """It is read to its end all the same."""
+    with serve(lambda conn: conn.recv_until_eof()) as server:
+        assert cfcat("--repl", server.address, stdin=script).status == 0
+    assert server.received == (b"x\r\n" if script == b"x" else b"")

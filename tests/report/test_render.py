@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cfcat.report.render import TerminalFilter, escape, quote
+from cfcat.report.render import INVISIBLE, TerminalFilter, escape, is_visible, quote
 
 FORBIDDEN_BYTES = frozenset((*range(0x09), *range(0x0B, 0x20), 0x7F))
 # Bidi controls, zero-width characters, tags: they reorder or hide text.
@@ -25,7 +25,7 @@ C1 = range(0x80, 0xA0)
 ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 unhurried = settings(deadline=None)  # a slow machine is no failure
-printable = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" ")).filter(str.isprintable)
+printable = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" ")).filter(is_visible)
 # Bytes as a peer would choose them: text, sequences, and pieces of what is more than one byte long.
 hostile = st.lists(
     st.one_of(
@@ -154,16 +154,38 @@ def test_escape_is_one_printable_line(said: bytes | str) -> None:
     check_harmless(line.encode())
 
 
+# Default_Ignorable_Code_Point of Unicode 15 (DerivedCoreProperties.txt).
+IGNORABLE = [
+    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010)),
+    *(*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0),
+    *(*range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)),
+]
+
+
+def test_sec_r20_no_invisible_character_passes() -> None:
+    """Some of them are printable to Python: those are in a list of ours, and nothing else is."""
+    assert [code for code in IGNORABLE if chr(code) in escape(chr(code))] == []
+    ours = [code for code in range(0x110000) if INVISIBLE.match(chr(code))]
+    assert ours == [code for code in IGNORABLE if chr(code).isprintable()]
+
+
+def test_sec_r22_what_chooses_the_form_of_a_character_passes() -> None:
+    """On a terminal a heart may be a picture; what else is invisible is shown."""
+    terminal = TerminalFilter()
+    assert terminal.feed_text("\u2764\ufe0f \u2764\ufe0e \u3164".encode()) == "\u2764\ufe0f \u2764\ufe0e \\u3164"
+    assert terminal.escaped == 1
+
+
 @unhurried
 @given(printable)
-def test_escape_leaves_printable_text_alone(text: str) -> None:
+def test_escape_leaves_visible_text_alone(text: str) -> None:
     """As characters and as bytes."""
     assert escape(text) == text
     assert escape(text.encode()) == text
 
 
 @unhurried
-@given(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1), st.characters(categories=["Cc", "Cf"]))
+@given(printable.filter(len), st.characters(categories=["Cc", "Cf"]))
 def test_escape_changes_nothing_but_the_bad_character(text: str, bad: str) -> None:
     """What is around it stays readable."""
     line = escape(f"{text}{bad}{text}")

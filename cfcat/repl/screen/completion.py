@@ -8,6 +8,7 @@ from cfcat.core.choices import SECURE_TRANSPORTS
 from cfcat.protocols.verbs import completions
 from cfcat.repl.commands import COMMANDS, Command
 from cfcat.repl.settings import SETTINGS
+from cfcat.report.render import is_visible
 
 __all__ = ["candidates"]
 
@@ -53,11 +54,15 @@ def _words(command: Command, before: list[str], last: str, target: str) -> list[
 
 
 def _files(path: str) -> list[str]:
-    """Files and folders, a folder with its slash; hidden ones if asked for."""
+    """Files and folders, a folder with its slash; hidden ones if asked for.
+
+    Not those whose names cannot be shown as they are: one might begin another command (SEC-R27).
+    """
     folder, name = os.path.split(path)
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as entries:
-            found = [entry.name + "/" * entry.is_dir() for entry in entries if entry.name.startswith(name)]
+            shown = [entry for entry in entries if entry.name.startswith(name) and is_visible(entry.name)]
+            found = [entry.name + "/" * entry.is_dir() for entry in shown]
     except OSError:
         return []
     return [path.removesuffix(name) + entry for entry in sorted(found) if name or not entry.startswith(".")]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from cfcat.edges.terminal import size_of
 from cfcat.repl.screen.completion import candidates
 from cfcat.repl.screen.display import Display
-from cfcat.repl.screen.face import ESCAPED_NOTICE, LEAVE_HINT, TerminalFace
+from cfcat.repl.screen.face import ESCAPED_NOTICE, TerminalFace
 from cfcat.repl.screen.history import History
 from cfcat.repl.screen.prompt import LineEditor
 from cfcat.report.messages import Message
@@ -25,6 +25,7 @@ BATCH_CHARACTERS = 32 * 1024
 INTERVAL_S = 0.02
 # Columns that must be left for what is typed; otherwise the prompt is short.
 LEFT_FOR_TEXT = 12
+LEAST_ADDRESS = 8  # shorter, it says nothing
 HIDDEN = "****"  # in place of a line that was not shown while it was typed
 SGR = {"dim": "2", "ansired": "31"}
 
@@ -168,7 +169,9 @@ class Screen(TerminalFace):
             return [("bold", self.question)]
         state = self.session.prompt_state
         tls = "ansired" if state.tls == "tls!" else ""
-        words = [("", state.address), (tls, state.tls), *(("", f"[{mark}]") for mark in state.marks)]
+        marks = [(tls, state.tls), *(("", f"[{mark}]") for mark in state.marks)]
+        room = self._columns - LEFT_FOR_TEXT - sum(len(text) + 1 for _, text in marks if text)
+        words = [("", _fitted(state.address, room)), *marks]  # the address goes first, what matters stays
         parts = [part for word in words if word[1] for part in (("", " "), word)][1:]
         if sum(len(text) for _, text in parts) > self._columns - LEFT_FOR_TEXT:
             parts = []
@@ -240,7 +243,7 @@ class Screen(TerminalFace):
         if self.question:
             self.answer(False)
         elif not self._editor.clear():
-            self.show_notice("cancelled" if self.lines.cancel() else LEAVE_HINT)
+            self.cancel()
 
     async def confirm(self, question: str) -> bool:
         """As in `Face`; what is being typed is put aside."""
@@ -292,3 +295,10 @@ class Screen(TerminalFace):
         """Somebody stopped us in a way that cannot be handled (SIGSTOP), and the shell has used the terminal since."""
         if self._editor is not None and (self._suspending is None or self._suspending.done()):
             self._editor.take_terminal()
+
+
+def _fitted(address: str, room: int) -> str:
+    """As much of an address as there is room for; its port tells most."""
+    if len(address) <= room:
+        return address
+    return f"..{address[len(address) + 2 - room :]}" if room >= LEAST_ADDRESS else ""

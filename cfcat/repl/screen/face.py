@@ -21,7 +21,7 @@ from cfcat.edges.terminal import Modes, TerminalQueue
 from cfcat.errors import SocketError
 from cfcat.repl.screen.lines import Lines
 from cfcat.repl.session import Face, Session
-from cfcat.report.messages import Message
+from cfcat.report.messages import Message, plural
 
 __all__ = ["ESCAPED_NOTICE", "LEAVE_HINT", "MAX_WAITING_BYTES", "TerminalFace"]
 
@@ -245,6 +245,15 @@ class TerminalFace(ABC):
             while self.undrawn + self.queue.waiting_bytes > MAX_WAITING_BYTES:
                 self._room.clear()
                 await self._room.wait()
+
+    def cancel(self) -> None:
+        """Ctrl-C: cancel what is being done, and say what of what was entered behind it is not done."""
+        waiting = self.lines.cancel()
+        if waiting is None:
+            self.show_notice(LEAVE_HINT)
+        else:
+            dropped = f"; {plural(waiting, 'line')} entered behind it not sent" if waiting else ""
+            self.show_notice(f"cancelled{dropped}")
 
     def warn_of_raw(self) -> None:
         """Say once what `:view raw` means; its traces are dropped at the end (SEC-R24)."""

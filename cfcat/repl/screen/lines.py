@@ -45,13 +45,15 @@ class Lines:
         """Return when all that was entered is done."""
         await self._none.wait()
 
-    def cancel(self) -> bool:
-        """Cancel the job that is being done, and all that wait behind it; False: there were none."""
-        was_busy = self._task is not None or bool(self._blocks)
+    def cancel(self) -> int | None:
+        """Cancel the job that is being done, and all that wait behind it: how many those were. None: there is none."""
+        if self._task is None and not self._blocks:
+            return None
+        waiting = sum(count for _, count in self._blocks)
         self._blocks.clear()
         if self._task is not None:
             self._task.cancel()
-        return was_busy
+        return waiting
 
     async def run(self) -> None:
         """Do jobs for ever; what one raises is raised here."""

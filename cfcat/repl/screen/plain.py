@@ -9,7 +9,7 @@ import asyncio
 import signal
 
 from cfcat.edges.stdin import open_input
-from cfcat.repl.screen.face import ESCAPED_NOTICE, LEAVE_HINT, TerminalFace
+from cfcat.repl.screen.face import ESCAPED_NOTICE, TerminalFace
 from cfcat.report.hexdump import HexDump
 from cfcat.report.messages import Message
 from cfcat.report.render import TerminalFilter
@@ -121,4 +121,4 @@ class Plain(TerminalFace):
         elif self.question:
             self.answer(False)
         else:
-            self.show_notice("cancelled" if self.lines.cancel() else LEAVE_HINT)
+            self.cancel()
