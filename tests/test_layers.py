@@ -38,6 +38,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.listen",),
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),
+    ("cfcat.core.piping",),
     ("cfcat.core.readable",),
     ("cfcat.core.transport",),
     ("cfcat.core.sending",),

@@ -170,7 +170,7 @@ def test_errors_inherit_the_builtin_that_callers_catch(error: type, bases: list[
         (Socket.start_tls, "(self, expected_server_hostname=None)"),
         (readable.ReadableStream.get_reader, "(self, mode=None)"),
         (readable.ReadableStream.cancel, "(self, reason=None)"),
-        (readable.ReadableStream.pipe_to, "(self, writable, prevent_close=False)"),
+        (readable.ReadableStream.pipe_to, "(self, writable)"),
         (readable.ReadableStreamReader.read, "(self)"),
         (readable.ReadableStreamBYOBReader.read_into, "(self, buffer)"),
         (readable.ReadableStreamReader.cancel, "(self, reason=None)"),

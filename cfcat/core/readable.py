@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from cfcat.core.lifecycle import Event, Reading
 from cfcat.core.loop import Loop
@@ -26,11 +26,8 @@ from cfcat.core.streams import (
     Outcome,
     Owner,
 )
-from cfcat.core.writable import WritableStream, WritableStreamWriter
+from cfcat.core.writable import WritableStream
 from cfcat.errors import CancelError, ClosedError, LockError, SocketError
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
 
@@ -119,7 +116,6 @@ class ReadableStream:
         self._reader: ReadableStreamReader | None = None
         self._read: _Read[Any] | None = None
         self._returned: deque[bytes] = deque()  # by cancelled reads; the next read has them first
-        self._piping = False
         self.read_bytes = FIRST_READ_BYTES
         self.outcome = Outcome()
 
@@ -156,58 +152,44 @@ class ReadableStream:
             return Promise.rejected(self._owner.loop, LockError(READER_LOCKED))
         return self._cancel(reason)
 
-    def pipe_to(self, writable: WritableStream, prevent_close: bool = False) -> Promise[None]:
+    def pipe_to(
+        self,
+        writable: WritableStream,
+        *,
+        prevent_close: bool = False,
+        prevent_abort: bool = False,
+        prevent_cancel: bool = False,
+    ) -> Promise[None]:
         """Copy everything to a writable and close that at EOF, unless `prevent_close` (API-R10).
 
         Both streams are locked until it is done. EOF seen by a pipe ends neither the socket's own writing side
-        nor `closed`. If reading fails, the destination is aborted with the error; if writing fails, reading is
-        cancelled with it; either way the promise rejects with it.
+        nor `closed`. If reading fails, the destination is aborted with the error, unless `prevent_abort`; if writing
+        fails, or the destination ends meanwhile, reading is cancelled, unless `prevent_cancel`; either way the
+        promise rejects with the error.
+
+        Cancelling the wait stops it at once: both locks are free, both streams can be used, and no byte is lost
+        between them (what the destination has queued it still sends).
         """
         if self.locked:
             return Promise.rejected(self._owner.loop, LockError(READER_LOCKED))
         if writable.locked:
             return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
-        reader, writer = self.get_reader(), writable.get_writer()
-        done: Promise[None] = Promise(self._owner.loop)
-        pipe = self._pipe(reader, writer, prevent_close)
-        task = self._owner.loop.create_task(pipe)  # type: ignore[attr-defined]  # it is asyncio's
+        from cfcat.core.piping import Pipe  # lazy: most connections are never piped
 
-        import asyncio  # lazy: a pipe only
-
-        def settle(task: asyncio.Task[None]) -> None:
-            if task.cancelled():
-                done.reject(asyncio.CancelledError())
-            elif (error := task.exception()) is not None:
-                done.reject(error)
-            else:
-                done.resolve(None)
-
-        task.add_done_callback(settle)
-        return done
+        reader = self.get_reader()
+        reader.is_pipe = True
+        return Pipe(
+            self._owner.loop,
+            reader,
+            writable.get_writer(),
+            prevent_close=prevent_close,
+            prevent_abort=prevent_abort,
+            prevent_cancel=prevent_cancel,
+        )
 
     def __aiter__(self) -> _Chunks:
         """Read to EOF, holding the lock until the loop ends, also by `break` or an error."""
         return _Chunks(self.get_reader())
-
-    async def _pipe(self, reader: ReadableStreamReader, writer: WritableStreamWriter, prevent_close: bool) -> None:
-        self._piping = True
-        try:
-            try:
-                while chunk := await reader.read():
-                    try:
-                        await writer.write(chunk)
-                    except Exception as error:
-                        await reader.cancel(error)
-                        raise
-            except Exception as error:
-                await writer.abort(error)
-                raise
-            if not prevent_close:
-                await writer.close()
-        finally:
-            self._piping = False
-            reader.release_lock()
-            writer.release_lock()
 
     # ---- the wire's side
 
@@ -233,7 +215,8 @@ class ReadableStream:
 
     def _end(self) -> None:
         self.outcome.end()
-        self._owner.on(Event.PIPED_EOF if self._piping else Event.PEER_EOF)
+        piped = self._reader is not None and self._reader.is_pipe
+        self._owner.on(Event.PIPED_EOF if piped else Event.PEER_EOF)
 
     def stop(self, error: BaseException) -> None:
         """Fail the read that waits, if one does."""
@@ -329,6 +312,8 @@ class ReadableStream:
 
 class ReadableStreamReader:
     """The reader that holds the stream's lock."""
+
+    is_pipe = False  # does a pipe hold it?
 
     def __init__(self, stream: ReadableStream) -> None:
         self._stream: ReadableStream | None = stream

@@ -1126,27 +1126,6 @@ def test_a_pipe_whose_destination_breaks_cancels_its_source() -> None:
     run(two(source, target, client))
 
 
-def test_cancelling_the_wait_for_a_pipe_does_not_stop_it() -> None:
-    """As with any other operation."""
-    go = threading.Event()
-
-    def source(conn: Peer) -> None:
-        conn.wait(go)
-        conn.send(b"piped")
-
-    def target(conn: Peer) -> None:
-        assert conn.recv_until_eof() == b"piped"
-
-    async def client(left: Socket, right: Socket) -> None:
-        pipe = left.readable.pipe_to(right.writable)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(pipe, 0.01)
-        go.set()
-        await until(pipe.done)
-
-    run(two(source, target, client))
-
-
 # ---------------------------------------------------------------------------------------- while closing
 
 
