@@ -158,7 +158,7 @@ async def _close(session: Session, argument: str) -> None:
 
 @_action("open")
 async def _open(session: Session, argument: str) -> None:
-    await session.reopen(*parse_open(argument))
+    await session.reopen(parse_open(argument))
 
 
 @_action("quit")

@@ -6,17 +6,16 @@ import re
 from ipaddress import ip_address
 
 from cfcat.errors import TlsError
+from cfcat.repl.arguments import OPEN_OPTIONS
 from cfcat.report.messages import Message, explain, silent_note
 from cfcat.report.render import escape
 
 __all__ = ["dialog_lines", "explain_here", "is_loopback", "silent_note_here"]
 
 # What the command line would be told, and what a session is told.
-HINTS = (
-    (re.compile(r"try --starttls (\w+)"), r":open --tls starttls, then :starttls \1"),
-    (re.compile(r"--tls (on|off)\b"), r":open --tls \1"),
-    (re.compile(r"(.*); without --workers\b"), r"\1; after :set workers off"),
-)
+WITHOUT_WORKERS = ("without --workers ", "after :set workers off ")
+OPTION = re.compile(r"(?:try )?(--?[a-z][a-z-]*)")
+MENTIONED = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 
 # A bare :starttls trusts that the server has been asked.
 UNASKED_HINT = "was it asked? :open connects again, and :starttls PROTO asks first"
@@ -27,10 +26,18 @@ def explain_here(error: BaseException, target: str) -> Message:
     message = explain(error, target)
     if isinstance(error, TlsError) and error.upgrading and error.said:
         return message._replace(hint=UNASKED_HINT)
-    for pattern, here in HINTS:
-        if pattern.match(message.hint):
-            return message._replace(hint=pattern.sub(here, message.hint, count=1))
-    return message
+    parts = map(_part_here, message.hint.split("; "))
+    return message._replace(hint="; ".join(filter(None, parts)))
+
+
+def _part_here(part: str) -> str:
+    """A part of a hint, as it can be typed in a session; "" where it names an option that cannot."""
+    if part.startswith(WITHOUT_WORKERS[0]):
+        return part.replace(*WITHOUT_WORKERS, 1)
+    named = OPTION.match(part)
+    if named is not None and named[1] in OPEN_OPTIONS:
+        return ":open " + part.removeprefix("try ")
+    return "" if MENTIONED.search(part) else part
 
 
 def silent_note_here(target: str) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cfcat.core.choices import SECURE_TRANSPORTS, SecureTransport
 from cfcat.edges.target import typed_target
@@ -22,6 +22,7 @@ from cfcat.report.messages import explain_address
 from cfcat.report.render import escape
 
 __all__ = [
+    "OPEN_OPTIONS",
     "Change",
     "Expectation",
     "Reopening",
@@ -103,10 +104,20 @@ def parse_hex(text: str) -> bytes:
 
 
 class Reopening(NamedTuple):
-    """What `:open` says; None where it says nothing. `target` has been looked at: it is a host and a port."""
+    """How to connect again. None, and False: as before, or as `Session` has it for a target of its own."""
 
-    target: str | None
-    tls: SecureTransport | None
+    target: str | None = None
+    tls: SecureTransport | None = None
+    starttls: str | None = None
+    cacert: str | None = None
+    sni: str | None = None
+    insecure: bool = False
+    ignore_unexpected_eof: bool = False
+
+    @property
+    def needs_tls(self) -> bool:
+        """Is there something that makes sense under TLS only?"""
+        return bool(self.cacert or self.sni or self.insecure or self.ignore_unexpected_eof)
 
 
 class Expectation(NamedTuple):
@@ -124,27 +135,54 @@ class Change(NamedTuple):
 
 
 def parse_open(argument: str) -> Reopening:
-    """`[TARGET] [--tls MODE]` in any order; TARGET may be two words, as on the command line.
+    """`[TARGET]` and options in any order; TARGET may be two words, as on the command line.
 
     Raises:
         CommandError: it is something else, or the target cannot be parsed.
     """
-    words = argument.split()
-    mode: SecureTransport | None = None
-    for number, word in enumerate(words):
+    words: list[str] = []
+    given: dict[str, Any] = {}
+    waiting = iter(argument.split())
+    for word in waiting:
         option, equals, value = word.partition("=")
-        if option == "--tls":
-            if not equals:
-                value = words[number + 1] if number + 1 < len(words) else ""
-            mode = _choose(value, SECURE_TRANSPORTS, "--tls")
-            del words[number : number + (1 if equals else 2)]
-            break
-    for word in words:
-        if word.startswith("-"):
+        field = OPEN_OPTIONS.get(option, "")
+        if not word.startswith("-"):
+            words.append(word)
+        elif not field or field in given or (equals and field in OPEN_FLAGS):
             raise CommandError(f":open does not know '{escape(clip(word))}'", ":help open")
+        elif field in OPEN_FLAGS:
+            given[field] = True
+        else:
+            given[field] = _open_value(option, value if equals else next(waiting, ""))
+    if "starttls" in given:
+        if given.setdefault("tls", "starttls") != "starttls":
+            raise CommandError(f"--starttls excludes --tls {given['tls']}", ":help open")
     if len(words) > 2:
         raise CommandError(":open takes one target", ":help open")
-    return Reopening(_parse_target(words) if words else None, mode)
+    return Reopening(_parse_target(words) if words else None, **given)
+
+
+# The options of `:open`, which are those of the command line, and the field of each.
+OPEN_OPTIONS = {
+    "--tls": "tls",
+    "--starttls": "starttls",
+    "--cacert": "cacert",
+    "--sni": "sni",
+    "-k": "insecure",
+    "--insecure": "insecure",
+    "--ignore-unexpected-eof": "ignore_unexpected_eof",
+}
+OPEN_FLAGS = frozenset({"insecure", "ignore_unexpected_eof"})
+
+
+def _open_value(option: str, value: str) -> str:
+    if option == "--tls":
+        return _choose(value, SECURE_TRANSPORTS, option)
+    if not value:
+        raise CommandError(f"{option} needs a value", ":help open")
+    if option == "--starttls":
+        return _choose(value, tuple(PROTOCOLS), option)
+    return value
 
 
 def _parse_target(words: Sequence[str]) -> str:

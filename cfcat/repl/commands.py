@@ -110,12 +110,14 @@ PATH is the rest of the line, without quotes; ~ is your home.""",
     Command("close", ":close", "close the connection and stay here"),
     Command(
         "open",
-        ":open [TARGET] [--tls MODE]",
+        ":open [TARGET] [OPTIONS]",
         "connect again, to the same target or to another one",
         "target",
         """\
-TARGET is host:port, as on the command line. MODE is off, on or starttls;
-without it the one used before. A connection that is open is closed first.""",
+TARGET is host:port. The options are those of the command line: --tls off, on or
+starttls, --starttls PROTO, --cacert FILE, --sni NAME, -k and
+--ignore-unexpected-eof; without --tls the mode is the one used before. A
+connection that is open is closed first.""",
     ),
     Command(
         "view",

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
-from cfcat.core.options import SecureTransport, SocketOptions, connecting
+from cfcat.core.options import SocketOptions, connecting
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
 from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
@@ -41,11 +42,11 @@ from cfcat.record.recording import Recorder
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
-from cfcat.repl.arguments import parse_hex, unescape
+from cfcat.repl.arguments import Reopening, parse_hex, unescape
 from cfcat.repl.commands import COMMANDS, Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
-from cfcat.report.messages import Message, plural
+from cfcat.report.messages import INSECURE_NOTE, Message, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
 
@@ -348,27 +349,50 @@ class Session:
                 f"not sent: it carries a secret, in clear text to {address}", ":set clear-secrets on sends it unasked"
             )
 
-    async def reopen(self, target: str | None, tls: SecureTransport | None) -> None:
-        """Connect again, to the same target or to another; what is open is closed first."""
+    async def reopen(self, wanted: Reopening) -> None:
+        """Connect again, to the same target or to another; what is open is closed first.
+
+        Raises:
+            CommandError: what was asked for makes sense under TLS only; the connection is as it was.
+            SocketError: as `open`.
+        """
+        options = self.options if wanted.tls is None else self.options._replace(secure_transport=wanted.tls)
+        if options.secure_transport == "off" and wanted.needs_tls:
+            raise CommandError("there is no TLS that this would be about", ":open --tls on, or --starttls PROTO")
         if self.connection is not None:
             try:
                 await self.connection.close()
             except SocketError as error:
                 self.face.show_error(self.explain(error))
             self.connection = None
-        self.target = target or self.target
-        options = self.options if tls is None else self.options._replace(secure_transport=tls)
-        if options.secure_transport != "off" and options.tls is None:
-            options = options._replace(tls=self._make_context())
-        self.options = options
+        self.target = wanted.target or self.target
+        self.options = self._with_tls(options, wanted)
+        self.settings = dataclasses.replace(
+            self.settings,
+            starttls=wanted.starttls or self.settings.starttls,
+            insecure=wanted.insecure or (self.settings.insecure and wanted.cacert is None),
+        )
         await self._connect()
         self.face.show_notice(f"connected to {self.need_connection().remote_address}")
 
-    def _make_context(self) -> ssl.SSLContext:
-        """The verifying default, for a session that began without TLS."""
+    def _with_tls(self, options: SocketOptions, wanted: Reopening) -> SocketOptions:
+        if options.secure_transport == "off":
+            return options
+        if wanted.sni is not None:
+            options = options._replace(expected_server_hostname=wanted.sni)
+        if wanted.ignore_unexpected_eof:
+            options = options._replace(ignore_unexpected_eof=True)
+        if options.tls is None or wanted.cacert is not None or wanted.insecure:
+            options = options._replace(tls=self._make_context(wanted))
+        return options
+
+    def _make_context(self, wanted: Reopening) -> ssl.SSLContext:
+        """Another one than that of the command line, which had none, or trusted others."""
         from cfcat.core.context import log_keys, make_tls_context  # lazy: ssl
 
-        context = make_tls_context()
+        if wanted.insecure:
+            self.face.show_notice(INSECURE_NOTE)
+        context = make_tls_context(cacert=wanted.cacert, insecure=wanted.insecure)
         if problem := log_keys(context):
             self.face.show_notice(f"warning: {escape(problem)}: keys are not logged")
         return context

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cfcat.core.choices import SECURE_TRANSPORTS
+from cfcat.core.choices import SECURE_TRANSPORTS, SecureTransport
 from cfcat.errors import CommandError
 from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.actions import ACTIONS, DEFAULT_EXPECT_S, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
+    Reopening,
     parse_eol,
     parse_expect,
     parse_hex,
@@ -385,9 +386,25 @@ def test_any_hex_is_bytes_or_a_mistake(text: str) -> None:
         ("--tls=on h 25", "h:25", "on"),
     ],
 )
-def test_open(argument: str, target: str | None, mode: str | None) -> None:
+def test_open(argument: str, target: str | None, mode: SecureTransport | None) -> None:
     """Target and mode in any order, each of them optional."""
-    assert parse_open(argument) == (target, mode)
+    assert parse_open(argument) == Reopening(target, mode)
+
+
+@pytest.mark.parametrize(
+    ("argument", "wanted"),
+    [
+        ("--starttls smtp", Reopening(tls="starttls", starttls="smtp")),
+        ("h:25 --starttls=smtp --tls starttls", Reopening("h:25", "starttls", "smtp")),
+        ("--tls on --cacert ca.pem --sni mail.example", Reopening(tls="on", cacert="ca.pem", sni="mail.example")),
+        ("-k h 993 --tls on", Reopening("h:993", "on", insecure=True)),
+        ("--insecure", Reopening(insecure=True)),
+        ("--ignore-unexpected-eof", Reopening(ignore_unexpected_eof=True)),
+    ],
+)
+def test_open_has_the_options_of_the_command_line(argument: str, wanted: Reopening) -> None:
+    """So that what a hint names can be typed."""
+    assert parse_open(argument) == wanted
 
 
 @pytest.mark.parametrize(
@@ -397,7 +414,12 @@ def test_open(argument: str, target: str | None, mode: str | None) -> None:
         ("h:1 --tls", "--tls needs a value", "one of off, on, starttls"),
         ("h:1 --tls yes", "--tls does not know 'yes'", "one of off, on, starttls"),
         ("h:1 --tls=startls", "--tls does not know 'startls'", "did you mean starttls?"),
-        ("h:1 -k", ":open does not know '-k'", ":help open"),
+        ("h:1 -x", ":open does not know '-x'", ":help open"),
+        ("h:1 -k -k", ":open does not know '-k'", ":help open"),
+        ("h:1 -k=1", ":open does not know '-k=1'", ":help open"),
+        ("h:1 --cacert", "--cacert needs a value", ":help open"),
+        ("h:1 --starttls smpt", "--starttls does not know 'smpt'", "did you mean smtp?"),
+        ("h:1 --starttls smtp --tls on", "--starttls excludes --tls on", ":help open"),
         ("h:1 --tls on --tls off", ":open does not know '--tls'", ":help open"),
         ("h 1 2", ":open takes one target", ":help open"),
         ("h", "'h': no port given", ":open h:443"),

@@ -15,7 +15,7 @@ from cfcat.repl.advice import dialog_lines
 from cfcat.repl.session import PromptState
 from tests.helpers.certs import CertSet, Kind
 from tests.helpers.peers import Peer, Script, serve
-from tests.repl.conftest import DEADLINE_S, opened, trusting
+from tests.repl.conftest import DEADLINE_S, opened, refused, trusting
 
 GREETING = b"220 mail.example ESMTP\r\n"
 DIALOG = ["> EHLO ", "< 250-mail.example\n< 250 STARTTLS", "> STARTTLS", "< 220 go ahead"]
@@ -427,7 +427,7 @@ async def test_wrong_wires_have_a_hint_that_can_be_typed(certs: CertSet) -> None
                 await session.execute(":open --tls on")
             message = session.explain(caught.value)
             assert message.text.endswith('peer does not speak TLS; it said "220 mail.example ESMTP"')
-            assert message.hint == ":open --tls starttls, then :starttls smtp"
+            assert message.hint == ":open --starttls smtp"
 
 
 @pytest.mark.parametrize("part", ["the SMTP dialog", "the TLS handshake"])
@@ -482,3 +482,28 @@ async def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeyp
 def test_dialog_is_shown_in_lines(data: bytes, lines: list[str]) -> None:
     """SEC-R20: escaped; what is not text has no lines."""
     assert dialog_lines(data) == lines
+
+
+async def test_open_with_the_options_of_the_command_line(certs: CertSet) -> None:
+    """What a hint names works: another authority, another name, no check at all, and a dialog."""
+
+    def script(conn: Peer) -> None:
+        if conn.start_tls(certs.server_context("good"), may_fail=True):
+            conn.send(b"hello")
+            conn.recv_until_eof()
+
+    with serve(script) as server:
+        async with opened(server.address) as (session, face):
+            error = await refused(session, f":open {server.address} -k")
+            assert error.message == "there is no TLS that this would be about"
+            with pytest.raises(CertificateError) as caught:
+                await session.execute(f":open {server.address} --tls on")
+            assert session.explain(caught.value).hint.startswith(":open --cacert FILE trusts another authority")
+            await session.execute(f":open --cacert {certs.ca}")
+            await face.until_received(b"hello")
+            assert session.prompt_state.tls == "tls"
+            with pytest.raises(CertificateError):
+                await session.execute(":open --sni other.example")
+            await session.execute(":open -k")
+            assert session.prompt_state.tls == "tls!"
+            assert any("not checked" in notice for notice in face.notices)
