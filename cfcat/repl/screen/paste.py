@@ -13,8 +13,10 @@ from prompt_toolkit.layout.utils import explode_text_fragments
 __all__ = ["FoldProcessor", "Folds", "label"]
 
 FOLD_CHARACTERS = 4096
-# Supplementary Private Use Area-A: no keyboard and no peer has a use for it (Unicode Standard, 23.5).
-FIRST, LAST = 0xF0000, 0xFFFFD
+# High surrogates. No terminal can give one: what it sends is decoded as UTF-8, where they do not exist, and a byte that
+# is no UTF-8 becomes a low one (surrogateescape). So no text that is typed or pasted has a meaning here (SEC-R30).
+FIRST, LAST = 0xD800, 0xDBFF
+FORGOTTEN = "[a paste that is gone]"  # killed before Enter, and yanked after it
 
 
 def label(text: str) -> str:
@@ -24,7 +26,7 @@ def label(text: str) -> str:
 
 
 class Folds:
-    """The texts that characters stand for."""
+    """The texts that characters stand for, until `forget()`."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -37,17 +39,34 @@ class Folds:
         self._texts[character] = text
         return character
 
+    def forget(self) -> dict[str, str]:
+        """The line was entered, or put aside: nothing stands for a text any more. `recall` takes what is returned."""
+        texts, self._texts = self._texts, {}
+        return texts
+
+    def recall(self, texts: dict[str, str]) -> None:
+        """The line that was put aside is back."""
+        self._texts = texts
+
     def unfold(self, line: str) -> str:
-        """A line with the texts that it stands for."""
-        return "".join(self._texts.get(character, character) for character in line) if self._texts else line
+        """A line with the texts that it stands for; of one that was forgotten nothing is left."""
+        if line.isascii():
+            return line
+        return "".join(self._texts.get(each, "") if _stands_for_text(each) else each for each in line)
 
     def show(self, line: str) -> str:
         """A line with labels."""
-        return "".join(self.label_of(character) or character for character in line) if self._texts else line
+        return line if line.isascii() else "".join(self.label_of(each) or each for each in line)
 
     def label_of(self, character: str) -> str:
         """The label of a character that stands for a text, or ""."""
-        return label(self._texts[character]) if character in self._texts else ""
+        if not _stands_for_text(character):
+            return ""
+        return label(self._texts[character]) if character in self._texts else FORGOTTEN
+
+
+def _stands_for_text(character: str) -> bool:
+    return FIRST <= ord(character) <= LAST
 
 
 class FoldProcessor(Processor):

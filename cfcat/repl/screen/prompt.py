@@ -108,6 +108,7 @@ class LineEditor:
     def __init__(self, owner: PromptOwner, queue: TerminalQueue, *, history: Iterable[str], color: bool) -> None:
         self._owner = owner
         self._folds = Folds()
+        self._put_aside: dict[str, str] = {}  # the pastes of a line that was taken away
         self._remembers = False
         self._history = _Remembered(list(history), lambda _: self._remembers)
         self._buffer = Buffer(
@@ -193,12 +194,13 @@ class LineEditor:
 
     def take_away(self) -> Document:
         """Begin an empty line; `put_back()` what was there before."""
-        document = self._buffer.document
+        document, self._put_aside = self._buffer.document, self._folds.forget()
         self._buffer.reset()
         return document
 
     def put_back(self, document: Document) -> None:
         """Go on with a line that was taken away."""
+        self._folds.recall(self._put_aside)
         self._buffer.reset(document)
 
     # ---- what is drawn
@@ -272,6 +274,9 @@ class LineEditor:
 
     def _accept(self, buffer: Buffer) -> bool:
         text, shown = self._folds.unfold(buffer.text), self._folds.show(buffer.text)
+        self._folds.forget()
+        # Only a paste has line ends in it. With one at its end it was whole: Enter adds no line.
+        text, shown = text.removesuffix("\n"), shown.removesuffix("\n")
         self._remembers = self._owner.entered(text, shown) and text == shown
         return False
 
