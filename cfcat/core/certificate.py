@@ -179,8 +179,19 @@ def read_certificate(certificate: Mapping[str, Any], der: bytes) -> PeerCertific
     )
 
 
+RESERVED = re.compile(r'[",+;<>\\]')
+
+
 def _distinguished_name(name: Any) -> str:
-    return ", ".join(f"{SHORT_NAMES.get(key, key)}={value}" for group in name for key, value in group)
+    """Its parts with commas between them; what would be taken for a part of its own is quoted (RFC 4514 §2.4)."""
+    return ", ".join(f"{SHORT_NAMES.get(key, key)}={_quoted(value)}" for group in name for key, value in group)
+
+
+def _quoted(value: str) -> str:
+    value = RESERVED.sub(r"\\\g<0>", value)
+    if value[:1] in (" ", "#"):
+        value = "\\" + value
+    return f"{value[:-1]}\\ " if value.endswith(" ") and not value.endswith("\\ ") else value
 
 
 def _alternative_name(kind: str, value: Any) -> str:

@@ -311,7 +311,7 @@ def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequ
     """
     command = typer.main.get_command(app)
     try:
-        asked: Any = command.main(arguments, prog_name="cfcat", standalone_mode=False, obj=closed)
+        asked: Any = command.main(arguments, prog_name="cfcat", complete_var="", standalone_mode=False, obj=closed)
     except typer.TyperException as error:  # what the parser has to say of the flags
         raise UsageError(*_usage_problem(error, arguments or sys.argv[1:])) from error
     return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)

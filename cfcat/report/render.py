@@ -57,11 +57,15 @@ PASSING = frozenset("\n\t\ufe0e\ufe0f") | frozenset(
 )
 
 
+# RFC 854 has CR NUL for a carriage return alone, and old software ends its lines with it, or with LF CR.
+LINE_END = re.compile("\r\n|\n\r(?!\n)|\r\0")
+
+
 class TerminalFilter:
     """Received bytes to what a terminal may get (SEC-R22).
 
-    Printable characters, newline and tab pass, CR LF becomes a newline, the rest is shown escaped. Characters
-    and line endings that are split over two chunks come out whole: any split gives the same output.
+    Visible characters, newline and tab pass; CR LF, LF CR and CR NUL become a newline; the rest is shown escaped.
+    Characters and line endings that are split over two chunks come out whole: any split gives the same output.
     `escaped` counts what was not passed. `dim`: what to put before and after that, on a terminal with colours.
     """
 
@@ -69,6 +73,7 @@ class TerminalFilter:
         self._before, self._after = dim
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._held_cr = False
+        self._is_after_lf = False  # was LF the last that came?
         self.escaped = 0
 
     def feed(self, chunk: bytes, final: bool = False) -> bytes:
@@ -83,7 +88,12 @@ class TerminalFilter:
         self._held_cr = text.endswith("\r") and not final
         if self._held_cr:
             text = text[:-1]
-        text = text.replace("\r\n", "\n")
+        if text:
+            after_lf, self._is_after_lf = self._is_after_lf, text.endswith("\n")
+            if after_lf and text.startswith("\r") and not text.startswith("\r\n"):
+                text = text[1:]  # of an LF CR that came in two chunks
+        if "\r" in text:
+            text = LINE_END.sub("\n", text)
         # Whole lines are nearly always clean, and asking once is a hundred times faster than asking each character.
         shown = "".join(map(self._line, text.splitlines(keepends=True) if "\n" in text else [text]))
         return shown.replace(self._after + self._before, "") if self._before else shown

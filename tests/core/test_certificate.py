@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfcat.core.certificate import SENTENCES, distrust, read_certificate
+from cfcat.core.certificate import SENTENCES, _distinguished_name, distrust, read_certificate
 
 
 def names(*values: str) -> dict[str, object]:
@@ -133,3 +133,19 @@ def test_every_fault_of_openssls_has_our_own_words() -> None:
     """The codes of X509_V_ERR_…, 1 to 94 without a gap: what an old OpenSSL says of one is seldom a sentence."""
     assert list(SENTENCES) == list(range(1, 95))
     assert all(re.match(r"(it|its|the|one|no|a|an|there|OpenSSL)\b.*\w$", text) for text in SENTENCES.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("mail.example", "CN=mail.example"),
+        ("a, O=Trusted Bank", r"CN=a\, O=Trusted Bank"),
+        ('"a" + b; <c>', r"CN=\"a\" \+ b\; \<c\>"),
+        ("back\\slash", r"CN=back\\slash"),
+        (" a ", r"CN=\ a\ "),
+        ("#1", r"CN=\#1"),
+    ],
+)
+def test_parts_of_a_subject_are_quoted(value: str, shown: str) -> None:
+    """RFC 4514: what stands in one part must not pass for another."""
+    assert _distinguished_name(((("commonName", value),),)) == shown

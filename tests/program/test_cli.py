@@ -218,3 +218,10 @@ def test_files_in_the_current_folder_are_not_modules(tmp_path: Path, certs: Cert
             f"cd {tmp_path} && cfcat --tls on --cacert {certs.ca} {server.address}", env={"PYTHONSAFEPATH": None}
         )
     assert result == Result(b"hello", "", 0)
+
+
+def test_the_parsers_own_completion_is_off() -> None:
+    """Whatever is in the environment: ours are files of the shells."""
+    result = cfcat("--version", env={"_CFCAT_COMPLETE": "complete_bash", "COMP_WORDS": "cfcat --", "COMP_CWORD": "1"})
+    assert result.stdout.startswith(b"cfcat ")
+    assert (result.stderr, result.status) == ("", 0)

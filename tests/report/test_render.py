@@ -122,13 +122,17 @@ def test_a_c1_control_as_utf8(code: int) -> None:
         (b"a\rb", b"a\\x0db"),
         (b"a\r", b"a\\x0d"),
         (b"a\r\r\n", b"a\\x0d\n"),
-        (b"\n\r", b"\n\\x0d"),
+        (b"a\n\rb\n\r", b"a\nb\n"),
+        (b"a\r\0b\r\0", b"a\nb\n"),
+        (b"a\n\r\nb", b"a\n\nb"),
+        (b"\n\r\r", b"\n\\x0d"),
         (b"\r\r", b"\\x0d\\x0d"),
     ],
 )
 def test_carriage_return(data: bytes, shown: bytes) -> None:
-    """Before a newline it is part of it; alone it would let text be written over."""
+    """Beside a newline, or before a NUL, it is part of a line's end; alone it would let text be written over."""
     assert filtered([data])[0] == shown
+    assert filtered(data[at : at + 1] for at in range(len(data)))[0] == shown
 
 
 def test_text_is_not_held_back() -> None:

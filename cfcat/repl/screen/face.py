@@ -35,7 +35,7 @@ LAST_WORDS_S = 0.25
 # A terminal that has hung up says so by failing, and by SIGHUP: that comes at the same time, if at all.
 HANG_UP_S = 0.1
 YES = frozenset({"y", "yes"})
-ESCAPED_NOTICE = "control characters from the peer are shown escaped; :view raw passes them"
+ESCAPED_NOTICE = "control characters from the peer are shown escaped; :view hex shows the bytes, :view raw passes them"
 LEAVE_HINT = "Ctrl-D or :quit leaves"
 RAW_WARNING = "warning: everything the peer sends reaches the terminal as it is; :view text ends that"
 
