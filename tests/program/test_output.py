@@ -426,7 +426,7 @@ def test_rows_77_and_86_nothing_that_a_peer_says_reaches_the_terminal(tmp_path: 
         assert r"\x1b]0;pwn\x07" in text
     assert result.stderr.count(r"\x0a\u202egood.example") >= 2
     report = json.loads(result.stderr.splitlines()[-1])
-    assert report["tls"]["certificate"]["subject"].startswith("CN=\x1b]0;pwn\x07\n\u202egood.example")
+    assert report["tls"]["certificate"]["subject"].startswith("CN=\x1b]0\\;pwn\x07\n\u202egood.example")
     assert report["tls"]["certificate"]["days_left"] == 10
     line = next(line for line in result.stderr.splitlines() if line.startswith("cfcat:   names: "))
     assert len(line) < 500  # and not three hundred names
