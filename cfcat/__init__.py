@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from cfcat.errors import ClosedError as ClosedError
     from cfcat.errors import ConnectError as ConnectError
     from cfcat.errors import ConnectTimeout as ConnectTimeout
+    from cfcat.errors import IncompleteReadError as IncompleteReadError
     from cfcat.errors import InjectionError as InjectionError
+    from cfcat.errors import LimitError as LimitError
     from cfcat.errors import LockError as LockError
     from cfcat.errors import LostError as LostError
     from cfcat.errors import OptionsError as OptionsError
@@ -68,7 +70,9 @@ _HOME = {
         "ClosedError",
         "ConnectError",
         "ConnectTimeout",
+        "IncompleteReadError",
         "InjectionError",
+        "LimitError",
         "LockError",
         "LostError",
         "OptionsError",

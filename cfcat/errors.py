@@ -28,7 +28,9 @@ __all__ = [
     "CrossedWiresError",
     "DialogError",
     "IdleTimeout",
+    "IncompleteReadError",
     "InjectionError",
+    "LimitError",
     "LockError",
     "LostError",
     "OptionsError",
@@ -217,6 +219,21 @@ class AbortError(SocketError):
     def __init__(self, reason: object) -> None:
         super().__init__("the writing side was aborted", "" if reason is None else str(reason))
         self.reason = reason
+
+
+class IncompleteReadError(SocketError, EOFError):
+    """The peer ended before all was there that `read_exactly()` or `read_until()` waits for.
+
+    `partial`: the bytes that came; they are taken from the stream.
+    """
+
+    def __init__(self, message: str, partial: bytes) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class LimitError(SocketError, ValueError):
+    """`read_until()` found no separator within its limit. Nothing was taken from the stream."""
 
 
 class CancelError(SocketError):

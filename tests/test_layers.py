@@ -39,6 +39,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),
     ("cfcat.core.piping",),
+    ("cfcat.core.reads",),
+    ("cfcat.core.gathering",),
     ("cfcat.core.readable",),
     ("cfcat.core.transport",),
     ("cfcat.core.sending",),
@@ -282,7 +284,7 @@ TO_PIPE = (TO_PARSE - {"cfcat.program.cli", "cfcat.program.help", "cfcat.report.
     "cfcat.program.run",
     *(
         f"cfcat.core.{name}"
-        for name in ("codec", "dial", "lifecycle", "loop", "options", "promise", "readable", "receiving")
+        for name in ("codec", "dial", "lifecycle", "loop", "options", "promise", "readable", "reads", "receiving")
     ),
     *(f"cfcat.core.{name}" for name in ("sending", "sockets", "streams", "transport", "waiting", "wire", "writable")),
     *("cfcat.record", "cfcat.record.events"),

@@ -158,6 +158,8 @@ class Promise(Generic[T]):
         """
         return None if self._state is PENDING and self._on_cancel is None else False
 
+    _cancel_message: str | None = None  # `gather()` asks it of what was cancelled
+
     def get_loop(self) -> Loop:
         """The event loop that it belongs to."""
         return self._loop

@@ -8,13 +8,12 @@ Source: RULES.md, API-R1 to API-R10, H2, C5-C8, S6.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from cfcat.core.lifecycle import Event, Reading
-from cfcat.core.loop import Loop
 from cfcat.core.promise import Promise
+from cfcat.core.reads import BufferRead, ChunkRead, Read, taken
 from cfcat.core.streams import (
     EMPTY_BUFFER,
     ONE_READ,
@@ -29,60 +28,15 @@ from cfcat.core.streams import (
 from cfcat.core.writable import WritableStream
 from cfcat.errors import CancelError, ClosedError, LockError, SocketError
 
-__all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
+if TYPE_CHECKING:
+    from cfcat.core.gathering import Goal
 
-T = TypeVar("T")
+__all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
 
 # A chunk of a default reader: at first as small as the reference's (API-R2), which is plenty for a dialog. The size
 # doubles whenever a read fills it, up to the fastest size (V14).
 FIRST_READ_BYTES = 4096
 MAX_READ_BYTES = 256 * 1024
-
-
-class _Read(Promise[T]):
-    """A read that waits: for a chunk (`_ChunkRead`), or for the filling of a caller's buffer (`_BufferRead`).
-
-    A read that is cancelled is given back to the stream, with the chunk that it may have got.
-    """
-
-    __slots__ = ("limit",)
-
-    def __init__(self, loop: Loop, limit: int, give_back: Callable[[Promise[T]], object] | None = None) -> None:
-        super().__init__(loop, give_back)
-        self.limit = limit
-
-    def deliver(self, chunk: bytes) -> None:
-        """Answer it with a chunk, b"" at EOF."""
-        raise NotImplementedError
-
-    def delivered(self) -> bytes:
-        """The chunk that it was answered with; b"" where it was not."""
-        raise NotImplementedError
-
-
-class _ChunkRead(_Read[bytes]):
-    __slots__ = ()
-
-    def deliver(self, chunk: bytes) -> None:
-        self.resolve(chunk)
-
-    def delivered(self) -> bytes:
-        return self.result() if self.done() and self.exception() is None else b""
-
-
-class _BufferRead(_Read[int]):
-    __slots__ = ("_view",)
-
-    def __init__(self, loop: Loop, view: memoryview, give_back: Callable[[Promise[int]], object] | None) -> None:
-        super().__init__(loop, len(view), give_back)
-        self._view = view
-
-    def deliver(self, chunk: bytes) -> None:
-        self._view[: len(chunk)] = chunk
-        self.resolve(len(chunk))
-
-    def delivered(self) -> bytes:
-        return bytes(self._view[: self.result()]) if self.done() and self.exception() is None else b""
 
 
 class _Chunks:
@@ -114,8 +68,8 @@ class ReadableStream:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._reader: ReadableStreamReader | None = None
-        self._read: _Read[Any] | None = None
-        self._returned: deque[bytes] = deque()  # by cancelled reads; the next read has them first
+        self._read: Read[Any] | None = None
+        self._returned = bytearray()  # by cancelled reads, or left by gathering ones; the next read has them first
         self.read_bytes = FIRST_READ_BYTES
         self.outcome = Outcome()
 
@@ -200,8 +154,8 @@ class ReadableStream:
 
     @property
     def returned_bytes(self) -> int:
-        """Bytes that a cancelled read gave back: received, and unread."""
-        return sum(map(len, self._returned))
+        """Bytes that a read gave back or left over: received, and unread."""
+        return len(self._returned)
 
     def deliver(self, chunk: bytes) -> None:
         """Give a chunk to the read that waits; b"" is the peer's EOF, and counts now that it is read (H2)."""
@@ -211,7 +165,8 @@ class ReadableStream:
             self.read_bytes *= 2
         if not chunk:
             self._end()
-        read.deliver(chunk)
+        if not read.deliver(chunk):
+            self._read = read  # it gathers more
 
     def _end(self) -> None:
         self.outcome.end()
@@ -239,7 +194,7 @@ class ReadableStream:
         if meets is Reading.RELEASED:
             raise ClosedError(READER_RELEASED)
         if self._returned:
-            chunk = self._take_returned(len(buffer))
+            chunk = taken(self._returned, len(buffer))
             buffer[: len(chunk)] = chunk
             return len(chunk)
         if meets is Reading.DONE:
@@ -273,33 +228,27 @@ class ReadableStream:
 
     # ---- the readers' side
 
-    def _request(self, read: _Read[Any]) -> None:
+    def _request(self, read: Read[Any]) -> None:
         """Begin a read; it may be answered at once."""
         meets = self._owner.reading
         if self._read is not None:
             read.reject(LockError(ONE_READ))
         elif meets is Reading.CLOSING:
             read.reject(ClosedError(READABLE_CLOSING))
-        elif self._returned:
-            read.deliver(self._take_returned(read.limit))
+        elif read.begin(self._returned):
+            pass
         elif meets is Reading.DONE:
             read.deliver(b"")
         else:
             self._read = read
             self._owner.receiving.pull()
 
-    def _take_returned(self, limit: int) -> bytes:
-        chunk = self._returned.popleft()
-        if len(chunk) > limit:
-            self._returned.appendleft(chunk[limit:])
-        return chunk[:limit]
-
     def _give_back(self, read: Any) -> None:
         """A read was cancelled: forget it, or keep the chunk that it had got for the next read."""
         if self._read is read:
             self._read = None
-        elif chunk := read.delivered():
-            self._returned.appendleft(chunk)
+        else:
+            self._returned[:0] = read.delivered()
 
     def _cancel(self, reason: object) -> Promise[None]:
         if self._owner.reading in (Reading.FLOWING, Reading.FAILED):
@@ -342,7 +291,55 @@ class ReadableStreamReader:
         stream = self._stream
         if stream is None or not self._attached:
             return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
-        read = _ChunkRead(self._loop, stream.read_bytes, stream._give_back)
+        read = ChunkRead(self._loop, stream.read_bytes, stream._give_back)
+        stream._request(read)
+        return read
+
+    def read_exactly(self, count: int) -> Promise[bytes]:
+        """Return exactly `count` bytes. Cancelling loses nothing, as with every read.
+
+        Raises:
+            ValueError: the count is negative.
+            IncompleteReadError: EOF came before; its `partial` has what there was.
+            Otherwise as `read()`.
+        """
+        from cfcat.core.gathering import exactly  # lazy: most runs read chunk by chunk
+
+        return self._gather(exactly(count))
+
+    def read_at_least(self, count: int) -> Promise[bytes]:
+        """Return at least `count` bytes, fewer at EOF only.
+
+        Raises:
+            ValueError: the count is negative.
+            Otherwise as `read()`.
+        """
+        from cfcat.core.gathering import at_least  # lazy: as above
+
+        return self._gather(at_least(count))
+
+    def read_until(self, separator: bytes = b"\n", *, limit: int = 64 * 1024) -> Promise[bytes]:
+        """Return all bytes up to the separator and the separator itself, together at most `limit` bytes.
+
+        What has come behind it stays for the next read, also that of another reader.
+
+        Raises:
+            ValueError: the separator is empty.
+            LimitError: there is no separator within the limit; nothing was taken.
+            IncompleteReadError: EOF came before; its `partial` has what there was.
+            Otherwise as `read()`.
+        """
+        from cfcat.core.gathering import until  # lazy: as above
+
+        return self._gather(until(separator, limit))
+
+    def _gather(self, goal: Goal) -> Promise[bytes]:
+        from cfcat.core.gathering import Gather  # lazy: as above
+
+        stream = self._stream
+        if stream is None or not self._attached:
+            return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
+        read = Gather(self._loop, stream._returned, goal, stream._give_back)
         stream._request(read)
         return read
 
@@ -393,6 +390,6 @@ class ReadableStreamBYOBReader(ReadableStreamReader):
         stream = self._stream
         if stream is None or not self._attached:
             return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
-        read = _BufferRead(self._loop, view, stream._give_back)
+        read = BufferRead(self._loop, view, stream._give_back)
         stream._request(read)
         return read

@@ -394,3 +394,11 @@ async def test_calls_that_succeed_at_once_do_not_starve_others() -> None:
         await promise
     assert others == 10
     await task
+
+
+async def test_gather_takes_a_cancelled_promise() -> None:
+    """It would wait for ever where it cannot ask for the message of the cancellation."""
+    promise: Promise[int] = Promise(asyncio.get_running_loop(), lambda _: None)
+    promise.cancel()
+    (result,) = await asyncio.gather(promise, return_exceptions=True)
+    assert isinstance(result, asyncio.CancelledError)

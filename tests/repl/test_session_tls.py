@@ -370,7 +370,7 @@ async def test_injected_clear_text_ends_the_connection(certs: CertSet, way: str)
             if way == "unread":  # as if there were no request that is known
                 session.need_connection().memory.asked = b""
                 session.need_connection().memory.answer = b""
-                session.need_connection().socket.readable._returned.append(b"INJECTED")
+                session.need_connection().socket.readable._returned.extend(b"INJECTED")
             with pytest.raises(InjectionError, match="8 bytes"):
                 await session.execute(":starttls smtp" if way == "dialog" else ":starttls")
             assert session.prompt_state == PromptState(server.address, "", ("closed",))
