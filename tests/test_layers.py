@@ -34,6 +34,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.tls",),
     ("cfcat.core.loop",),
     ("cfcat.core.promise",),
+    ("cfcat.core.resolvers",),
     ("cfcat.core.dial",),
     ("cfcat.core.listen",),
     ("cfcat.core.streams",),

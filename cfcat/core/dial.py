@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
-from cfcat.core.promise import in_daemon_thread
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError, shortened
 
 if TYPE_CHECKING:
@@ -184,7 +183,9 @@ async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
     def ask() -> list[Any]:
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
 
-    return await in_daemon_thread(loop, ask, "cfcat-resolver")
+    from cfcat.core.resolvers import resolvers  # lazy: threads are for names
+
+    return await resolvers.run(loop, ask)
 
 
 def _interleave(addresses: Sequence[Address]) -> list[Address]:
