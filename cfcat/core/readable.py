@@ -73,6 +73,9 @@ class ReadableStream:
         self.read_bytes = FIRST_READ_BYTES
         self.outcome = Outcome()
 
+    def __repr__(self) -> str:
+        return f"<ReadableStream of {self._owner!r}, {'locked' if self.locked else 'unlocked'}>"
+
     @property
     def locked(self) -> bool:
         """Is a reader or a pipe attached? For good after `start_tls()` (S6)."""

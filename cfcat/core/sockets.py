@@ -34,6 +34,8 @@ from cfcat.errors import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     from cfcat.core.certificate import TlsInfo
     from cfcat.core.tls import TlsCodec
     from cfcat.core.workers import WorkersPolicy
@@ -57,7 +59,7 @@ def connect(
     """Begin a connection and return its socket at once (A1). Call it inside a running event loop.
 
     `address` is `"host:port"`, IPv6 in brackets, or a `SocketAddress`. Options may be given as `SocketOptions`, as
-    a mapping (its unknown keys are ignored, O1), as keywords, or both (keywords win). Only a `policy` limits the number
+    a mapping, as keywords, or both (keywords win). Only a `policy` limits the number
     of sockets (O7, P6); without `connect_timeout` nothing but the network ends an attempt (N9) or a handshake (S16).
 
     Raises:
@@ -119,6 +121,11 @@ class Socket:
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
         self._wire = Wire(self.readable, self.writable, self.on)
+
+    def __repr__(self) -> str:
+        info = self.tls_info
+        security = f"secure_transport={self.secure_transport!r}" if info is None else info.version
+        return f"<Socket {self._target.text}, {self._lifecycle.phase.name.lower()}, {security}>"
 
     # ---- the API
 
@@ -198,7 +205,11 @@ class Socket:
         self.on(Event.DROP_QUEUED if self._dropped_bytes else Event.DROP)
 
     def start_tls(
-        self, expected_server_hostname: str | None = None, *, wrapper: HandshakeWrapper | None = None
+        self,
+        expected_server_hostname: str | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        wrapper: HandshakeWrapper | None = None,
     ) -> Socket:
         """Upgrade to TLS in place and return the socket that replaces this one, at once (S2).
 
@@ -206,9 +217,9 @@ class Socket:
         text first (S7); readers and writers of this socket fail from now on, released or not (V8, not S3 and S4).
         Clear text that the peer has sent and nobody has read makes the new `opened` reject with InjectionError, and
         no ClientHello is sent (V13, not S8). `expected_server_hostname` replaces the address's host for SNI and the
-        check of the certificate (S11); `allow_half_open` and `high_water_mark` carry over (S13). `wrapper` is for
-        the protocols whose handshake travels in packets of their own. A socket that is never upgraded stays in
-        clear text (S15).
+        check of the certificate (S11), and `tls` the context that `connect()` was given; `allow_half_open` and
+        `high_water_mark` carry over (S13). `wrapper` is for the protocols whose handshake travels in packets of their
+        own. A socket that is never upgraded stays in clear text (S15).
 
         Raises:
             UpgradeError: the socket was not opened for it, is closed, or was upgraded before (S1, V16).
@@ -217,6 +228,8 @@ class Socket:
         changes: dict[str, Any] = {"secure_transport": "on"}
         if expected_server_hostname:
             changes["expected_server_hostname"] = expected_server_hostname
+        if tls is not None:
+            changes["tls"] = tls
         upgraded = Socket(self._target, make_options(self._options, changes), self)
         upgraded._wrapper = wrapper
         if self._lifecycle.can_upgrade:

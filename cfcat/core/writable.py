@@ -75,6 +75,9 @@ class WritableStream:
         self.abort_reason: BaseException = AbortError(None)
         self.outcome = Outcome()
 
+    def __repr__(self) -> str:
+        return f"<WritableStream of {self._owner!r}, {'locked' if self.locked else 'unlocked'}>"
+
     @property
     def locked(self) -> bool:
         """Is a writer or a pipe attached? For good after `start_tls()` (S6)."""
