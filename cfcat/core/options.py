@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from cfcat.core.choices import SECURE_TRANSPORTS, AddressFamily, SecureTransport
 from cfcat.errors import OptionsError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cfcat.core.workers import WorkersPolicy
     from cfcat.record.events import Connecting, Trace
 
-__all__ = ["AddressFamily", "SecureTransport", "SocketOptions", "connecting", "make_options"]
+__all__ = ["AddressFamily", "Changes", "SecureTransport", "SocketOptions", "connecting", "make_options"]
 
 ADDRESS_FAMILIES = (None, "ipv4", "ipv6")
 
@@ -39,6 +39,21 @@ class _Fields(NamedTuple):
     ignore_unexpected_eof: bool = False
     policy: WorkersPolicy | None = None
     trace: Trace | None = None
+
+
+class Changes(TypedDict, total=False):
+    """The keywords of `connect()`, for type checkers: the fields of `SocketOptions`."""
+
+    secure_transport: SecureTransport
+    allow_half_open: bool
+    high_water_mark: int | None
+    tls: ssl.SSLContext | None
+    expected_server_hostname: str | None
+    address_family: AddressFamily | None
+    connect_timeout: float | None
+    ignore_unexpected_eof: bool
+    policy: WorkersPolicy | None
+    trace: Trace | None
 
 
 class SocketOptions(_Fields):

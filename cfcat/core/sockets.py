@@ -12,13 +12,13 @@ import socket as stdlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
 from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, WriteHalf, Writing
 from cfcat.core.loop import Loop
-from cfcat.core.options import SecureTransport, SocketOptions, make_options
+from cfcat.core.options import Changes, SecureTransport, SocketOptions, make_options
 from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
@@ -54,7 +54,7 @@ class SocketInfo(NamedTuple):
 def connect(
     address: str | SocketAddress,
     options: SocketOptions | Mapping[str, object] | None = None,
-    **changes: Any,
+    **changes: Unpack[Changes],
 ) -> Socket:
     """Begin a connection and return its socket at once (A1). Call it inside a running event loop.
 

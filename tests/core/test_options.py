@@ -160,9 +160,9 @@ async def test_o6_the_flags_are_there_before_opened() -> None:
 async def test_a13_the_address_is_looked_at_before_the_options() -> None:
     """A13: of two mistakes the address's is told."""
     with pytest.raises(AddressError):
-        connect("127.0.0.1:25/x", secure_transport="nope")
+        connect("127.0.0.1:25/x", secure_transport="nope")  # type: ignore[arg-type]
     with pytest.raises(OptionsError):
-        connect("127.0.0.1:25", secure_transport="nope")
+        connect("127.0.0.1:25", secure_transport="nope")  # type: ignore[arg-type]
 
 
 def test_a15_there_must_be_a_running_loop() -> None:

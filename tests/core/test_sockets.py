@@ -1090,7 +1090,7 @@ async def test_row_58_sockets_dropped_at_random_points_leave_nothing_behind(cert
 
     async def one(address: str) -> None:
         mode = dice.choice(["off", "starttls", "on"])
-        socket = connect(address, secure_transport=mode, tls=context)
+        socket = connect(address, secure_transport=mode, tls=context)  # type: ignore[arg-type]
         sockets = [socket]
         reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
         writer.write(b"t" if mode == "starttls" else b"p")

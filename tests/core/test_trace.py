@@ -160,7 +160,7 @@ def test_what_cannot_be_called_is_no_trace(trace: object) -> None:
     """It is told at once (V15), not by an exception handler later."""
 
     async def connected() -> None:
-        connect("localhost:1", trace=trace)
+        connect("localhost:1", trace=trace)  # type: ignore[arg-type]
 
     with pytest.raises((TypeError, OptionsError)):
         run(connected())

@@ -179,7 +179,7 @@ def connections(servers: Servers, certs: CertSet) -> Callable[[int], None]:
     plain, secure, upgrading = (f"127.0.0.1:{port}" for port in (servers.plain, servers.tls, servers.starttls))
 
     async def echo(address: str, mode: str = "off") -> None:
-        client = connect(address, secure_transport=mode, tls=context)
+        client = connect(address, secure_transport=mode, tls=context)  # type: ignore[arg-type]
         if mode == "starttls":
             writer, reader = client.writable.get_writer(), client.readable.get_reader()
             await writer.write(b"please")
@@ -197,7 +197,7 @@ def connections(servers: Servers, certs: CertSet) -> Callable[[int], None]:
             await connect(f"127.0.0.1:{servers.refused}").opened
 
     async def aborted(mode: str, address: str, turns: int) -> None:
-        client = connect(address, secure_transport=mode, tls=context)
+        client = connect(address, secure_transport=mode, tls=context)  # type: ignore[arg-type]
         waiting = asyncio.ensure_future(client.readable.get_reader().read())
         for _ in range(turns):
             await asyncio.sleep(0)

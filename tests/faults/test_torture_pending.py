@@ -193,7 +193,7 @@ async def test_row_59_everything_settles_once(phase: str, certs: CertSet, monkey
     for pause, actions in enumerate(itertools.product(ACTIONS, ACTIONS)):
         before = open_descriptors()
         with peer_of(kind, monkeypatch) as (address, listener):
-            scene = Scene(connect(address, secure_transport=mode, tls=context), listener)
+            scene = Scene(connect(address, secure_transport=mode, tls=context), listener)  # type: ignore[arg-type]
             if kind == "peer" and phase != "upgrading, unconnected":
                 await scene.last.opened
             begin(scene)
