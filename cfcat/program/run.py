@@ -89,9 +89,10 @@ def _complete(request: Request, note: Note) -> SocketOptions:
 def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
     from cfcat.core.context import log_keys, make_tls_context  # lazy: ssl, 15 ms
 
-    if tls.insecure:
-        from cfcat.report.messages import INSECURE_NOTE  # lazy: most runs have nothing to say
+    # Loaded although most runs have nothing to say: without memory a run that fails could not load it (row 51).
+    from cfcat.report.messages import INSECURE_NOTE, keys_note
 
+    if tls.insecure:
         note(INSECURE_NOTE)
 
     def password() -> str:
@@ -111,8 +112,6 @@ def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
         ciphers=tls.ciphers,
     )
     if problem := log_keys(context):
-        from cfcat.report.messages import keys_note  # lazy: as above
-
         note(keys_note(problem))
     return context
 

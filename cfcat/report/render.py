@@ -15,14 +15,25 @@ __all__ = ["TerminalFilter", "escape", "is_visible", "quote"]
 # Characters that Python calls printable and no font shows: combining joiners, fillers, variation selectors. They are
 # what is left of Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) when those are taken away that are
 # not printable anyway.
-INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+INVISIBLE = frozenset(
+    chr(code)
+    for codes in (
+        *(
+            range(0x34F, 0x350),
+            range(0x115F, 0x1161),
+            range(0x17B4, 0x17B6),
+            range(0x180B, 0x180E),
+            range(0x180F, 0x1810),
+        ),
+        *(range(0x3164, 0x3165), range(0xFE00, 0xFE10), range(0xFFA0, 0xFFA1), range(0xE0100, 0xE01F0)),
+    )
+    for code in codes
 )
 
 
 def is_visible(text: str) -> bool:
     """Is every character one that is seen? A space is."""
-    return text.isprintable() and (text.isascii() or INVISIBLE.search(text) is None)
+    return text.isprintable() and (text.isascii() or INVISIBLE.isdisjoint(text))
 
 
 def escape(said: bytes | str) -> str:

@@ -36,6 +36,7 @@ import typer
 
 import cfcat.__main__
 import cfcat.edges.descriptors
+import cfcat.pipe.pump
 import cfcat.pipe.run
 import cfcat.program.cli
 import cfcat.program.run
@@ -54,6 +55,7 @@ __all__ = ["Outcome", "judge", "play", "prepare", "torture"]
 
 DEADLINE_S = 10.0
 SHORT_S = 0.3  # of a handshake that is told to wait for what does not come
+SHORT_LOST_S = 0.1  # of silence where stdin cannot be read
 HIGH_FD = 100  # in nobody's way
 
 
@@ -342,6 +344,9 @@ def torture(scene: Scene, certs: CertSet, call: str, what: str, uses: int, *, la
 
 def prepare() -> None:
     """Make forks cheap: nothing that is here already is looked at by the collector, or made again."""
+    # A stdin that fails is waited for by nobody here: five seconds each time would be hours.
+    for module in (cfcat.pipe.pump, cfcat.repl.script):
+        vars(module)["STDIN_LOST_S"] = SHORT_LOST_S
     command = typer.main.get_command(cfcat.program.cli.app)
     typer.main.get_command = lambda typer_instance: command
     gc.collect()

@@ -169,7 +169,7 @@ IGNORABLE = [
 def test_sec_r20_no_invisible_character_passes() -> None:
     """Some of them are printable to Python: those are in a list of ours, and nothing else is."""
     assert [code for code in IGNORABLE if chr(code) in escape(chr(code))] == []
-    ours = [code for code in range(0x110000) if INVISIBLE.match(chr(code))]
+    ours = sorted(map(ord, INVISIBLE))
     assert ours == [code for code in IGNORABLE if chr(code).isprintable()]
 
 
