@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from contextvars import Context
 
-__all__ = ["Promise", "in_daemon_thread"]
+__all__ = ["Promise", "in_daemon_thread", "job_for"]
 
 T = TypeVar("T")
 
@@ -227,13 +227,11 @@ class Promise(Generic[T]):
         return CancelledError()
 
 
-def in_daemon_thread(loop: Loop, work: Callable[[], T], name: str) -> Promise[T]:
-    """Do what cannot be interrupted in a thread of its own, which holds up neither a deadline nor the exit."""
-    import threading  # lazy: most runs have no other thread
+def job_for(promise: Promise[T], work: Callable[[], T]) -> Callable[[], None]:
+    """What a thread has to do so that the promise settles, in its own loop, as the work ends."""
+    loop = promise.get_loop()
 
-    promise: Promise[T] = Promise(loop)
-
-    def run() -> None:
+    def job() -> None:
         try:
             result = work()
         except BaseException as error:
@@ -245,5 +243,13 @@ def in_daemon_thread(loop: Loop, work: Callable[[], T], name: str) -> Promise[T]
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, outcome)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    return job
+
+
+def in_daemon_thread(loop: Loop, work: Callable[[], T], name: str) -> Promise[T]:
+    """Do what cannot be interrupted in a thread of its own, which holds up neither a deadline nor the exit."""
+    import threading  # lazy: most runs have no other thread
+
+    promise: Promise[T] = Promise(loop)
+    threading.Thread(target=job_for(promise, work), name=name, daemon=True).start()
     return promise

@@ -11,10 +11,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cfcat.core.loop import Loop
-from cfcat.core.promise import Promise
+from cfcat.core.promise import Promise, job_for
 
 __all__ = ["MOST_RESOLVERS", "Resolvers", "resolvers"]
 
@@ -37,19 +37,7 @@ class Resolvers:
         Cancelling takes it back, if it has not begun. Rejects with OSError (EAGAIN) where no thread can be started.
         """
         promise: Promise[T] = Promise(loop, lambda _: self._take_back(job))
-
-        def job() -> None:
-            try:
-                result = work()
-            except BaseException as error:
-                tell(promise.reject, error)
-            else:
-                tell(promise.resolve, result)
-
-        def tell(settle: Callable[[Any], None], outcome: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, outcome)
-
+        job = job_for(promise, work)
         try:
             self._begin(job)
         except OSError as error:

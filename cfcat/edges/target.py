@@ -37,7 +37,7 @@ def typed_target(text: str, port: str | None = None) -> Target:
 
 
 def is_service_name(text: str) -> bool:
-    """Could a service be called so? A number is none."""
+    """Is this a possible name of a service? A number is not."""
     return SERVICE_NAME.fullmatch(text) is not None
 
 

@@ -62,7 +62,7 @@ HABITS = {
 
 
 def habit_among(arguments: Iterable[str], option: str = "") -> tuple[str, str] | None:
-    """The first option of another tool's, and what to type in its place; None where there is none.
+    """Find the first option that belongs to another tool: return it and what to type in its place, or None.
 
     The parser takes `-connect` for several options of a letter each, and names the one of them that it does not know:
     `option`. So words are looked up whole first, with or without `=VALUE`.

@@ -17,7 +17,7 @@ __all__ = ["MASK", "SecretGuard"]
 MASK = b"****"
 # A response to a challenge comes in one line; of what a peer sends no more is kept to find one.
 MAX_LINE_BYTES = 1024
-# Of a redis command in an array so much is looked at for its verb.
+# The verb of a redis command in an array is looked for in this many words, and this much of each.
 MAX_WORDS, MAX_WORD_BYTES = 64, 64
 
 

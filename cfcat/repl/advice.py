@@ -14,6 +14,7 @@ __all__ = ["dialog_lines", "explain_here", "is_loopback", "silent_note_here"]
 
 # What the command line would be told, and what a session is told.
 WITHOUT_WORKERS = ("without --workers ", "after :set workers off ")
+KEPT = "--shutdown "  # after a script's end: the next run of it has a command line
 OPTION = re.compile(r"(?:try )?(--?[a-z][a-z-]*)")
 MENTIONED = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 
@@ -32,6 +33,8 @@ def explain_here(error: BaseException, target: str) -> Message:
 
 def _part_here(part: str) -> str:
     """A part of a hint, as it can be typed in a session; "" where it names an option that cannot."""
+    if part.startswith(KEPT) or ":open " in part:
+        return part
     if part.startswith(WITHOUT_WORKERS[0]):
         return part.replace(*WITHOUT_WORKERS, 1)
     named = OPTION.match(part)

@@ -84,7 +84,7 @@ class TerminalFilter:
         self._before, self._after = dim
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._held_cr = False
-        self._is_after_lf = False  # was LF the last that came?
+        self._is_after_lf = False  # was LF the last that came, and not the second half of CR LF?
         self.escaped = 0
 
     def feed(self, chunk: bytes, final: bool = False) -> bytes:
@@ -100,7 +100,7 @@ class TerminalFilter:
         if self._held_cr:
             text = text[:-1]
         if text:
-            after_lf, self._is_after_lf = self._is_after_lf, text.endswith("\n")
+            after_lf, self._is_after_lf = self._is_after_lf, text.endswith("\n") and not text.endswith("\r\n")
             if after_lf and text.startswith("\r") and not text.startswith("\r\n"):
                 text = text[1:]  # of an LF CR that came in two chunks
         if "\r" in text:

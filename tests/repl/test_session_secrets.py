@@ -250,7 +250,7 @@ async def test_sec_r26_a_challenge_outlives_an_error() -> None:
 
 
 async def test_sec_r29_the_answer_to_a_prompt_is_a_secret(tmp_path: Path) -> None:
-    """It is neither stored nor logged, nor to be echoed; what comes after it is none."""
+    """It is not stored, logged or echoed. The line after it is no secret any more."""
     log = tmp_path / "log"
 
     def script(conn: Peer) -> None:

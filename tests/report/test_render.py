@@ -126,6 +126,8 @@ def test_a_c1_control_as_utf8(code: int) -> None:
         (b"a\r\0b\r\0", b"a\nb\n"),
         (b"a\n\r\nb", b"a\n\nb"),
         (b"\n\r\r", b"\n\\x0d"),
+        (b"\r\n\r\0", b"\n\n"),
+        (b"\r\n\ra", b"\n\\x0da"),
         (b"\r\r", b"\\x0d\\x0d"),
     ],
 )

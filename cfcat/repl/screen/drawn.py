@@ -230,7 +230,7 @@ class Screen(TerminalFace):
         return not is_answer and not text[:1].isspace()
 
     def hides_input(self) -> bool:
-        """Is what is typed not to be shown? The answer to a question of ours always is."""
+        """Must what is typed stay hidden? The answer to a question of ours is always shown."""
         return self.session.hides_input and not self.question
 
     def end_typed(self) -> None:

@@ -46,7 +46,7 @@ class Lines:
         await self._none.wait()
 
     def cancel(self) -> int | None:
-        """Cancel the job that is being done, and all that wait behind it: how many those were. None: there is none."""
+        """Cancel the running job and those that wait; return how many waited, or None where nothing runs or waits."""
         if self._task is None and not self._blocks:
             return None
         waiting = sum(count for _, count in self._blocks)

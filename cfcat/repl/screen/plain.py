@@ -41,7 +41,7 @@ class Plain(TerminalFace):
         else:
             self._write(self._filter.feed_text(data))
         self._follow_prompt()
-        if self._filter.escaped and not self._told_escaped:
+        if self._filter.escaped and not self._told_escaped and not self._in_line:  # never within a line of the peer's
             self._told_escaped = True
             self.show_notice(ESCAPED_NOTICE)
 
@@ -118,7 +118,9 @@ class Plain(TerminalFace):
         """The terminal itself has dropped the line at Ctrl-C, and tells us by a signal."""
         if number != signal.SIGINT:
             self.leave(number)
-        elif self.question:
+            return
+        self._in_line = True  # the terminal has echoed ^C, and no end of the line
+        if self.question:
             self.answer(False)
         else:
             self.cancel()

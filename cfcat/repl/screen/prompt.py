@@ -87,7 +87,7 @@ class PromptOwner(Protocol):
         """
 
     def hides_input(self) -> bool:
-        """Is what is typed not to be shown?"""
+        """Must what is typed stay hidden?"""
 
     def end_typed(self) -> None:
         """Ctrl-D on an empty line."""
