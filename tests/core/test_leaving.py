@@ -9,7 +9,7 @@ import pytest
 
 from cfcat import CertificateError, ClosedError, ConnectError, LostError, connect
 from cfcat.errors import AbortError
-from tests.core.links import Link, no_descriptor_left
+from tests.core.links import Link, no_descriptor_left, turns
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
@@ -154,3 +154,4 @@ async def test_v17_leaving_a_connect_that_is_not_answered_can_be_cancelled() -> 
             await asyncio.wait_for(write(), 0.2)
         with pytest.raises(ClosedError):
             await socket.closed
+        await turns(5)  # the attempt to connect is cancelled, and closes its descriptor then
