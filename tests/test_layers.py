@@ -34,6 +34,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.tls",),
     ("cfcat.core.loop",),
     ("cfcat.core.promise",),
+    ("cfcat.core.job",),
+    ("cfcat.core.waiting",),
     ("cfcat.core.resolvers",),
     ("cfcat.core.dial",),
     ("cfcat.core.listen",),
@@ -47,7 +49,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.sending",),
     ("cfcat.core.receiving",),
     ("cfcat.core.wire",),
-    ("cfcat.core.sockets", "cfcat.core.waiting"),
+    ("cfcat.core.sockets",),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),
@@ -57,6 +59,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.report.color", "cfcat.report.progress"),
     ("cfcat.report.status",),
     ("cfcat.report.messages",),
+    ("cfcat.edges.poll_loop", "cfcat.edges.asyncio_loop"),
     ("cfcat.edges.console", "cfcat.edges.stdin", "cfcat.edges.stdout"),
     ("cfcat.edges.terminal",),
     ("cfcat.edges",),
@@ -285,11 +288,23 @@ TO_PIPE = (TO_PARSE - {"cfcat.program.cli", "cfcat.program.help", "cfcat.report.
     "cfcat.program.run",
     *(
         f"cfcat.core.{name}"
-        for name in ("codec", "dial", "lifecycle", "loop", "options", "promise", "readable", "reads", "receiving")
+        for name in (
+            "codec",
+            "dial",
+            "job",
+            "lifecycle",
+            "loop",
+            "options",
+            "promise",
+            "readable",
+            "reads",
+            "receiving",
+        )
     ),
-    *(f"cfcat.core.{name}" for name in ("sending", "sockets", "streams", "transport", "waiting", "wire", "writable")),
+    *(f"cfcat.core.{name}" for name in ("receiving", "sending", "sockets", "streams", "transport")),
+    *(f"cfcat.core.{name}" for name in ("waiting", "wire", "writable")),
     *("cfcat.record", "cfcat.record.events"),
-    *("cfcat.edges.descriptors", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
+    *("cfcat.edges.descriptors", "cfcat.edges.poll_loop", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),
     *(f"cfcat.pipe.{name}" for name in ("ending", "flow", "hold", "newlines", "pump", "run")),
 }
 # Of the standard library, what takes more than a few milliseconds and is not Typer's own need.
@@ -335,16 +350,14 @@ def pipe(*arguments: str) -> frozenset[str]:
 
 
 def test_a_plain_pipe_loads_what_it_uses() -> None:
-    """Without options there is nothing to parse; and no TLS, no certificate, nobody to be told of events."""
+    """Without options there is nothing to parse: no asyncio, no TLS, no certificate, nobody to be told of events."""
     loaded = pipe("SERVER")
-    assert not tops(loaded) & (INTERACTIVE | {"typer"})
-    assert tops(loaded) & HEAVY == {"asyncio", "concurrent", "logging", "ssl"}  # asyncio brings the others
+    assert not tops(loaded) & (INTERACTIVE | HEAVY | {"typer"})
     assert of_cfcat(loaded) == TO_PIPE
 
 
 def test_pipe_mode_loads_nothing_interactive() -> None:
     """With options, too, neither prompt_toolkit nor rich nor pydantic, which cost more than all the rest."""
     loaded = pipe("--tls", "off", "-q", "5", "SERVER")
-    assert tops(loaded) & INTERACTIVE == set()
-    assert tops(loaded) & HEAVY == {"asyncio", "concurrent", "logging", "ssl"}
+    assert tops(loaded) & (INTERACTIVE | HEAVY) == set()
     assert of_cfcat(loaded) == TO_PIPE | TO_PARSE

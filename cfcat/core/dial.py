@@ -8,13 +8,17 @@ A9, A10. The deadline is the caller's.
 
 from __future__ import annotations
 
-import asyncio
+import os
 import socket
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
+from cfcat.core.job import Job
+from cfcat.core.loop import Loop, running_loop
+from cfcat.core.promise import Promise
+from cfcat.core.waiting import in_time, is_writable, settled
 from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError, shortened
 
 if TYPE_CHECKING:
@@ -62,7 +66,7 @@ class Dialer(Protocol):
     async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed: ...
 
 
-_Attempt = asyncio.Task[Dialed | None]
+_Attempt = Job[Dialed | None]
 
 
 def failure_message(port: int) -> str:
@@ -95,8 +99,7 @@ async def assess(
         ConnectTimeout: the resolver did not answer in time.
     """
     try:
-        async with asyncio.timeout(timeout_s):
-            addresses = await _resolve(target, FAMILIES[family])
+        addresses = await in_time(timeout_s, _resolve(target, FAMILIES[family]))
     except TimeoutError as error:
         detail = f"{target.text}: the name was not resolved after {timeout_s:g} s"
         raise ConnectTimeout(failure_message(target.port), detail) from error
@@ -178,14 +181,13 @@ async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
-    loop = asyncio.get_running_loop()
 
     def ask() -> list[Any]:
         return socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
 
     from cfcat.core.resolvers import resolvers  # lazy: threads are for names
 
-    return await resolvers.run(loop, ask)
+    return await resolvers.run(running_loop(), ask)
 
 
 def _interleave(addresses: Sequence[Address]) -> list[Address]:
@@ -202,39 +204,34 @@ class _Race:
     """Attempts to all addresses, each begun a little after the one before; the first connection wins."""
 
     def __init__(self, target: Target, addresses: Sequence[Address], trace: Trace | None) -> None:
+        self._loop = running_loop()
         self._target = target
         self._trace = trace
         self._addresses = list(addresses)
         self._attempts: dict[Address, Attempt] = {}
 
     async def run(self) -> Dialed:
-        running: set[_Attempt] = set()
-        winner: Dialed | None = None
+        running: list[_Attempt] = []
         try:
             winner = await self._first(running)
         finally:
-            try:
-                await _abandon(running)
-            except asyncio.CancelledError:
-                if winner is not None:
-                    winner.sock.close()
-                raise
+            for attempt in running:
+                _abandon(attempt)
         if winner is not None:
             return winner
         attempts = [self._attempts[address] for address in self._addresses]
         raise connect_failed(self._target, _describe(self._target, attempts), attempts) from attempts[-1].error
 
-    async def _first(self, running: set[_Attempt]) -> Dialed | None:
+    async def _first(self, running: list[_Attempt]) -> Dialed | None:
         """Begin one attempt after the other; what is in `running` still owns its socket."""
         waiting = list(self._addresses)
         while waiting or running:
             if waiting:
-                running.add(asyncio.create_task(self._try(waiting.pop(0))))
-            delay = ATTEMPT_DELAY_S if waiting else None
-            done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                running.discard(task)
-                if (dialed := task.result()) is not None:
+                running.append(Job(self._loop, self._try(waiting.pop(0))))
+            await settled(running, ATTEMPT_DELAY_S if waiting else None)
+            for attempt in [each for each in running if each.done()]:
+                running.remove(attempt)
+                if (dialed := attempt.result()) is not None:
                     return dialed
         return None
 
@@ -246,7 +243,7 @@ class _Race:
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM)
             sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+            await _connect(self._loop, sock, address.sockaddr)
             outcome = "connected"
             return Dialed(sock, time.monotonic() - began)
         except OSError as error:
@@ -262,15 +259,25 @@ class _Race:
                 self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
 
-async def _abandon(attempts: set[_Attempt]) -> None:
-    for attempt in attempts:
+async def _connect(loop: Loop, sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:
+    """Connect a non-blocking socket. Raises OSError where that fails."""
+    try:
+        sock.connect(sockaddr)
+    except (BlockingIOError, InterruptedError):
+        await is_writable(loop, sock)
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code)) from None
+
+
+def _abandon(attempt: _Attempt) -> None:
+    if attempt.done():
+        _close_result(attempt)
+    else:
         attempt.cancel()
-        attempt.add_done_callback(_close_result)  # one that had connected in the same turn, or loses its cancellation
-    if attempts:
-        await asyncio.wait(attempts)
+        attempt.add_done_callback(_close_result)  # it has connected all the same, where it was running
 
 
-def _close_result(attempt: _Attempt) -> None:
+def _close_result(attempt: Promise[Dialed | None]) -> None:
     if not attempt.cancelled() and (dialed := attempt.result()) is not None:
         dialed.sock.close()
 

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Protocol
 
 from cfcat.core.dial import Address
-from cfcat.core.loop import Loop
+from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
 
 __all__ = ["Listener", "TcpListener"]
@@ -56,7 +55,7 @@ class TcpListener:
 
     def accept(self) -> Promise[socket.socket]:
         """As `Listener.accept`."""
-        loop: Loop = asyncio.get_running_loop()
+        loop = running_loop()
         accepted: Promise[socket.socket] = Promise(loop, lambda _: loop.remove_reader(self._sock))
 
         def try_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Handle", "Loop"]
+__all__ = ["Handle", "Loop", "running_loop", "set_running_loop"]
 
 
 class Handle(Protocol):
@@ -41,3 +41,25 @@ class Loop(Protocol):
 
     def time(self) -> float:
         """Seconds, by the clock of `call_later`."""
+
+
+_running: Loop | None = None  # a loop of ours; those of asyncio know themselves which is running
+
+
+def running_loop() -> Loop:
+    """The loop that calls us.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if _running is not None:
+        return _running
+    from asyncio import get_running_loop  # lazy: where it runs it is loaded
+
+    return get_running_loop()
+
+
+def set_running_loop(loop: Loop | None) -> None:
+    """For a loop of ours: it runs from now on; None: no more."""
+    global _running
+    _running = loop

@@ -51,7 +51,6 @@ class Promise(Generic[T]):
         "__weakref__",
         "_callbacks",
         "_error",
-        "_is_taken",
         "_loop",
         "_on_cancel",
         "_state",
@@ -61,11 +60,10 @@ class Promise(Generic[T]):
 
     def __init__(self, loop: Loop, on_cancel: Callable[[Promise[T]], object] | None = None) -> None:
         self._loop = loop
-        self._on_cancel = on_cancel
+        self._on_cancel = on_cancel  # None once it cannot be undone: it has failed, or somebody has the value
         self._state = PENDING
         self._callbacks: list[asyncio.Future[None] | tuple[Callable[[Any], object], Context | None]] = []
         self._waiting = 0  # how many await it
-        self._is_taken = False  # has a waiter got the value?
         self._error: BaseException | None = None
 
     def __repr__(self) -> str:
@@ -98,6 +96,7 @@ class Promise(Generic[T]):
         """Settle it with an error, unless it is settled."""
         if self._state is PENDING:
             self._error = error
+            self._on_cancel = None
             self._settle(REJECTED)
 
     def _settle(self, state: State) -> None:
@@ -126,7 +125,7 @@ class Promise(Generic[T]):
             else:
                 yield  # a loop of calls that succeed at once must not starve other tasks
         except BaseException:
-            if self._waiting == 1 and not self._callbacks and not self._is_taken:
+            if self._waiting == 1 and not self._callbacks:
                 self._undo()
             raise
         finally:
@@ -134,7 +133,11 @@ class Promise(Generic[T]):
         return self.result()
 
     def _wait(self) -> Generator[Any, Any, None]:
-        waiter: asyncio.Future[None] = self._loop.create_future()  # type: ignore[attr-defined]  # it is asyncio's
+        make_future: Callable[[], asyncio.Future[None]] | None = getattr(self._loop, "create_future", None)
+        if make_future is None:  # the loop is no asyncio's: whoever awaits is a `Job`
+            yield self
+            return
+        waiter = make_future()
         self._callbacks.append(waiter)
         try:
             yield from waiter
@@ -174,7 +177,7 @@ class Promise(Generic[T]):
 
     def cancel(self, msg: object = None) -> bool:
         """Undo the call, if it can be: as long as nobody has its value (who has one on its way loses nothing then)."""
-        if self._on_cancel is None or self._is_taken or self._state not in (PENDING, RESOLVED):
+        if self._on_cancel is None or self._state not in (PENDING, RESOLVED):
             return False
         self._undo()
         return True
@@ -187,7 +190,7 @@ class Promise(Generic[T]):
             asyncio.CancelledError: the call was undone.
         """
         if self._state is RESOLVED:
-            self._is_taken = True
+            self._on_cancel = None
             return self._value
         error = self.exception()
         assert error is not None

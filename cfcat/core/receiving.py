@@ -8,11 +8,12 @@ Source: rules API-R3, API-R9, T7; rows 17 and 19 of the fault matrix.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import threading
 from collections.abc import Callable
+from functools import cached_property
 
+from cfcat.core.loop import Handle
 from cfcat.core.readable import ReadableStream
 from cfcat.core.sending import Sending
 from cfcat.core.transport import TURN_BYTES, Transport, lost_by
@@ -28,11 +29,18 @@ LINGER_S = 0.25  # a round trip to nearly anywhere, and little to wait for a pee
 
 
 class _Scratch(threading.local):
-    """Buffers for the moment between two calls, one of each for all wires of a loop: a new one costs page faults."""
+    """Buffers for the moment between two calls, one of each for all wires of a loop: a new one costs page faults.
 
-    def __init__(self) -> None:
-        self.wire = memoryview(bytearray(CIPHER_TEXT_BYTES))
-        self.chunk = memoryview(bytearray(READ_BYTES))
+    Each is made when it is first needed: most runs need one of them, many none.
+    """
+
+    @cached_property
+    def wire(self) -> memoryview:
+        return memoryview(bytearray(CIPHER_TEXT_BYTES))
+
+    @cached_property
+    def chunk(self) -> memoryview:
+        return memoryview(bytearray(READ_BYTES))
 
 
 _scratch = _Scratch()
@@ -57,7 +65,7 @@ class Receiving:
         self._sending = sending
         self._is_registered = False  # with the loop
         self._watcher: Callable[[], object] | None = None  # is called when there is something to take
-        self._lingering: asyncio.TimerHandle | None = None
+        self._lingering: Handle | None = None
 
     # ---- for a read that waits
 

@@ -7,23 +7,24 @@ rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
 
 from __future__ import annotations
 
-import asyncio
 import socket as stdlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
+from cfcat.core.job import Job
 from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, WriteHalf, Writing
-from cfcat.core.loop import Loop
+from cfcat.core.loop import running_loop
 from cfcat.core.options import Changes, SecureTransport, SocketOptions, make_options
 from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
 from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED
+from cfcat.core.waiting import in_time
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.writable import WritableStream
 from cfcat.errors import (
@@ -70,7 +71,7 @@ def connect(
     """
     target = parse_address(address)
     resolved = make_options(options, changes)
-    asyncio.get_running_loop()
+    running_loop()
     if resolved.secure_transport != "off" and resolved.tls is None:
         from cfcat.core.context import default_context  # lazy: ssl
 
@@ -98,7 +99,7 @@ class Socket:
     writable: WritableStream
 
     def __init__(self, target: Target, options: SocketOptions, origin: Socket | None = None) -> None:
-        self.loop: Loop = asyncio.get_running_loop()
+        self.loop = running_loop()
         self._target = target
         self._options = options
         self._lifecycle = Lifecycle(secure_transport=options.secure_transport, allow_half_open=options.allow_half_open)
@@ -115,7 +116,7 @@ class Socket:
         self._dropped_bytes = 0  # by that
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
-        self._task: asyncio.Task[None] | None = None
+        self._opening: Job[None] | None = None
         self._turn: Promise[None] | None = None  # starts the connection once the policy has a free place
         self._leave: Callable[[], None] | None = None  # gives the place of this connection up
         self.readable = ReadableStream(self)
@@ -317,22 +318,20 @@ class Socket:
         socket._begin(lambda: socket._open_attached(time.monotonic()))
         return socket
 
-    def _begin(self, way: Callable[[], Awaitable[None]]) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._open(way))
-        self._task.add_done_callback(self._opening_over)
+    def _begin(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._opening = Job(self.loop, self._open(way))
+        self._opening.end_with_loop()
 
-    def _opening_over(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # dropped meanwhile; only now does nobody wait on the descriptor any more
-            self._wire.reset()
-
-    async def _open(self, way: Callable[[], Awaitable[None]]) -> None:
+    async def _open(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Open in one way or the other, under the deadline, to CONNECTED or CONNECT_FAILED."""
         try:
             try:
-                async with asyncio.timeout(self._options.connect_timeout):
-                    await way()
+                await in_time(self._options.connect_timeout, way())
             except TimeoutError as error:
                 raise self._timeout() from error
+        except GeneratorExit:  # it was dropped meanwhile, or the loop ends
+            self._wire.reset()
+            raise
         except MemoryError as error:
             failure = connect_failed(self._target, f"{self._target.text}: out of memory")
             failure.__cause__ = error
@@ -404,8 +403,7 @@ class Socket:
         try:
             self._options.trace(event)
         except Exception as error:
-            context = {"message": "the trace of a socket failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+            self.loop.call_soon(_raise, error)
 
     def _tls_codec(self) -> TlsCodec:
         context = self._options.tls
@@ -484,10 +482,9 @@ class Socket:
     def _reset_wire(self, _: Reason | None) -> None:
         if self._origin is not None and not self._wire.is_attached:
             self._origin.abort()  # the upgrade has not begun: the connection is still there
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-        else:
-            self._wire.reset()
+        if self._opening is not None:
+            self._opening.cancel()
+        self._wire.reset()
 
     def _fail_upgrade(self, _: Reason | None) -> None:
         assert self._upgrade is not None
@@ -495,6 +492,11 @@ class Socket:
 
     def _reject_closed(self, reason: Reason | None) -> None:
         self._closed.reject(self._exception(reason))
+
+
+def _raise(error: Exception) -> None:
+    """What a callback raises is the loop's to tell."""
+    raise error
 
 
 CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {

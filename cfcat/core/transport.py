@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import math
 import socket
@@ -13,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from cfcat.core.codec import Codec, PlainCodec
+from cfcat.core.loop import running_loop
 from cfcat.errors import LOST, LostError, SocketError, reason_of
 
 __all__ = ["CANNOT_JOIN", "TURN_BYTES", "Transport", "lost_by"]
@@ -35,7 +35,7 @@ class Transport(ABC):
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = running_loop()
         self.sock: socket.socket | None = None
         self.codec: Codec = PlainCodec()
         self.is_open = False

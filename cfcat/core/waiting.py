@@ -1,17 +1,34 @@
-"""Waiting: as long as bytes move, until they have not moved for a while, for the first of several.
+"""Waiting: for a moment, for a descriptor, for the first of several, under a deadline, as long as bytes move.
 
-It knows futures and a count of bytes that somebody else keeps; what is done when the waiting was in vain is the
+It knows promises and a count of bytes that somebody else keeps; what is done when the waiting was in vain is the
 caller's affair.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["STALL_S", "first_of", "until_idle", "while_moving"]
+from cfcat.core.job import Job
+from cfcat.core.loop import Loop, running_loop
+from cfcat.core.promise import Promise
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+
+__all__ = [
+    "STALL_S",
+    "first_of",
+    "in_time",
+    "is_readable",
+    "is_writable",
+    "settled",
+    "sleep",
+    "until_idle",
+    "while_moving",
+]
 
 T = TypeVar("T")
 
@@ -22,7 +39,73 @@ STALL_S = 1.0
 IDLE_LOOKS = 10
 
 
-async def while_moving(work: asyncio.Future[Any], moved: Callable[[], object]) -> bool:
+def sleep(seconds: float) -> Promise[None]:
+    """Resolves after so many seconds."""
+    return settled((), seconds)
+
+
+def settled(work: Iterable[Promise[Any] | asyncio.Future[Any]], within_s: float | None = None) -> Promise[None]:
+    """Resolves when one of these has settled, in one way or the other, or when so many seconds have passed."""
+    loop, awaited = running_loop(), tuple(work)
+
+    def stop(_: object = None) -> None:
+        for each in awaited:
+            each.remove_done_callback(tell)
+        if timer is not None:
+            timer.cancel()
+
+    def tell(_: object = None) -> None:
+        stop()
+        over.resolve(None)
+
+    over: Promise[None] = Promise(loop, stop)
+    timer = None if within_s is None else loop.call_later(within_s, tell)
+    for each in awaited:
+        each.add_done_callback(tell)
+    return over
+
+
+async def in_time(limit_s: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """Do something under a deadline; None: without one.
+
+    Raises:
+        TimeoutError: it was not done after so many seconds, and is cancelled.
+    """
+    if limit_s is None:
+        return await work
+    job = Job(running_loop(), work)
+    try:
+        await settled([job], limit_s)
+        if job.done():
+            return job.result()
+        raise TimeoutError
+    finally:
+        job.cancel()
+
+
+def is_readable(loop: Loop, sock: socket.socket) -> Promise[None]:
+    """Resolves when a read would not wait. Nobody else may be watching the descriptor for that."""
+    return _ready(sock, loop.add_reader, loop.remove_reader, loop)
+
+
+def is_writable(loop: Loop, sock: socket.socket) -> Promise[None]:
+    """Resolves when a write would not wait. Nobody else may be watching the descriptor for that."""
+    return _ready(sock, loop.add_writer, loop.remove_writer, loop)
+
+
+def _ready(
+    sock: socket.socket, watch: Callable[..., object], unwatch: Callable[[Any], object], loop: Loop
+) -> Promise[None]:
+    def tell() -> None:
+        unwatch(sock)
+        ready.resolve(None)
+
+    ready: Promise[None] = Promise(loop, lambda _: unwatch(sock))
+    watch(sock, tell)
+    return ready
+
+
+async def while_moving(work: Promise[Any] | asyncio.Future[Any], moved: Callable[[], object]) -> bool:
     """Wait for `work` as long as `moved()` keeps changing; False when it has not for STALL_S.
 
     `work` is left as it is: not cancelled, and its error not raised.
@@ -33,7 +116,7 @@ async def while_moving(work: asyncio.Future[Any], moved: Callable[[], object]) -
         if now == before:
             return False
         before = now
-        await asyncio.wait({work}, timeout=STALL_S)
+        await settled([work], STALL_S)
     return True
 
 
@@ -41,17 +124,19 @@ async def until_idle(limit_s: float, moved: Callable[[], object]) -> None:
     """Return when `moved()` has not changed for `limit_s`. None counts as a change: there is nothing to be idle yet."""
     before, since = moved(), time.monotonic()
     while (still := time.monotonic() - since) < limit_s:
-        await asyncio.sleep(min(limit_s / IDLE_LOOKS, limit_s - still))
+        await sleep(min(limit_s / IDLE_LOOKS, limit_s - still))
         now = moved()
         if now is None or now != before:
             before, since = now, time.monotonic()
 
 
 async def first_of(work: Iterable[Coroutine[Any, Any, T]]) -> T:
-    """Run all side by side until one ends: its result or error is that of all, and the others are cancelled.
+    """In asyncio, run all side by side until one ends: its outcome is that of all, and the others are cancelled.
 
     Of those that end at the same time, the first in order counts.
     """
+    import asyncio  # lazy: pipes do without
+
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

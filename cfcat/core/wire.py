@@ -19,6 +19,7 @@ from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
 from cfcat.core.transport import Transport
+from cfcat.core.waiting import is_readable, is_writable
 from cfcat.core.writable import WritableStream
 from cfcat.errors import LostError, SocketError, TlsError, reason_of
 
@@ -147,12 +148,24 @@ class Wire(Transport):
         if answer and self.sock is not None:
             data = answer if wrapper is None else wrapper.wrap(answer)
             self.moved_bytes += len(data)
-            await self.loop.sock_sendall(self.sock, data)
+            await self._send_all(self.sock, memoryview(data))
+
+    async def _send_all(self, sock: socket.socket, data: memoryview) -> None:
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except (BlockingIOError, InterruptedError):
+                await is_writable(self.loop, sock)
 
     async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         assert self.sock is not None
         limit = HANDSHAKE_READ_BYTES if wrapper is None else wrapper.wanted
-        data = await self.loop.sock_recv(self.sock, limit)
+        while True:
+            try:
+                data = self.sock.recv(limit)
+                break
+            except (BlockingIOError, InterruptedError):
+                await is_readable(self.loop, self.sock)
         self.moved_bytes += len(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)

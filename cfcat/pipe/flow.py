@@ -11,11 +11,11 @@ the short one does not answer.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from cfcat.core.codec import Buffer
+from cfcat.core.loop import Handle, running_loop
 from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from cfcat.core.writable import WritableStream
@@ -101,11 +101,12 @@ class Flow:
     def __init__(self, source: Source, sink: Sink, through: Callable[[memoryview], Buffer] | None = None) -> None:
         self.joined: Callable[[], int | None] | None = None
         self.moved_bytes = 0
+        self._loop = running_loop()
         self._source = source
         self._sink = sink
         self._through = through
         self._full = False  # the sink has a chunk to get rid of, or no room
-        self._next_turn: asyncio.Handle | None = None
+        self._next_turn: Handle | None = None
         self._over: Promise[None] | None = None
 
     @property
@@ -115,7 +116,7 @@ class Flow:
 
     async def run(self) -> None:
         """Move everything up to EOF. Raises what the source and the sink raise, all before it having been moved."""
-        self._over = Promise(asyncio.get_running_loop())
+        self._over = Promise(self._loop)
         self._step()
         try:
             await self._over
@@ -144,7 +145,7 @@ class Flow:
             self._over.reject(error)
         else:
             if self._next_turn is None:
-                self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
+                self._next_turn = self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._next_turn = None

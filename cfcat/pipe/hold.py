@@ -7,14 +7,15 @@ what our end has cost, or an answer that never came: errors and exit statuses de
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 from collections.abc import Callable
 
 from cfcat.core.choices import Shutdown
 from cfcat.core.lifecycle import Writing
+from cfcat.core.loop import running_loop
+from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket
+from cfcat.core.waiting import settled
 from cfcat.errors import LostError, TruncatedError, UnansweredError
 from cfcat.pipe.ending import Opening, sent_what, silence_s
 
@@ -32,17 +33,18 @@ class HeldEnd:
         self._came_first = False  # our end was sent, and before the peer's
         self._has_answer = False
         self._has_peer_ended = False
-        self._news = asyncio.Event()
+        self._loop = running_loop()
+        self._news: Promise[None] = Promise(self._loop)  # what comes, or the peer's end
 
     def answer(self) -> None:
         """Bytes of the application have come; session tickets of TLS are none."""
         self._has_answer = True
-        self._news.set()
+        self._news.resolve(None)
 
     def peer_ended(self) -> None:
         """The peer's EOF was read: there is nothing to wait for."""
         self._has_peer_ended = True
-        self._news.set()
+        self._news.resolve(None)
 
     async def is_due(
         self,
@@ -83,7 +85,7 @@ class HeldEnd:
     async def _until_due(
         self, socket: Socket, sent_bytes: int, is_stalled: Callable[[], bool], held: Callable[[], None]
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         secure, is_http = socket.secure_transport == "on", bool(self.opening.is_http)
         sent = sent_what(is_http=is_http, is_secure=secure, sent_bytes=sent_bytes)
         since_s, told = loop.time(), False
@@ -102,7 +104,5 @@ class HeldEnd:
 
     async def _news_within(self, seconds: float) -> None:
         """Return when an answer begins, the peer ends, or the time is up."""
-        self._news.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                await self._news.wait()
+        self._news = Promise(self._loop)
+        await settled([self._news], None if math.isinf(seconds) else seconds)

@@ -17,16 +17,17 @@ bytes and both descriptors allow it, they are joined in the kernel. The ends fol
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
 from cfcat.core.choices import Shutdown
 from cfcat.core.codec import TLS_ALERT, Buffer
+from cfcat.core.job import Job
+from cfcat.core.loop import running_loop
+from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket
-from cfcat.core.waiting import STALL_S, until_idle, while_moving
+from cfcat.core.waiting import STALL_S, settled, sleep, until_idle, while_moving
 from cfcat.edges.stdin import Input
 from cfcat.edges.stdout import Output
 from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError, StdinError
@@ -63,7 +64,7 @@ class Pump:
         self._send_error: SocketError | None = None
         self._end = HeldEnd()
         self._is_held = False  # has our end had to wait?
-        self._stdin_over = asyncio.Event()
+        self._stdin_over: Promise[None] = Promise(running_loop())
         self._up = Flow(stdin, PeerSink(socket.writable), self._to_send)
         self._down = Flow(PeerSource(socket.readable), stdout, self._to_write)
         # To be joined when the first bytes have told whether they are an HTTP request.
@@ -90,40 +91,38 @@ class Pump:
             IdleTimeout: nothing moved for `idle_timeout`.
             UnansweredError: the peer ended without a byte, and it had been sent an HTTP request.
         """
-        tasks = _Tasks()
-        up = tasks.start(self._send())
-        down = tasks.start(self._receive())
-        tasks.start(self._watch_stdout())
+        jobs = _Jobs()
+        up = jobs.start(self._send())
+        down = jobs.start(self._receive())
+        jobs.start(self._watch_stdout())
         if self._options.idle_timeout is not None:
-            tasks.start(self._watch_idle(self._options.idle_timeout))
+            jobs.start(self._watch_idle(self._options.idle_timeout))
         try:
-            await self._until_over(tasks, up, down)
+            await self._until_over(jobs, up, down)
             await self._finish()
             self._end.check_answered(self._socket)
         except BaseException:
             self._socket.abort()
             raise
         finally:
-            await tasks.stop()
+            jobs.stop()
 
-    async def _until_over(self, tasks: _Tasks, up: asyncio.Task[None], down: asyncio.Task[None]) -> None:
+    async def _until_over(self, jobs: _Jobs, up: Job[None], down: Job[None]) -> None:
         """Wait for the ends that end the run; raise what went wrong first."""
         limit_s = self._options.quit_after
-        quits = [] if limit_s is None else [tasks.start(self._quit_after(limit_s))]
+        quits = [] if limit_s is None else [jobs.start(self._quit_after(limit_s))]
         while not (down.done() and (up.done() or not self._options.half_open)):
             if any(each.done() for each in quits):
                 break
-            await tasks.wait()
+            await jobs.wait()
             if up.done() and isinstance(self._send_error, StdinError):
-                quits.append(tasks.start(until_idle(STDIN_LOST_S, lambda: self.received_bytes)))
+                quits.append(jobs.start(until_idle(STDIN_LOST_S, lambda: self.received_bytes)))
         if self._send_error is not None:
             raise self._send_error
 
     async def _finish(self) -> None:
         """Close in order; what is queued for a peer that takes nothing more is given up."""
-        closing = asyncio.ensure_future(self._socket.close())
-        if not await while_moving(closing, lambda: self._socket.moved_bytes):
-            closing.cancel()
+        if not await while_moving(self._socket.close(), lambda: self._socket.moved_bytes):
             raise LostError(detail=f"the peer ended, and took nothing more for {STALL_S:g} s", sending=True)
         await self._socket.closed  # rejects when what was queued could not be sent
 
@@ -131,7 +130,7 @@ class Pump:
         writer = self._socket.writable.get_writer()
         try:
             await self._up.run()
-            self._stdin_over.set()
+            self._stdin_over.resolve(None)
             is_due = await self._end.is_due(
                 self._options.shutdown,
                 self._socket,
@@ -154,7 +153,7 @@ class Pump:
             # What the peer has to say comes before the error: reading goes on to its end, and this error counts.
             self._send_error = error
         finally:
-            self._stdin_over.set()
+            self._stdin_over.resolve(None)
 
     def _tell_held(self) -> None:
         self._is_held = True
@@ -208,8 +207,8 @@ class Pump:
 
     async def _quit_after(self, limit_s: float) -> None:
         """Return so long after stdin's end."""
-        await self._stdin_over.wait()
-        await asyncio.sleep(limit_s)
+        await self._stdin_over
+        await sleep(limit_s)
 
     async def _watch_stdout(self) -> None:
         await self._stdout.reader_gone()
@@ -220,28 +219,26 @@ class Pump:
         raise IdleTimeout(f"nothing moved for {limit_s:g} s")
 
 
-class _Tasks:
-    """Tasks that run side by side; the first failure is the failure of all."""
+class _Jobs:
+    """Jobs that run side by side; the first failure is the failure of all."""
 
     def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-        self._seen: set[asyncio.Task[None]] = set()
+        self._loop = running_loop()
+        self._running: list[Job[None]] = []
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.append(task)
-        return task
+    def start(self, work: Coroutine[Any, Any, None]) -> Job[None]:
+        job = Job(self._loop, work)
+        self._running.append(job)
+        return job
 
     async def wait(self) -> None:
-        """Wait for one more task to end, and raise its error."""
-        running = [task for task in self._tasks if task not in self._seen]
-        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        self._seen |= done
-        for task in done:
-            task.result()
+        """Wait for one more to end, and raise its error."""
+        await settled(self._running)
+        done = [job for job in self._running if job.done()]
+        self._running = [job for job in self._running if job not in done]
+        for job in done:
+            job.result()
 
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+    def stop(self) -> None:
+        for job in self._running:
+            job.cancel()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.core.codec import Buffer
+from cfcat.core.loop import running_loop
 from cfcat.core.options import SocketOptions, connecting
 from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket, connect
@@ -51,7 +51,7 @@ async def run_pipe(
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
     """
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     stdout, stdin = open_output(1, loop), open_input(0, loop)
     filtered = None if shown is None else _Filtered(stdout, shown)
     name = None if protocol is None else protocol.name

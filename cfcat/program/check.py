@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from cfcat.core.address import Target
 from cfcat.core.dial import assess
 from cfcat.core.workers import WorkersPolicy
+from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import SocketError
 from cfcat.report.messages import explain, status_of
 from cfcat.report.status import ExitStatus
@@ -22,7 +21,7 @@ def run_check(target: Target, *, family: str | None, timeout_s: float, json: boo
         SocketError: as `assess()`; but with `json` it is in the object, and the status is its own.
     """
     try:
-        judgement, refusal = asyncio.run(assess(target, WorkersPolicy(), family=family, timeout_s=timeout_s))
+        judgement, refusal = PollLoop().run(assess(target, WorkersPolicy(), family=family, timeout_s=timeout_s))
     except SocketError as error:
         if not json:
             raise

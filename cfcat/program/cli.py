@@ -230,7 +230,7 @@ def cfcat(
     profile = check_profile(proto or "auto")
 
     from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
-    from cfcat.pipe.pump import PumpOptions  # lazy: asyncio, 50 ms
+    from cfcat.pipe.pump import PumpOptions
 
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     secure_transport = tls or "off" if protocol is None else "starttls"

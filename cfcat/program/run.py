@@ -1,18 +1,18 @@
 """The three modes, from a request to an exit status.
 
-Imported when a run is certain: this is where the event loop is loaded, and prompt_toolkit for the interactive mode.
+Imported when a run is certain. Pipes have a loop of our own; scripts load asyncio, the interactive mode prompt_toolkit.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from cfcat.core.options import SocketOptions
+from cfcat.edges.poll_loop import PollLoop
 from cfcat.pipe.run import run_pipe
 from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["perform"]
 
-T = TypeVar("T")
 Note = Callable[[str], None]
 
 
@@ -139,7 +138,7 @@ def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
             helo=request.helo,
             shown=shown,
         )
-        end = asyncio.run(_until_a_bug(run))
+        end = PollLoop().run(run)
     if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
 
@@ -154,16 +153,19 @@ def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
 
 def _run_script_file(request: Request, make_session: Callable[[Face], Session], reporter: Reporter | None) -> int:
     """stdin has the lines of a session. Raises as `run_script`."""
-    from cfcat.repl.script import run_script  # lazy: so are the commands
+    from cfcat.edges.asyncio_loop import run_in_asyncio  # lazy: asyncio, 50 ms
+    from cfcat.repl.script import run_script
 
     write, note = (put, say) if reporter is None else (reporter.put, reporter.note)
     with _filter(request.raw, note) as shown:
-        return asyncio.run(_until_a_bug(run_script(make_session, request.pump, write, shown=shown)))
+        return run_in_asyncio(run_script(make_session, request.pump, write, shown=shown))
 
 
 def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) -> int:
     """A session on the terminal. Raises as `run_screen`."""
-    from cfcat.repl.screen.start import run_screen  # lazy: prompt_toolkit, 130 ms
+    import asyncio  # lazy: as prompt_toolkit, 130 ms
+
+    from cfcat.repl.screen.start import run_screen
 
     return asyncio.run(run_screen(make_session, color=request.output.colored(1)))
 
@@ -198,23 +200,3 @@ def _filter(raw: bool, note: Note) -> Iterator[TerminalFilter | None]:
     finally:
         if shown.escaped:
             note(escaped_note(shown.escaped))
-
-
-async def _until_a_bug(run: Coroutine[Any, Any, T]) -> T:
-    """Do what a run does; a bug in a callback of the loop ends it, as one elsewhere does. The screen has its own."""
-    task, bugs = asyncio.ensure_future(run), list[BaseException]()
-
-    def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if "handle" in context:
-            bugs.append(context["exception"])
-            task.cancel()
-        else:
-            loop.default_exception_handler(context)
-
-    asyncio.get_running_loop().set_exception_handler(on_error)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if bugs:
-            raise bugs[0] from None
-        raise

@@ -72,7 +72,7 @@ def _carry_out(asked: Request | CheckRequest | ExportRequest | ExitStatus) -> in
 
 
 def _check(asked: CheckRequest) -> int:
-    from cfcat.program.check import run_check  # lazy: asyncio, 50 ms
+    from cfcat.program.check import run_check  # lazy: the core, and the addresses that a Worker may not connect to
 
     try:
         check_descriptors()

@@ -1,22 +1,21 @@
 """From a clear-text socket to TLS, by the dialog of a protocol: `open_upgraded` and `upgrade`.
 
-The asyncio side of `starttls`: it moves a dialog's bytes over the streams, up to the go-ahead, and waits for the
+The side of `starttls` that waits: it moves a dialog's bytes over the streams, up to the go-ahead, and waits for the
 handshake, all under one deadline (SEC-R7). Pipe mode and the interactive session use it alike. What the server said
 stays here (SEC-R2).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import socket as sockets
-from collections.abc import AsyncIterator, Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, NamedTuple
 
 from cfcat.core.address import parse_address, without_zone
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
+from cfcat.core.waiting import in_time
 from cfcat.errors import ConnectTimeout, DialogError, LostError
 from cfcat.protocols import DialogRun, HandshakeWrapper, Names, Protocol
 from cfcat.protocols.helo import own_helo_name
@@ -60,10 +59,14 @@ async def open_upgraded(
     Raises:
         SocketError: as `Socket.opened` and `upgrade`.
     """
+    waiting = ["the connection"]
+
+    async def work() -> Socket:
+        await socket.opened
+        return await _upgrade(socket, options, protocol, waiting, helo=helo, heard=heard, entered=entered)
+
     try:
-        async with _deadline(target, options, socket) as waiting:
-            await socket.opened
-            return await _upgrade(socket, options, protocol, waiting, helo=helo, heard=heard, entered=entered)
+        return await _in_time(target, options, socket, waiting, work())
     except BaseException:
         socket.abort()
         raise
@@ -90,10 +93,9 @@ async def upgrade(
         TlsError, CertificateError, LostError: the handshake failed.
         ConnectTimeout: dialog and handshake took longer than `options.connect_timeout`.
     """
-    async with _deadline(target, options, socket) as waiting:
-        return await _upgrade(
-            socket, options, protocol, waiting, earlier=earlier, helo=helo, heard=heard, entered=entered
-        )
+    waiting = ["the connection"]
+    work = _upgrade(socket, options, protocol, waiting, earlier=earlier, helo=helo, heard=heard, entered=entered)
+    return await _in_time(target, options, socket, waiting, work)
 
 
 async def _upgrade(
@@ -127,16 +129,15 @@ async def _upgrade(
     return secure
 
 
-@contextlib.asynccontextmanager
-async def _deadline(target: str, options: SocketOptions, socket: Socket) -> AsyncIterator[list[str]]:
-    """One deadline for everything inside; the one element of what is yielded names what is being waited for
-    (SEC-R7). `socket`: the one in clear text, on which the dialog is held.
+async def _in_time(
+    target: str, options: SocketOptions, socket: Socket, waiting: list[str], work: Coroutine[Any, Any, Socket]
+) -> Socket:
+    """Do it under one deadline; the one element of `waiting` names what is being waited for (SEC-R7). `socket`: the one
+    in clear text, on which the dialog is held.
     """
-    waiting = ["the connection"]
     limit_s = options.connect_timeout
     try:
-        async with asyncio.timeout(limit_s):
-            yield waiting
+        return await in_time(limit_s, work)
     except ConnectTimeout:
         raise
     except TimeoutError as error:

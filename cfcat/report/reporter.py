@@ -13,11 +13,11 @@ must not wait for a slow reader of standard error.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cfcat.core.loop import Handle, running_loop
 from cfcat.record.events import (
     MARKS,
     Broke,
@@ -86,7 +86,7 @@ class Reporter:
         self._offered = offered
         self._transcript = transcript
         self._progress = progress
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Handle | None = None
         self._counters: Counters = report
         self._shown = SHOWN_IN_PIPES if report.mode == "pipe" else SHOWN
         self._show: Callable[[str], None] | None = None
@@ -146,7 +146,7 @@ class Reporter:
     def _tick(self) -> None:
         assert self._progress is not None
         self._write(self._progress.draw(self._counters.sent_bytes, self._counters.received_bytes))
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self._timer = running_loop().call_later(TICK_S, self._tick)
 
     def _stop(self, event: Stopped) -> None:
         if self._timer is not None and self._progress is not None:
