@@ -47,6 +47,7 @@ __all__ = [
     "out_of_files",
     "reason_of",
     "shortened",
+    "without_frames",
 ]
 
 # EMFILE: the process has no descriptor left; ENFILE: the system has none.
@@ -322,6 +323,19 @@ def shortened(parts: Sequence[str]) -> str:
     """A list for a message. It may come from the network: of a long one the beginning, and how many more there are."""
     more = len(parts) - MOST_PARTS
     return ", ".join(parts) if more <= 0 else f"{', '.join(parts[:MOST_PARTS])} and {more} more"
+
+
+def without_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error of ours and of its causes: their frames would keep alive whoever keeps the error.
+
+    Where something went wrong inside says nothing about a connection; each raise adds a new one.
+    """
+    each: BaseException | None = error
+    while isinstance(each, (SocketError, OSError, TimeoutError)):
+        each.__traceback__ = None
+        if each.__context__ is not each.__cause__ and each.__suppress_context__:
+            each.__context__ = None  # not shown, only kept
+        each = each.__cause__ or each.__context__
 
 
 def out_of_files(error: BaseException) -> bool:

@@ -19,7 +19,16 @@ from cfcat.core.job import Job
 from cfcat.core.loop import Loop, running_loop
 from cfcat.core.promise import Promise
 from cfcat.core.waiting import in_time, is_writable, settled
-from cfcat.errors import CONNECT_FAILED, Attempt, BlockedError, ConnectError, ConnectTimeout, ResolveError, shortened
+from cfcat.errors import (
+    CONNECT_FAILED,
+    Attempt,
+    BlockedError,
+    ConnectError,
+    ConnectTimeout,
+    ResolveError,
+    shortened,
+    without_frames,
+)
 
 if TYPE_CHECKING:
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
@@ -247,6 +256,7 @@ class _Race:
             outcome = "connected"
             return Dialed(sock, time.monotonic() - began)
         except OSError as error:
+            without_frames(error)  # which would refer to this frame, and that to the error
             outcome, failure = "failed", error
             self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
             return None

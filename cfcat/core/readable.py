@@ -66,7 +66,7 @@ class ReadableStream:
     """The bytes that the peer sends (API-R1). `async for chunk in readable` reads to EOF."""
 
     def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+        self.owner = owner  # the socket; later what is left of it
         self._reader: ReadableStreamReader | None = None
         self._read: Read[Any] | None = None
         self._returned = bytearray()  # by cancelled reads, or left by gathering ones; the next read has them first
@@ -74,12 +74,12 @@ class ReadableStream:
         self.outcome = Outcome()
 
     def __repr__(self) -> str:
-        return f"<ReadableStream of {self._owner!r}, {'locked' if self.locked else 'unlocked'}>"
+        return f"<ReadableStream of {self.owner!r}, {'locked' if self.locked else 'unlocked'}>"
 
     @property
     def locked(self) -> bool:
         """Is a reader or a pipe attached? For good after `start_tls()` (S6)."""
-        return self._reader is not None or self._owner.reading is Reading.RELEASED
+        return self._reader is not None or self.owner.reading is Reading.RELEASED
 
     @overload
     def get_reader(self, mode: None = None) -> ReadableStreamReader: ...
@@ -106,7 +106,7 @@ class ReadableStream:
         Rejects with `LockError` while a reader is held.
         """
         if self.locked:
-            return Promise.rejected(self._owner.loop, LockError(READER_LOCKED))
+            return Promise.rejected(self.owner.loop, LockError(READER_LOCKED))
         return self._cancel(reason)
 
     def pipe_to(
@@ -128,15 +128,15 @@ class ReadableStream:
         between them (what the destination has queued it still sends).
         """
         if self.locked:
-            return Promise.rejected(self._owner.loop, LockError(READER_LOCKED))
+            return Promise.rejected(self.owner.loop, LockError(READER_LOCKED))
         if writable.locked:
-            return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
+            return Promise.rejected(self.owner.loop, LockError(WRITER_LOCKED))
         from cfcat.core.piping import Pipe  # lazy: most connections are never piped
 
         reader = self.get_reader()
         reader.is_pipe = True
         return Pipe(
-            self._owner.loop,
+            self.owner.loop,
             reader,
             writable.get_writer(),
             prevent_close=prevent_close,
@@ -174,7 +174,7 @@ class ReadableStream:
     def _end(self) -> None:
         self.outcome.end()
         piped = self._reader is not None and self._reader.is_pipe
-        self._owner.on(Event.PIPED_EOF if piped else Event.PEER_EOF)
+        self.owner.on(Event.PIPED_EOF if piped else Event.PEER_EOF)
 
     def stop(self, error: BaseException) -> None:
         """Fail the read that waits, if one does."""
@@ -186,12 +186,13 @@ class ReadableStream:
         """The stream is broken, and all before the error has been read."""
         self.outcome.end(error)
         self.stop(error)
+        self.owner.drained()
 
     # ---- the non-blocking receive path, used by pipe mode: the caller holds the lock, and no read waits
 
     def take_into(self, buffer: memoryview) -> int | None:
         """Fill a buffer with what is here now: 0 at EOF, None where there is nothing. Raises as `read()`."""
-        meets = self._owner.reading
+        meets = self.owner.reading
         if meets is Reading.CLOSING:
             raise ClosedError(READABLE_CLOSING)
         if meets is Reading.RELEASED:
@@ -202,14 +203,17 @@ class ReadableStream:
             return len(chunk)
         if meets is Reading.DONE:
             return 0
+        receiving = self.owner.receiving
+        if receiving is None:
+            raise self.owner.error
         try:
-            size = self._owner.receiving.take_into(buffer)
+            size = receiving.take_into(buffer)
         except SocketError as error:
             self.fail(error)
             raise
         if size == 0:
             self._end()
-        self._owner.receiving.answer()
+        receiving.answer()
         return size
 
     def receive_by(self, move: Callable[[int], int]) -> int | None:
@@ -221,19 +225,21 @@ class ReadableStream:
             BlockingIOError: nothing there, or no room where the bytes go to; or EOF, which `take_into()` finds.
             BrokenPipeError: nobody reads there.
         """
-        if self._returned or self._owner.reading is not Reading.FLOWING:
+        receiving = self.owner.receiving
+        if receiving is None or self._returned or self.owner.reading is not Reading.FLOWING:
             return None
-        return self._owner.receiving.receive_by(move)
+        return receiving.receive_by(move)
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back whenever `take_into()` may have something, an error included; None ends that."""
-        self._owner.receiving.watch(callback)
+        if self.owner.receiving is not None:
+            self.owner.receiving.watch(callback)
 
     # ---- the readers' side
 
     def _request(self, read: Read[Any]) -> None:
         """Begin a read; it may be answered at once."""
-        meets = self._owner.reading
+        meets = self.owner.reading
         if self._read is not None:
             read.reject(LockError(ONE_READ))
         elif meets is Reading.CLOSING:
@@ -242,9 +248,11 @@ class ReadableStream:
             pass
         elif meets is Reading.DONE:
             read.deliver(b"")
+        elif self.owner.receiving is None:
+            read.reject(self.owner.error)
         else:
             self._read = read
-            self._owner.receiving.pull()
+            self.owner.receiving.pull()
 
     def _give_back(self, read: Any) -> None:
         """A read was cancelled: forget it, or keep the chunk that it had got for the next read."""
@@ -254,12 +262,12 @@ class ReadableStream:
             self._returned[:0] = read.delivered()
 
     def _cancel(self, reason: object) -> Promise[None]:
-        if self._owner.reading in (Reading.FLOWING, Reading.FAILED):
+        if self.owner.reading in (Reading.FLOWING, Reading.FAILED):
             self._returned.clear()
             self.outcome.end()
             self.stop(CancelError("undefined" if reason is None else str(reason)))
-            self._owner.on(Event.CANCEL)
-        return Promise.resolved(self._owner.loop, None)
+            self.owner.on(Event.CANCEL)
+        return Promise.resolved(self.owner.loop, None)
 
 
 class ReadableStreamReader:
@@ -269,7 +277,7 @@ class ReadableStreamReader:
 
     def __init__(self, stream: ReadableStream) -> None:
         self._stream: ReadableStream | None = stream
-        self._loop = stream._owner.loop
+        self._loop = stream.owner.loop
         self._closed = stream.outcome.promise(self._loop)
 
     @property
@@ -369,7 +377,7 @@ class ReadableStreamReader:
 
     @property
     def _attached(self) -> bool:
-        return self._stream is not None and self._stream._owner.reading is not Reading.RELEASED
+        return self._stream is not None and self._stream.owner.reading is not Reading.RELEASED
 
 
 class ReadableStreamBYOBReader(ReadableStreamReader):

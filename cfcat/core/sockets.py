@@ -23,7 +23,7 @@ from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
-from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED
+from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITABLE_CLOSED, WRITER_RELEASED, Ended
 from cfcat.core.waiting import in_time
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.writable import WritableStream
@@ -32,6 +32,7 @@ from cfcat.errors import (
     ConnectTimeout,
     InjectionError,
     TlsError,
+    without_frames,
 )
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Socket:
         self._upgraded = False
         self._has_aborted = False  # by the caller
         self._dropped_bytes = 0  # by that
+        self._acting = 0  # events whose effects are being carried out, one within the other
+        self._has_let_go = False
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._opening: Job[None] | None = None
@@ -283,25 +286,43 @@ class Socket:
         return self._error
 
     @property
-    def receiving(self) -> Receiving:
+    def receiving(self) -> Receiving | None:
         """For `readable`: where its bytes come from."""
-        return self._wire.receiving
+        return None if self._has_let_go else self._wire.receiving
 
     @property
-    def sending(self) -> Sending:
+    def sending(self) -> Sending | None:
         """For `writable`: where its bytes go."""
-        return self._wire.sending
+        return None if self._has_let_go else self._wire.sending
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
         """Take an event and carry out what follows from it."""
         if error is not None and self._lifecycle.phase not in FINAL:
+            without_frames(error)
             self._error = error
+        self._acting += 1
         for effect in self._lifecycle.on(event):
             CARRY_OUT[effect.action](self, effect.reason)
+        self._acting -= 1
         if self._lifecycle.phase in FINAL:
             self._over.resolve(None)
             if self._leave is not None:
                 self._leave()
+            self.drained()
+
+    def drained(self) -> None:
+        """For `readable`: nothing may be left to read.
+
+        When all is over, nothing that we have refers to us any more, so that we go with our last user.
+        """
+        phase = self._lifecycle.phase
+        if self._acting or phase not in FINAL or (phase is Phase.FAILED and not self.readable.outcome.settled):
+            return
+        if not self._has_let_go:
+            self._has_let_go = True
+            self._wire.let_go()
+            self._origin = self._upgrade = None
+        self.readable.owner = self.writable.owner = Ended(self)
 
     # ---- making the connection
 
@@ -449,6 +470,8 @@ class Socket:
         self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
     def _drop_writes(self, reason: Reason | None) -> None:
+        if self._has_let_go:
+            return  # nothing is queued
         self._wire.sending.settle_writes()
         self.writable.drop(self._exception(reason))
         if reason is Reason.FAILURE:
@@ -484,7 +507,15 @@ class Socket:
             self._origin.abort()  # the upgrade has not begun: the connection is still there
         if self._opening is not None:
             self._opening.cancel()
-        self._wire.reset()
+        self._close_wire(orderly=False)
+
+    def _close_wire(self, *, orderly: bool) -> None:
+        if self._has_let_go:
+            return  # it is closed
+        if orderly:
+            self._wire.close()
+        else:
+            self._wire.reset()
 
     def _fail_upgrade(self, _: Reason | None) -> None:
         assert self._upgrade is not None
@@ -510,7 +541,7 @@ CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
     Action.STOP_READS: lambda socket, _: socket.readable.stop(ClosedError(SOCKET_CLOSED)),
     Action.RELEASE_STREAMS: Socket._release_streams,
     Action.END_STREAMS: Socket._end_streams,
-    Action.CLOSE_WIRE: lambda socket, _: socket._wire.close(),
+    Action.CLOSE_WIRE: lambda socket, _: socket._close_wire(orderly=True),
     Action.RESET_WIRE: Socket._reset_wire,
     Action.HAND_OVER: Socket._hand_over,
     Action.FAIL_UPGRADE: Socket._fail_upgrade,

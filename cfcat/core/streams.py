@@ -5,6 +5,7 @@ The texts are the reference's (RULES.md, API-R4 to API-R8, W3, W5, W7, C5-C11).
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from cfcat.core.lifecycle import Event, Reading, Writing
 from cfcat.core.loop import Loop
 from cfcat.core.promise import Promise
 
-__all__ = ["Incoming", "Outcome", "Outgoing", "Owner"]
+__all__ = ["Ended", "Incoming", "Outcome", "Outgoing", "Owner"]
 
 READER_LOCKED = "This ReadableStream is currently locked to a reader."
 WRITER_LOCKED = "This WritableStream is currently locked to a writer."
@@ -61,10 +62,41 @@ class Owner(Protocol):
     @property
     def error(self) -> BaseException: ...  # why the socket failed
     @property
-    def receiving(self) -> Incoming: ...
+    def receiving(self) -> Incoming | None: ...  # None: it has ended, and nothing is left
     @property
-    def sending(self) -> Outgoing: ...
+    def sending(self) -> Outgoing | None: ...  # None: as above
     def on(self, event: Event) -> None: ...
+    def drained(self) -> None: ...  # nothing is left to read
+
+
+class Ended:
+    """What streams know of their socket once it has ended, in place of it: so they do not keep it alive, nor it them.
+
+    It is a snapshot. An event that still changes something, such as `close()` after both EOFs, makes a new one.
+    """
+
+    receiving = None
+    sending = None
+
+    def __init__(self, owner: Owner) -> None:
+        self.loop = owner.loop
+        self.reading = owner.reading
+        self.writing = owner.writing
+        self.error = owner.error
+        self._owner = weakref.ref(owner)
+
+    def __repr__(self) -> str:
+        owner = self._owner()
+        return "<Socket, gone>" if owner is None else repr(owner)
+
+    def on(self, event: Event) -> None:
+        """Tell the socket, if there is one."""
+        owner = self._owner()
+        if owner is not None:
+            owner.on(event)
+
+    def drained(self) -> None:
+        """It is known."""
 
 
 class Outcome:

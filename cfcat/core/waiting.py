@@ -46,23 +46,30 @@ def sleep(seconds: float) -> Promise[None]:
 
 def settled(work: Iterable[Promise[Any] | asyncio.Future[Any]], within_s: float | None = None) -> Promise[None]:
     """Resolves when one of these has settled, in one way or the other, or when so many seconds have passed."""
-    loop, awaited = running_loop(), tuple(work)
+    return _Settled(running_loop(), tuple(work), within_s)
 
-    def stop(_: object = None) -> None:
-        for each in awaited:
-            each.remove_done_callback(tell)
-        if timer is not None:
-            timer.cancel()
 
-    def tell(_: object = None) -> None:
-        stop()
-        over.resolve(None)
+class _Settled(Promise[None]):
+    __slots__ = ("_timer", "_work")
 
-    over: Promise[None] = Promise(loop, stop)
-    timer = None if within_s is None else loop.call_later(within_s, tell)
-    for each in awaited:
-        each.add_done_callback(tell)
-    return over
+    def __init__(
+        self, loop: Loop, work: tuple[Promise[Any] | asyncio.Future[Any], ...], within_s: float | None
+    ) -> None:
+        super().__init__(loop, _Settled._stop)  # type: ignore[arg-type]  # it is called with this promise
+        self._work = work
+        self._timer = None if within_s is None else loop.call_later(within_s, self._tell)
+        for each in work:
+            each.add_done_callback(self._tell)
+
+    def _tell(self, _: object = None) -> None:
+        self._stop()
+        self.resolve(None)
+
+    def _stop(self) -> None:
+        for each in self._work:
+            each.remove_done_callback(self._tell)
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 async def in_time(limit_s: float | None, work: Coroutine[Any, Any, T]) -> T:

@@ -176,8 +176,9 @@ class Wire(Transport):
     def open(self) -> None:
         """From here on the application's bytes move."""
         self.is_open = True
+        receiving = self.receiving  # sending may find it broken, which may be the end of it
         self.sending.push()
-        self.receiving.open()
+        receiving.open()
 
     # ---- the end
 
@@ -186,11 +187,12 @@ class Wire(Transport):
         if self.lost is not None:
             return
         self.lost = error
+        receiving = self.receiving  # telling may be the end of it
         self.sending.settle_writes()
         if isinstance(error, LostError):
             self._salvage()
         self._on(Event.LOST, error)
-        self.receiving.pull()
+        receiving.pull()
 
     def _salvage(self) -> None:
         # Row 17: after a reset the answer that had come before it can still be read. It is finite: the peer
@@ -201,8 +203,9 @@ class Wire(Transport):
 
     def wake_reader(self) -> None:
         """Serve whoever reads: what went wrong with TLS while our side ended is theirs to hear of."""
-        self.receiving.pull()
-        self.receiving.call_watcher()
+        receiving = self.receiving  # this may be the end of it
+        receiving.pull()
+        receiving.call_watcher()
 
     def linger(self, then: Callable[[], None]) -> None:
         """Send TCP's FIN and wait a moment for the peer's end, so that what was sent arrives.
@@ -231,6 +234,10 @@ class Wire(Transport):
             with contextlib.suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
         self.close()
+
+    def let_go(self) -> None:
+        """All is over: forget the directions, which know the wire and would keep it alive, and whom to tell."""
+        del self._on, self.sending, self.receiving
 
     def _unwatch(self) -> None:
         self.sending.unwatch()

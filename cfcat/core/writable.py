@@ -23,6 +23,7 @@ from cfcat.core.streams import (
     WRITER_LOCKED,
     WRITER_RELEASED,
     Outcome,
+    Outgoing,
     Owner,
 )
 from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
@@ -63,7 +64,7 @@ class WritableStream:
     """The bytes for the peer. Writes queue, also before `opened`, and are sent in order (W4)."""
 
     def __init__(self, owner: Owner, high_water_bytes: int | None) -> None:
-        self._owner = owner
+        self.owner = owner  # the socket; later what is left of it
         self._high_water = DEFAULT_HIGH_WATER_BYTES if high_water_bytes is None else high_water_bytes
         self._writer: WritableStreamWriter | None = None
         self._ready: list[Promise[None]] = []
@@ -76,12 +77,12 @@ class WritableStream:
         self.outcome = Outcome()
 
     def __repr__(self) -> str:
-        return f"<WritableStream of {self._owner!r}, {'locked' if self.locked else 'unlocked'}>"
+        return f"<WritableStream of {self.owner!r}, {'locked' if self.locked else 'unlocked'}>"
 
     @property
     def locked(self) -> bool:
         """Is a writer or a pipe attached? For good after `start_tls()` (S6)."""
-        return self._writer is not None or self._owner.writing is Writing.RELEASED
+        return self._writer is not None or self.owner.writing is Writing.RELEASED
 
     def get_writer(self) -> WritableStreamWriter:
         """Lock the stream to a new writer. Works before `opened` and after `close()` alike (W4, C8).
@@ -100,9 +101,9 @@ class WritableStream:
         Rejects with `LockError` while a writer is held.
         """
         if self.locked:
-            return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
-        if self._owner.writing is Writing.CLOSING:
-            return Promise.rejected(self._owner.loop, ClosedError(SOCKET_CLOSED))  # C10
+            return Promise.rejected(self.owner.loop, LockError(WRITER_LOCKED))
+        if self.owner.writing is Writing.CLOSING:
+            return Promise.rejected(self.owner.loop, ClosedError(SOCKET_CLOSED))  # C10
         if self._ending is not None:
             return self._ending
         return self._end()
@@ -110,7 +111,7 @@ class WritableStream:
     def abort(self, reason: object = None) -> Promise[None]:
         """Drop what is queued: as `WritableStreamWriter.abort()`. Rejects with `LockError` while one is held."""
         if self.locked:
-            return Promise.rejected(self._owner.loop, LockError(WRITER_LOCKED))
+            return Promise.rejected(self.owner.loop, LockError(WRITER_LOCKED))
         return self._abort(reason)
 
     # ---- the wire's side
@@ -159,11 +160,11 @@ class WritableStream:
 
         Otherwise the chunk is queued, is to be left alone, and the promise settles as that of a write.
         """
-        self._refuse()
+        sending = self._sending()
         write = self._enqueue(chunk)
-        self._owner.sending.push_now()
+        sending.push_now()
         if not write.settled:
-            return write.promise(self._owner.loop)
+            return write.promise(self.owner.loop)
         if write.error is not None:
             raise write.error
         return None
@@ -177,11 +178,17 @@ class WritableStream:
             BlockingIOError: nothing there, or no room at the peer, for which what is offered waits.
             Otherwise as `offer()`.
         """
-        self._refuse()
-        count = self._owner.sending.send_by(move)
+        count = self._sending().send_by(move)
         if count is None:
             self._refuse()  # the connection may have been found broken
         return count
+
+    def _sending(self) -> Outgoing:
+        """Where bytes go. Raises as `offer()`."""
+        self._refuse()
+        sending = self.owner.sending
+        assert sending is not None, "who may write has a connection"
+        return sending
 
     def _refuse(self) -> None:
         refusal = self._refusal(None)
@@ -192,16 +199,16 @@ class WritableStream:
 
     @property
     def _desired_bytes(self) -> int:
-        return self._high_water - self.queued_bytes if self._owner.writing is Writing.FLOWING else 0
+        return self._high_water - self.queued_bytes if self.owner.writing is Writing.FLOWING else 0
 
     def _refusal(self, writer: WritableStreamWriter | None) -> BaseException | None:
         """Why a write or an end is refused now, or None."""
-        meets = self._owner.writing
+        meets = self.owner.writing
         if meets is Writing.FLOWING:
             return None
         if meets is Writing.FAILED and not self._failure_told:
             self._failure_told = True
-            return self._owner.error
+            return self.owner.error
         if meets is Writing.CLOSING and (writer is None or writer is not self._closing_writer):
             return ClosedError(WRITABLE_CLOSING)  # C7
         return ClosedError(WRITABLE_CLOSED)
@@ -212,15 +219,16 @@ class WritableStream:
         except TypeError:
             # V4, W3: the stream goes on working
             return Promise.rejected(
-                self._owner.loop, WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}")
+                self.owner.loop, WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}")
             )
         refusal = self._refusal(writer)
         if refusal is not None:
-            return Promise.rejected(self._owner.loop, refusal)
+            return Promise.rejected(self.owner.loop, refusal)
         if not data:
-            return Promise.resolved(self._owner.loop, None)  # W2
-        promise = self._enqueue(data).promise(self._owner.loop)
-        self._owner.sending.push()
+            return Promise.resolved(self.owner.loop, None)  # W2
+        promise = self._enqueue(data).promise(self.owner.loop)
+        assert self.owner.sending is not None, "who may write has a connection"
+        self.owner.sending.push()
         return promise
 
     def _enqueue(self, data: memoryview) -> Write:
@@ -234,19 +242,19 @@ class WritableStream:
             return self._ending  # W7: asked for twice while under way
         refusal = self._refusal(writer)
         if refusal is not None:
-            return Promise.rejected(self._owner.loop, refusal)
-        self._ending = Promise(self._owner.loop)
-        self._owner.on(Event.END)
+            return Promise.rejected(self.owner.loop, refusal)
+        self._ending = Promise(self.owner.loop)
+        self.owner.on(Event.END)
         return self._ending
 
     def _abort(self, reason: object) -> Promise[None]:
-        if self._owner.writing not in (Writing.FAILED, Writing.RELEASED):
+        if self.owner.writing not in (Writing.FAILED, Writing.RELEASED):
             self.abort_reason = reason if isinstance(reason, BaseException) else AbortError(reason)
-            self._owner.on(Event.ABORT)
-        return Promise.resolved(self._owner.loop, None)
+            self.owner.on(Event.ABORT)
+        return Promise.resolved(self.owner.loop, None)
 
     def _tell_ready(self) -> None:
-        if self._desired_bytes > 0 or self._owner.writing is not Writing.FLOWING:
+        if self._desired_bytes > 0 or self.owner.writing is not Writing.FLOWING:
             for promise in self._ready:
                 promise.resolve(None)
             self._ready.clear()
@@ -257,7 +265,7 @@ class WritableStreamWriter:
 
     def __init__(self, stream: WritableStream) -> None:
         self._stream: WritableStream | None = stream
-        self._loop = stream._owner.loop
+        self._loop = stream.owner.loop
         self._closed = stream.outcome.promise(self._loop)
 
     @property
@@ -336,4 +344,4 @@ class WritableStreamWriter:
     @property
     def _attached(self) -> WritableStream | None:
         stream = self._stream
-        return None if stream is None or stream._owner.writing is Writing.RELEASED else stream
+        return None if stream is None or stream.owner.writing is Writing.RELEASED else stream

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import time
 
 import pytest
 
 from cfcat.core import waiting
-from cfcat.core.waiting import first_of, until_idle, while_moving
+from cfcat.core.loop import running_loop
+from cfcat.core.promise import Promise
+from cfcat.core.waiting import first_of, in_time, is_readable, is_writable, settled, sleep, until_idle, while_moving
 
 SHORT_S = 0.02
 
@@ -93,3 +96,98 @@ async def test_first_of_several_is_the_outcome_of_all() -> None:
     with pytest.raises(ValueError, match="wrong"):
         await first_of([forever(), wrong()])
     assert ended == [True, True]
+
+
+async def test_sleep_lasts_as_long_as_it_is_told() -> None:
+    """And no shorter."""
+    began = time.monotonic()
+    await sleep(SHORT_S)
+    assert time.monotonic() - began >= SHORT_S
+
+
+async def test_settled_is_told_of_the_first() -> None:
+    """Whatever becomes of it; the others are left alone, and so is its error."""
+    loop = running_loop()
+    work: list[Promise[None]] = [Promise(loop) for _ in range(3)]
+    loop.call_later(0.001, work[1].reject, ValueError("its own"))
+    await settled(work, 10)
+    assert [each.done() for each in work] == [False, True, False]
+    await settled(work, 10)  # one that has settled before
+
+
+async def test_settled_waits_no_longer_than_it_is_told() -> None:
+    """What has not settled then is as it was."""
+    work: Promise[None] = Promise(running_loop())
+    began = time.monotonic()
+    await settled([work], SHORT_S)
+    assert time.monotonic() - began >= SHORT_S
+    assert not work.done()
+
+
+async def test_work_in_time_is_as_without_a_deadline() -> None:
+    """Its value, or its error."""
+
+    async def soon(value: int) -> int:
+        await sleep(0)
+        if not value:
+            raise ValueError("its own")
+        return value
+
+    assert await in_time(10, soon(7)) == 7
+    assert await in_time(None, soon(7)) == 7
+    for limit_s in (10, None):
+        with pytest.raises(ValueError, match="its own"):
+            await in_time(limit_s, soon(0))
+
+
+async def test_work_that_is_late_is_cancelled() -> None:
+    """It has ended when the error is raised."""
+    ended = []
+
+    async def forever() -> None:
+        try:
+            await Promise(running_loop())
+        finally:
+            ended.append(True)
+
+    with pytest.raises(TimeoutError):
+        await in_time(SHORT_S, forever())
+    assert ended == [True]
+
+
+async def test_cancelling_who_waits_cancels_the_work() -> None:
+    """With a deadline as without one."""
+    ended = []
+
+    async def forever() -> None:
+        try:
+            await Promise(running_loop())
+        finally:
+            ended.append(True)
+
+    for limit_s in (10, None):
+        task = asyncio.create_task(in_time(limit_s, forever()))
+        await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert ended == [True, True]
+
+
+async def test_a_descriptor_is_waited_for() -> None:
+    """And watched no longer than that; cancelling ends it too."""
+    loop = running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        await is_writable(loop, ours)
+        readable = is_readable(loop, ours)
+        await settled([readable], 0.001)
+        assert not readable.done()
+        theirs.send(b"x")
+        await settled([readable], 10)
+        assert readable.done()
+        again = is_writable(loop, ours)
+        assert again.cancel()
+        assert not asyncio.get_running_loop().remove_reader(ours)
+        assert not asyncio.get_running_loop().remove_writer(ours)

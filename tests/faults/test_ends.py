@@ -249,14 +249,14 @@ def test_row_18_reset_in_the_moment_of_connecting() -> None:
     by = patched(
         """
 import select
-from asyncio.selector_events import BaseSelectorEventLoop as Loop
-real = Loop.sock_connect
-async def connect(self, sock, address):
-    await real(self, sock, address)
+import cfcat.core.dial
+real = cfcat.core.dial._connect
+async def connect(loop, sock, address):
+    await real(loop, sock, address)
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     poll.poll(5000)  # the reset
-Loop.sock_connect = connect
+cfcat.core.dial._connect = connect
 """
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,8 +1,8 @@
 """Calls that fail when they are told to: what is installed in a process that is tortured.
 
 Every call that a session can make of the system, of OpenSSL and of its buffers is counted by what it is used on, such
-as "wire.recv", "stdin.readv", "stdout.write", "wire-stdout.splice", "tls.read" or "bio.write". One use of one of them,
-or that and every later one, meets a `Fault`.
+as "wire.recv", "stdin.readv", "stdout.write", "wire-stdout.splice", "tls.read", "bio.write" or "loop.poll". One use of
+one of them, or that and every later one, meets a `Fault`.
 
 An interrupted or refused call has done nothing, but for `connect`, which goes on by itself.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import socket
 import ssl
@@ -101,11 +102,31 @@ class Calls:
                 self._wrap(os, name, partial(self._owner_of_two, order), shortened)
         for name, shorter in on_sockets.items():
             self._wrap(socket.socket, name, self._owner_of_socket, shorter)
+        self._install_poll()
         self._install_tls()
 
     def end(self) -> None:
         """Let everything work from here on."""
         self._fault = None
+
+    def _install_poll(self) -> None:
+        """What the loop of a pipe waits in."""
+        real = select.poll
+
+        class Poll:
+            """The real class has no name to inherit from."""
+
+            def __init__(self) -> None:
+                self.inner = real()
+
+            def poll(self, timeout: int | None = None) -> list[tuple[int, int]]:
+                return self.inner.poll(timeout)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.inner, name)
+
+        self._wrap(Poll, "poll", lambda *_: "loop", None)
+        select.poll = Poll  # type: ignore[assignment,misc]
 
     def _install_tls(self) -> None:
         class Tls(ssl.SSLObject):
