@@ -67,7 +67,8 @@ class ReadableStream:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner  # the socket; later what is left of it
-        self._reader: ReadableStreamReader | None = None
+        self._is_held = False  # by a reader, which is not known: it would make a circle
+        self._is_piped = False
         self._read: Read[Any] | None = None
         self._returned = bytearray()  # by cancelled reads, or left by gathering ones; the next read has them first
         self.read_bytes = FIRST_READ_BYTES
@@ -79,7 +80,7 @@ class ReadableStream:
     @property
     def locked(self) -> bool:
         """Is a reader or a pipe attached? For good after `start_tls()` (S6)."""
-        return self._reader is not None or self.owner.reading is Reading.RELEASED
+        return self._is_held or self.owner.reading is Reading.RELEASED
 
     @overload
     def get_reader(self, mode: None = None) -> ReadableStreamReader: ...
@@ -97,8 +98,8 @@ class ReadableStream:
             raise TypeError(f"mode must be None or 'byob', not {mode!r}")
         if self.locked:
             raise LockError(READER_LOCKED)
-        self._reader = ReadableStreamBYOBReader(self) if mode else ReadableStreamReader(self)
-        return self._reader
+        self._is_held = True
+        return ReadableStreamBYOBReader(self) if mode else ReadableStreamReader(self)
 
     def cancel(self, reason: object = None) -> Promise[None]:
         """Stop reading: reads say EOF from now on; the peer sees nothing of it, writing goes on (API-R7).
@@ -134,7 +135,7 @@ class ReadableStream:
         from cfcat.core.piping import Pipe  # lazy: most connections are never piped
 
         reader = self.get_reader()
-        reader.is_pipe = True
+        self._is_piped = True
         return Pipe(
             self.owner.loop,
             reader,
@@ -173,8 +174,7 @@ class ReadableStream:
 
     def _end(self) -> None:
         self.outcome.end()
-        piped = self._reader is not None and self._reader.is_pipe
-        self.owner.on(Event.PIPED_EOF if piped else Event.PEER_EOF)
+        self.owner.on(Event.PIPED_EOF if self._is_piped else Event.PEER_EOF)
 
     def stop(self, error: BaseException) -> None:
         """Fail the read that waits, if one does."""
@@ -273,8 +273,6 @@ class ReadableStream:
 class ReadableStreamReader:
     """The reader that holds the stream's lock."""
 
-    is_pipe = False  # does a pipe hold it?
-
     def __init__(self, stream: ReadableStream) -> None:
         self._stream: ReadableStream | None = stream
         self._loop = stream.owner.loop
@@ -372,7 +370,8 @@ class ReadableStreamReader:
             return
         if stream._read is not None:
             raise LockError(READ_OUTSTANDING)
-        self._stream = stream._reader = None
+        self._stream = None
+        stream._is_held = stream._is_piped = False
         self._closed.reject(ClosedError(READER_RELEASED))
 
     @property

@@ -7,6 +7,7 @@ rules A1, N, C, D, S; differences V1-V3, V5-V8, V12, V13, V16.
 
 from __future__ import annotations
 
+import contextlib
 import socket as stdlib
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -115,8 +116,7 @@ class Socket:
         self._upgraded = False
         self._has_aborted = False  # by the caller
         self._dropped_bytes = 0  # by that
-        self._acting = 0  # events whose effects are being carried out, one within the other
-        self._has_let_go = False
+        self._is_letting_go = self._has_let_go = False
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._opening: Job[None] | None = None
@@ -300,10 +300,8 @@ class Socket:
         if error is not None and self._lifecycle.phase not in FINAL:
             without_frames(error)
             self._error = error
-        self._acting += 1
         for effect in self._lifecycle.on(event):
             CARRY_OUT[effect.action](self, effect.reason)
-        self._acting -= 1
         if self._lifecycle.phase in FINAL:
             self._over.resolve(None)
             if self._leave is not None:
@@ -313,15 +311,23 @@ class Socket:
     def drained(self) -> None:
         """For `readable`: nothing may be left to read.
 
-        When all is over, nothing that we have refers to us any more, so that we go with our last user.
+        When all is over, nothing that we have refers to us any more, so that we go with our last user. That comes in
+        the next turn: whoever has found the end goes on with the wire until it returns.
         """
         phase = self._lifecycle.phase
-        if self._acting or phase not in FINAL or (phase is Phase.FAILED and not self.readable.outcome.settled):
+        if phase not in FINAL or (phase is Phase.FAILED and not self.readable.outcome.settled):
             return
-        if not self._has_let_go:
-            self._has_let_go = True
-            self._wire.let_go()
-            self._origin = self._upgrade = None
+        if self._has_let_go:
+            self.readable.owner = self.writable.owner = Ended(self)  # something has changed since
+        elif not self._is_letting_go:
+            self._is_letting_go = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        self._has_let_go = True
+        self._wire.let_go()
+        self._origin = self._upgrade = None
         self.readable.owner = self.writable.owner = Ended(self)
 
     # ---- making the connection

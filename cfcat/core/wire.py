@@ -176,9 +176,8 @@ class Wire(Transport):
     def open(self) -> None:
         """From here on the application's bytes move."""
         self.is_open = True
-        receiving = self.receiving  # sending may find it broken, which may be the end of it
         self.sending.push()
-        receiving.open()
+        self.receiving.open()
 
     # ---- the end
 
@@ -187,12 +186,11 @@ class Wire(Transport):
         if self.lost is not None:
             return
         self.lost = error
-        receiving = self.receiving  # telling may be the end of it
         self.sending.settle_writes()
         if isinstance(error, LostError):
             self._salvage()
         self._on(Event.LOST, error)
-        receiving.pull()
+        self.receiving.pull()
 
     def _salvage(self) -> None:
         # Row 17: after a reset the answer that had come before it can still be read. It is finite: the peer
@@ -203,9 +201,8 @@ class Wire(Transport):
 
     def wake_reader(self) -> None:
         """Serve whoever reads: what went wrong with TLS while our side ended is theirs to hear of."""
-        receiving = self.receiving  # this may be the end of it
-        receiving.pull()
-        receiving.call_watcher()
+        self.receiving.pull()
+        self.receiving.call_watcher()
 
     def linger(self, then: Callable[[], None]) -> None:
         """Send TCP's FIN and wait a moment for the peer's end, so that what was sent arrives.

@@ -66,11 +66,11 @@ class WritableStream:
     def __init__(self, owner: Owner, high_water_bytes: int | None) -> None:
         self.owner = owner  # the socket; later what is left of it
         self._high_water = DEFAULT_HIGH_WATER_BYTES if high_water_bytes is None else high_water_bytes
-        self._writer: WritableStreamWriter | None = None
+        self._lock: object | None = None  # the writer has it too, and is not known: it would make a circle
         self._ready: list[Promise[None]] = []
         self._ending: Promise[None] | None = None
         self._failure_told = False  # N7, W10: the error is told once, then "has been closed"
-        self._closing_writer: WritableStreamWriter | None = None
+        self._closing_lock: object | None = None
         self.queue: deque[Write] = deque()
         self.queued_bytes = 0
         self.abort_reason: BaseException = AbortError(None)
@@ -82,7 +82,7 @@ class WritableStream:
     @property
     def locked(self) -> bool:
         """Is a writer or a pipe attached? For good after `start_tls()` (S6)."""
-        return self._writer is not None or self.owner.writing is Writing.RELEASED
+        return self._lock is not None or self.owner.writing is Writing.RELEASED
 
     def get_writer(self) -> WritableStreamWriter:
         """Lock the stream to a new writer. Works before `opened` and after `close()` alike (W4, C8).
@@ -92,8 +92,8 @@ class WritableStream:
         """
         if self.locked:
             raise LockError(WRITER_LOCKED)
-        self._writer = WritableStreamWriter(self)
-        return self._writer
+        self._lock = object()
+        return WritableStreamWriter(self, self._lock)
 
     def close(self) -> Promise[None]:
         """End our side: as `WritableStreamWriter.close()`, but resolves when it has ended already (W7).
@@ -149,7 +149,7 @@ class WritableStream:
 
     def socket_closed(self) -> None:
         """The socket's `close()` is complete: `closed` of the writer says so, locks stay (C5)."""
-        self._closing_writer = self._writer
+        self._closing_lock = self._lock
         self.outcome.end(ClosedError(SOCKET_CLOSED))
         self._tell_ready()
 
@@ -201,7 +201,7 @@ class WritableStream:
     def _desired_bytes(self) -> int:
         return self._high_water - self.queued_bytes if self.owner.writing is Writing.FLOWING else 0
 
-    def _refusal(self, writer: WritableStreamWriter | None) -> BaseException | None:
+    def _refusal(self, lock: object | None) -> BaseException | None:
         """Why a write or an end is refused now, or None."""
         meets = self.owner.writing
         if meets is Writing.FLOWING:
@@ -209,11 +209,11 @@ class WritableStream:
         if meets is Writing.FAILED and not self._failure_told:
             self._failure_told = True
             return self.owner.error
-        if meets is Writing.CLOSING and (writer is None or writer is not self._closing_writer):
+        if meets is Writing.CLOSING and (lock is None or lock is not self._closing_lock):
             return ClosedError(WRITABLE_CLOSING)  # C7
         return ClosedError(WRITABLE_CLOSED)
 
-    def _write(self, chunk: Buffer, writer: WritableStreamWriter) -> Promise[None]:
+    def _write(self, chunk: Buffer, lock: object) -> Promise[None]:
         try:
             data = memoryview(chunk).cast("B")
         except TypeError:
@@ -221,7 +221,7 @@ class WritableStream:
             return Promise.rejected(
                 self.owner.loop, WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}")
             )
-        refusal = self._refusal(writer)
+        refusal = self._refusal(lock)
         if refusal is not None:
             return Promise.rejected(self.owner.loop, refusal)
         if not data:
@@ -237,10 +237,10 @@ class WritableStream:
         self.queued_bytes += write.size
         return write
 
-    def _end(self, writer: WritableStreamWriter | None = None) -> Promise[None]:
+    def _end(self, lock: object | None = None) -> Promise[None]:
         if self._ending is not None and not self._ending.done():
             return self._ending  # W7: asked for twice while under way
-        refusal = self._refusal(writer)
+        refusal = self._refusal(lock)
         if refusal is not None:
             return Promise.rejected(self.owner.loop, refusal)
         self._ending = Promise(self.owner.loop)
@@ -263,7 +263,8 @@ class WritableStream:
 class WritableStreamWriter:
     """The writer that holds the stream's lock."""
 
-    def __init__(self, stream: WritableStream) -> None:
+    def __init__(self, stream: WritableStream, lock: object) -> None:
+        self._lock = lock
         self._stream: WritableStream | None = stream
         self._loop = stream.owner.loop
         self._closed = stream.outcome.promise(self._loop)
@@ -310,7 +311,7 @@ class WritableStreamWriter:
         stream = self._attached
         if stream is None:
             return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
-        return stream._write(chunk, self)
+        return stream._write(chunk, self._lock)
 
     def close(self) -> Promise[None]:
         """Send what is queued, then our EOF: FIN, or close_notify under TLS (W6, T4). Reading goes on.
@@ -321,7 +322,7 @@ class WritableStreamWriter:
         stream = self._attached
         if stream is None:
             return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
-        return stream._end(self)
+        return stream._end(self._lock)
 
     def abort(self, reason: object = None) -> Promise[None]:
         """Drop what is queued: those writes and `closed` reject with the reason. The peer sees nothing (W8).
@@ -338,7 +339,7 @@ class WritableStreamWriter:
         stream = self._stream
         if stream is None:
             return
-        self._stream = stream._writer = None
+        self._stream = stream._lock = None
         self._closed.reject(ClosedError(WRITER_RELEASED))
 
     @property

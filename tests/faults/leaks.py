@@ -20,9 +20,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cfcat.program.start
 from cfcat import SocketError, connect, make_tls_context
@@ -31,7 +32,18 @@ from tests.helpers.certs import CertSet, make_certs
 from tests.helpers.peers import refusing
 from tests.helpers.program import command, environment
 
-__all__ = ["Growth", "Servers", "check", "connections", "growth_of", "programs", "runs_in_this_process", "serving"]
+__all__ = [
+    "Growth",
+    "Kind",
+    "Servers",
+    "check",
+    "connections",
+    "growth_of",
+    "programs",
+    "runs_in_this_process",
+    "serving",
+    "uncollected",
+]
 
 DATA = bytes(range(256)) * 16
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -136,7 +148,8 @@ def _forget_attribute_names() -> None:
 
 
 def _now() -> tuple[frozenset[str], int, int, int, int]:
-    gc.collect()
+    if gc.isenabled():
+        gc.collect()
     _forget_attribute_names()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
     objects = len(gc.get_objects())
@@ -161,6 +174,17 @@ def growth_of(use: Callable[[int], None], count: int) -> Growth:
     return found[0]
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector of cycles: what was is freed by its last user, or stays."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def check(growth: Growth) -> None:
     """Nothing at all, but for noise: a few of what was counted while it came and went."""
     assert not growth.descriptors, growth
@@ -173,8 +197,11 @@ def check(growth: Growth) -> None:
 # ---------------------------------------------------------------------------------------------- the library
 
 
-def connections(servers: Servers, certs: CertSet) -> Callable[[int], None]:
-    """So many short connections of the library, one after the other, of every kind and with every end."""
+Kind = Literal["connect", "tls", "upgrade", "cancel", "drop", "all"]
+
+
+def connections(servers: Servers, certs: CertSet, kind: Kind = "all") -> Callable[[int], None]:
+    """So many short connections of the library, one after the other: of one kind, or of all with every end."""
     context = make_tls_context(cacert=certs.ca)
     plain, secure, upgrading = (f"127.0.0.1:{port}" for port in (servers.plain, servers.tls, servers.starttls))
 
@@ -217,23 +244,21 @@ def connections(servers: Servers, certs: CertSet) -> Callable[[int], None]:
         task.cancel()
         await asyncio.wait({task})
 
+    uses: dict[str, Callable[[int], Awaitable[None]]] = {
+        "connect": lambda number: echo(plain),
+        "tls": lambda number: echo(secure, "on"),
+        "upgrade": lambda number: echo(upgrading, "starttls"),
+        "refused": lambda number: refused(),
+        "drop": lambda number: aborted("off", plain, number % 7),
+        "drop tls": lambda number: aborted("on", secure, number % 29),
+        "cancel": lambda number: cancelled(),
+    }
+    mixed = ["connect"] * 12 + ["tls", "upgrade", "refused", "refused", "drop", "drop", "drop tls", "cancel"]
+    order = mixed if kind == "all" else [kind]
+
     async def many(count: int) -> None:
         for number in range(count):
-            kind = number % 20
-            if kind < 12:
-                await echo(plain)
-            elif kind == 12:
-                await echo(secure, "on")
-            elif kind == 13:
-                await echo(upgrading, "starttls")
-            elif kind < 16:
-                await refused()
-            elif kind < 18:
-                await aborted("off", plain, number % 7)
-            elif kind == 18:
-                await aborted("on", secure, number % 29)
-            else:
-                await cancelled()
+            await uses[order[number % len(order)]](number)
 
     return lambda count: asyncio.run(many(count))
 

@@ -11,6 +11,7 @@ from tests.helpers.certs import CertSet
 
 CONNECTIONS = 2_000
 RUNS = 200
+UNCOLLECTED = 1_000
 PROCESSES = 10
 
 
@@ -24,6 +25,13 @@ def servers(certs: CertSet) -> Iterator[leaks.Servers]:
 def test_row_57_short_connections_leave_nothing_behind(servers: leaks.Servers, certs: CertSet) -> None:
     """One after the other, in clear text, under TLS and upgraded; refused, dropped and cancelled too."""
     leaks.check(leaks.growth_of(leaks.connections(servers, certs), CONNECTIONS))
+
+
+@pytest.mark.parametrize("kind", ["connect", "tls", "upgrade", "cancel", "drop"])
+def test_row_57_a_socket_is_freed_by_its_last_user(servers: leaks.Servers, certs: CertSet, kind: leaks.Kind) -> None:
+    """It is in no circle once it has ended: without the collector of cycles, memory is flat all the same."""
+    with leaks.uncollected():
+        leaks.check(leaks.growth_of(leaks.connections(servers, certs, kind), UNCOLLECTED))
 
 
 @pytest.mark.timeout(180)  # it is long: a leak shows only over many runs

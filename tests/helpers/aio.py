@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import os
 import sys
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 __all__ = ["run"]
@@ -47,7 +48,7 @@ def run(coro: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ResourceWarning)
-            with asyncio.Runner() as runner:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.get_loop().set_exception_handler(on_loop_error)
                 result = runner.run(_watched(coro, timeout_s, complaints))
                 gc.collect()  # "was never retrieved" is said by destructors, and must be said to this loop
@@ -58,6 +59,15 @@ def run(coro: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
         complaints.append(f"{warning.category.__name__}: {warning.message}")
     assert not complaints, "\n".join(complaints)
     return result
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the loop: asyncio itself, or uvloop where CFCAT_TEST_LOOP says so."""
+    if os.environ.get("CFCAT_TEST_LOOP") != "uvloop":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 async def _watched(coro: Coroutine[Any, Any, T], timeout_s: float, complaints: list[str]) -> T:

@@ -1,0 +1,31 @@
+"""The library on uvloop, which is not asyncio's own loop: the tests of sockets and streams, once more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.core.test_sockets import DEV_RUN, PROJECT
+
+FILES = (
+    "test_sockets",
+    "test_streams",
+    "test_gathering",
+    "test_leaving",
+    "test_pipe_to",
+    "test_socket_says",
+    "test_wire",
+)
+
+
+def test_sockets_and_streams_are_the_same_on_uvloop() -> None:
+    """Nothing of ours depends on whose loop it is."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += [f"tests/core/{name}.py" for name in FILES]
+    command += ["-k", "not tls12 and not upgraded12 and not row_58"]  # a fraction of the time for most of the truth
+    environment = {**os.environ, DEV_RUN: "1", "CFCAT_TEST_LOOP": "uvloop"}
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=55
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
