@@ -348,6 +348,7 @@ class Socket:
     def _begin(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._opening = Job(self.loop, self._open(way))
         self._opening.end_with_loop()
+        self._opening.add_done_callback(_raise_bug)
 
     async def _open(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Open in one way or the other, under the deadline, to CONNECTED or CONNECT_FAILED."""
@@ -529,6 +530,13 @@ class Socket:
 
     def _reject_closed(self, reason: Reason | None) -> None:
         self._closed.reject(self._exception(reason))
+
+
+def _raise_bug(opening: Promise[None]) -> None:
+    """`_open` tells of every failure itself: what it raises is a bug, and the loop's to tell."""
+    error = None if opening.cancelled() else opening.exception()
+    if error is not None:
+        raise error
 
 
 def _raise(error: Exception) -> None:

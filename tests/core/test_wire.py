@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import select
 import threading
 
@@ -10,6 +9,7 @@ import pytest
 
 from cfcat.core.sockets import connect
 from cfcat.errors import LostError
+from tests.core.links import turns
 from tests.helpers.peers import Peer, serve
 
 
@@ -52,5 +52,5 @@ async def test_what_waits_unread_is_no_silence() -> None:
             assert socket.quiet_s == 0
             assert await socket.readable.get_reader().read() == b"x"
             while socket.quiet_s == 0:  # not every loop's clock goes on within a turn
-                await asyncio.sleep(0)
+                await turns(1)
             assert 0 < socket.quiet_s < 10
