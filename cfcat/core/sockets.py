@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 from cfcat.core.address import SocketAddress, Target, format_address, parse_address, without_zone
 from cfcat.core.dial import Dialer, blocked, connect_failed, direct, failure_message
 from cfcat.core.job import Job
-from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reading, Reason, WriteHalf, Writing
+from cfcat.core.lifecycle import FINAL, Action, Event, Lifecycle, Phase, Reason, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.options import Changes, SecureTransport, SocketOptions, make_options
 from cfcat.core.promise import Promise
@@ -99,6 +99,7 @@ class Socket:
 
     readable: ReadableStream
     writable: WritableStream
+    _wire: Wire
 
     def __init__(self, target: Target, options: SocketOptions, origin: Socket | None = None) -> None:
         self.loop = running_loop()
@@ -125,6 +126,10 @@ class Socket:
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
         self._wire = Wire(self.readable, self.writable, self.on)
+        # For the streams, which ask for each chunk: what a read and a write meet, where bytes come from and go to.
+        self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing
+        self.receiving: Receiving | None = self._wire.receiving  # None: all is over
+        self.sending: Sending | None = self._wire.sending
 
     def __repr__(self) -> str:
         info = self.tls_info
@@ -271,36 +276,18 @@ class Socket:
     # ---- what streams and wire ask and tell
 
     @property
-    def reading(self) -> Reading:
-        """For the streams: what a read meets."""
-        return self._lifecycle.reading
-
-    @property
-    def writing(self) -> Writing:
-        """For the streams: what a write meets."""
-        return self._lifecycle.writing
-
-    @property
     def error(self) -> BaseException:
         """For the streams: why the socket failed."""
         return self._error
-
-    @property
-    def receiving(self) -> Receiving | None:
-        """For `readable`: where its bytes come from."""
-        return None if self._has_let_go else self._wire.receiving
-
-    @property
-    def sending(self) -> Sending | None:
-        """For `writable`: where its bytes go."""
-        return None if self._has_let_go else self._wire.sending
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
         """Take an event and carry out what follows from it."""
         if error is not None and self._lifecycle.phase not in FINAL:
             without_frames(error)
             self._error = error
-        for effect in self._lifecycle.on(event):
+        effects = self._lifecycle.on(event)
+        self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing
+        for effect in effects:
             CARRY_OUT[effect.action](self, effect.reason)
         if self._lifecycle.phase in FINAL:
             self._over.resolve(None)
@@ -327,6 +314,7 @@ class Socket:
     def _let_go(self) -> None:
         self._has_let_go = True
         self._wire.let_go()
+        self.receiving = self.sending = None
         self._origin = self._upgrade = None
         self.readable.owner = self.writable.owner = Ended(self)
 
@@ -346,9 +334,14 @@ class Socket:
         return socket
 
     def _begin(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._opening = Job(self.loop, self._open(way))
+        self._opening = Job(self.loop, self._open_or_tell(way))
         self._opening.end_with_loop()
-        self._opening.add_done_callback(_raise_bug)
+
+    async def _open_or_tell(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await self._open(way)
+        except Exception as error:  # failures it has told itself: this is a bug
+            self.loop.call_soon(_raise, error)
 
     async def _open(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Open in one way or the other, under the deadline, to CONNECTED or CONNECT_FAILED."""
@@ -530,13 +523,6 @@ class Socket:
 
     def _reject_closed(self, reason: Reason | None) -> None:
         self._closed.reject(self._exception(reason))
-
-
-def _raise_bug(opening: Promise[None]) -> None:
-    """`_open` tells of every failure itself: what it raises is a bug, and the loop's to tell."""
-    error = None if opening.cancelled() else opening.exception()
-    if error is not None:
-        raise error
 
 
 def _raise(error: Exception) -> None:

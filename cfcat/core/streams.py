@@ -56,11 +56,11 @@ class Owner(Protocol):
     @property
     def loop(self) -> Loop: ...
     @property
+    def error(self) -> BaseException: ...  # why the socket failed
+    @property
     def reading(self) -> Reading: ...
     @property
     def writing(self) -> Writing: ...
-    @property
-    def error(self) -> BaseException: ...  # why the socket failed
     @property
     def receiving(self) -> Incoming | None: ...  # None: it has ended, and nothing is left
     @property

@@ -23,7 +23,6 @@ from cfcat.core.streams import (
     WRITER_LOCKED,
     WRITER_RELEASED,
     Outcome,
-    Outgoing,
     Owner,
 )
 from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
@@ -160,7 +159,9 @@ class WritableStream:
 
         Otherwise the chunk is queued, is to be left alone, and the promise settles as that of a write.
         """
-        sending = self._sending()
+        sending = self.owner.sending
+        self._refuse()
+        assert sending is not None, "who may write has a connection"
         write = self._enqueue(chunk)
         sending.push_now()
         if not write.settled:
@@ -178,17 +179,14 @@ class WritableStream:
             BlockingIOError: nothing there, or no room at the peer, for which what is offered waits.
             Otherwise as `offer()`.
         """
-        count = self._sending().send_by(move)
+        if self.owner.writing is not Writing.FLOWING:
+            self._refuse()
+        sending = self.owner.sending
+        assert sending is not None, "who may write has a connection"
+        count = sending.send_by(move)
         if count is None:
             self._refuse()  # the connection may have been found broken
         return count
-
-    def _sending(self) -> Outgoing:
-        """Where bytes go. Raises as `offer()`."""
-        self._refuse()
-        sending = self.owner.sending
-        assert sending is not None, "who may write has a connection"
-        return sending
 
     def _refuse(self) -> None:
         refusal = self._refusal(None)

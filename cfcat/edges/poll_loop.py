@@ -82,7 +82,8 @@ class PollLoop:
                 self._wake = -1
 
     def _turn(self) -> None:
-        for fd, ready in self._poll.poll(self._wait_ms()):
+        wait_ms = self._wait_ms() if self._soon or self._timers else None
+        for fd, ready in self._poll.poll(wait_ms):
             # An error or a hang-up is for both: the callback finds it out.
             if ready & ~WRITABLE and (read := self._readers.get(fd)) is not None:
                 read()
@@ -148,9 +149,7 @@ class PollLoop:
             with contextlib.suppress(BlockingIOError):  # it has been woken often enough
                 os.write(self._wake, b"\0")
 
-    def time(self) -> float:
-        """As `Loop.time`."""
-        return time.monotonic()
+    time = staticmethod(time.monotonic)
 
     # ---- descriptors
 

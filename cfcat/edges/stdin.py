@@ -65,9 +65,10 @@ class Input(ABC):
             StdinError: reading failed.
         """
 
-    def watch(self, callback: Callback) -> None:
-        """Call back whenever `take` may have something, until `unwatch`. Files always have."""
+    def watch(self, callback: Callback) -> bool:
+        """Call back whenever `take` may have something, until `unwatch`; False: once. Files always have."""
         self.loop.call_soon(callback)
+        return False
 
     def unwatch(self) -> None:
         """Call back no more."""
@@ -139,10 +140,11 @@ class _WaitingInput(Input):
     def _take(self, buffer: memoryview) -> int:
         """Read into a buffer, without waiting."""
 
-    def watch(self, callback: Callback) -> None:
+    def watch(self, callback: Callback) -> bool:
         if self._callback is None:
             self.loop.add_reader(self.fd, self._call)
         self._callback = callback
+        return True
 
     def unwatch(self) -> None:
         if self._callback is not None:
@@ -232,8 +234,9 @@ class _ThreadInput(Input):
         except (OSError, MemoryError) as error:
             return self._end(self._fd, error)
 
-    def watch(self, callback: Callback) -> None:
+    def watch(self, callback: Callback) -> bool:
         self._callback = callback
+        return True
 
     def unwatch(self) -> None:
         self._callback = None

@@ -34,7 +34,7 @@ class Source(Protocol):
     """Where bytes come from, as `stdin.Input` has it."""
 
     def take(self, limit: int = READ_BYTES) -> memoryview | None: ...
-    def watch(self, callback: Callback) -> None: ...
+    def watch(self, callback: Callback) -> bool: ...
     def unwatch(self) -> None: ...
 
 
@@ -58,8 +58,9 @@ class PeerSource:
         size = self._readable.take_into(self._buffer[:limit])
         return None if size is None else self._buffer[:size]
 
-    def watch(self, callback: Callback) -> None:
+    def watch(self, callback: Callback) -> bool:
         self._readable.watch(callback)
+        return True
 
     def unwatch(self) -> None:
         self._readable.watch(None)
@@ -105,6 +106,7 @@ class Flow:
         self._source = source
         self._sink = sink
         self._through = through
+        self._is_watching = False  # the source calls back until it is unwatched
         self._full = False  # the sink has a chunk to get rid of, or no room
         self._next_turn: Handle | None = None
         self._over: Promise[None] | None = None
@@ -122,7 +124,7 @@ class Flow:
             await self._over
         finally:
             self._over.resolve(None)
-            self._source.unwatch()
+            self._unwatch_source()
             self._sink.unwatch()
             if self._next_turn is not None:
                 self._next_turn.cancel()
@@ -169,7 +171,7 @@ class Flow:
                 self.joined = None
         chunk = self._source.take(limit)
         if chunk is None:
-            self._source.watch(self._step)
+            self._watch_source()
             return None
         if not chunk:
             return 0
@@ -183,9 +185,17 @@ class Flow:
     def _joined(self, size: int) -> int | None:
         self.moved_bytes += size
         if 0 < size < SMALL_BYTES:
-            self._source.watch(self._step)
+            self._watch_source()
             return None
         return size
+
+    def _watch_source(self) -> None:
+        if not self._is_watching:
+            self._is_watching = self._source.watch(self._step)
+
+    def _unwatch_source(self) -> None:
+        self._is_watching = False
+        self._source.unwatch()
 
     def _has_room(self) -> bool:
         if not self._sink.give():
@@ -197,5 +207,5 @@ class Flow:
 
     def _wait_for_room(self) -> None:
         self._full = True
-        self._source.unwatch()
+        self._unwatch_source()
         self._sink.watch(self._step)

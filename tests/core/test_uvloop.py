@@ -8,15 +8,7 @@ import sys
 
 from tests.core.test_sockets import DEV_RUN, PROJECT
 
-FILES = (
-    "test_sockets",
-    "test_streams",
-    "test_gathering",
-    "test_leaving",
-    "test_pipe_to",
-    "test_socket_says",
-    "test_wire",
-)
+FILES = ("sockets", "streams", "gathering", "leaving", "pipe_to", "socket_says", "wire")
 
 
 def test_sockets_and_streams_are_the_same_on_uvloop() -> None:
