@@ -326,16 +326,14 @@ def shortened(parts: Sequence[str]) -> str:
 
 
 def without_frames(error: BaseException) -> None:
-    """Drop the tracebacks of an error of ours and of its causes: their frames would keep alive whoever keeps the error.
+    """Drop the traceback of an error that is kept: its frames would keep alive whoever keeps it, in a circle.
 
-    Where something went wrong inside says nothing about a connection; each raise adds a new one.
+    Where it was raised first says nothing about a connection; its cause's traceback stays, but for a deadline's, which
+    came by the same way.
     """
-    each: BaseException | None = error
-    while isinstance(each, (SocketError, OSError, TimeoutError)):
-        each.__traceback__ = None
-        if each.__context__ is not each.__cause__ and each.__suppress_context__:
-            each.__context__ = None  # not shown, only kept
-        each = each.__cause__ or each.__context__
+    for each in (error, error.__cause__):
+        if each is error or isinstance(each, TimeoutError):
+            each.__traceback__ = None
 
 
 def out_of_files(error: BaseException) -> bool:

@@ -32,6 +32,7 @@ from cfcat.errors import (
     ClosedError,
     ConnectTimeout,
     InjectionError,
+    SocketError,
     TlsError,
     without_frames,
 )
@@ -283,7 +284,8 @@ class Socket:
     def on(self, event: Event, error: BaseException | None = None) -> None:
         """Take an event and carry out what follows from it."""
         if error is not None and self._lifecycle.phase not in FINAL:
-            without_frames(error)
+            if isinstance(error, SocketError):
+                without_frames(error)
             self._error = error
         effects = self._lifecycle.on(event)
         self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing

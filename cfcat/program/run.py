@@ -52,7 +52,8 @@ def perform(request: Request) -> int:
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
         )
         request = request._replace(options=_complete(request, say if reporter is None else reporter.note))
-        check_descriptors()
+        if request.mode is not Mode.PIPE:
+            check_descriptors()  # asyncio's loop needs some
         status = _run(request, reporter, recorder)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
@@ -129,16 +130,17 @@ def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
     note = say if reporter is None else reporter.note
     events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
-        run = run_pipe(
-            request.target,
-            request.options,
-            request.pump,
-            events,
-            protocol=request.protocol,
-            helo=request.helo,
-            shown=shown,
+        end = PollLoop().run(
+            run_pipe(
+                request.target,
+                request.options,
+                request.pump,
+                events,
+                protocol=request.protocol,
+                helo=request.helo,
+                shown=shown,
+            )
         )
-        end = PollLoop().run(run)
     if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
 

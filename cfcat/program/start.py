@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
-from cfcat.program.process import check_descriptors, die_of_sigpipe, guard_standard_descriptors
+from cfcat.program.process import die_of_sigpipe, guard_standard_descriptors
 from cfcat.program.request import CheckRequest, ExportRequest, Request, plain_request
 
 if TYPE_CHECKING:
@@ -75,7 +75,6 @@ def _check(asked: CheckRequest) -> int:
     from cfcat.program.check import run_check  # lazy: the core, and the addresses that a Worker may not connect to
 
     try:
-        check_descriptors()
         return run_check(asked.target, family=asked.family, timeout_s=asked.timeout_s, json=asked.json)
     except Exception as error:
         return _tell(error, asked.target.text)
