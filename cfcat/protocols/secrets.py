@@ -51,14 +51,15 @@ EXCHANGE = re.compile(
     rb"(?:AUTH|\S+\s+AUTHENTICATE|AUTHENTICATE|AUTHINFO\s+SASL)\s+\"?([\w-]+)\"?(?:\s+(\S+))?\s*$", re.IGNORECASE
 )
 WITH_EXCHANGES = frozenset(row.name for row in TABLE if row.has_exchanges)
-# A literal goes on in the next line (IMAP, ManageSieve).
-LITERAL = re.compile(rb"\{\d+\+?\}$")
+# A literal begins with the next line, and may hold line ends (IMAP, ManageSieve).
+LITERAL = re.compile(rb"\{(\d{1,9})\+?\}$")
+WITH_LITERALS = frozenset({None, "imap", "sieve"})
 CHALLENGE = {row.name: row.challenge for row in TABLE if row.challenge}
 # The exchange is over, well or not.
 VERDICT = re.compile(rb"235[ -]|2[08][1-9][ -]|[45]\d\d[ -]|\+OK|-ERR|(?!\* )\S+ (?:OK|NO|BAD)\b|(?:OK|NO|BYE)\b")
 NO_ANSWER = frozenset({b"*", b"DONE"})  # the challenge is refused; IDLE ends
 RESP_ARRAY = re.compile(rb"\*(\d{1,6})$")
-RESP_LENGTH = re.compile(rb"\$\d+$")
+RESP_LENGTH = re.compile(rb"\$(\d{1,9})$")
 
 
 class SecretGuard:
@@ -80,6 +81,9 @@ class SecretGuard:
         self._is_folded = False  # the value of a secret header may go on
         self._resp_left = 0  # elements of a redis array that are still to come
         self._resp_words: list[bytes] = []  # those that have come
+        self._resp_word = b""  # the beginning of the one that has begun
+        self._resp_bytes = 0  # of it, its line end included, that are still to come
+        self._literal_bytes = 0  # of a literal that is secret, that are still to come
         self._heard = b""
 
     def received(self, data: bytes) -> None:
@@ -94,19 +98,23 @@ class SecretGuard:
                 self._challenged = True
             elif VERDICT.match(line):
                 self._challenged = False
-                self._responses = 0
+                self._responses = self._literal_bytes = self._resp_left = self._resp_bytes = 0
 
-    def is_secret(self, line: bytes) -> bool:
-        """Does it carry a secret? To be asked once for each line that is sent, in order, without its line end."""
+    def is_secret(self, line: bytes, size: int | None = None) -> bool:
+        """Does it carry a secret? To be asked once for each line that is sent, in order, without its line end.
+
+        `size`: its bytes on the wire, the line end included; None: two more than the line.
+        """
         secret = self.would_be_secret(line)
-        self._advance(line, secret)
+        self._advance(line, secret, len(line) + 2 if size is None else size)
         return secret
 
     def would_be_secret(self, line: bytes) -> bool:
         """As `is_secret`, of a line that is not complete; it may be asked any number of times."""
-        if self._has_verb(line) or (self._is_folded and line[:1] in (b" ", b"\t")):
+        if self._literal_bytes or self._has_verb(line) or (self._is_folded and line[:1] in (b" ", b"\t")):
             return True
-        if self._resp_left and not RESP_LENGTH.match(line) and self._has_verb(b" ".join([*self._resp_words, line])):
+        is_word = self._resp_bytes or (self._resp_left and not RESP_LENGTH.match(line))
+        if is_word and self._has_verb(b" ".join([*self._resp_words, self._resp_word + line])):
             return True
         if not line or line.upper() in NO_ANSWER:
             return False
@@ -133,28 +141,34 @@ class SecretGuard:
         kept = next((match[1] for verb in VERBS if (match := verb.pattern.match(line, begin))), b"")
         return kept + MASK
 
-    def _advance(self, line: bytes, secret: bool) -> None:
+    def _advance(self, line: bytes, secret: bool, size: int) -> None:
         """What this line means for those that follow."""
         self._challenged = self._is_echoed = False
         self._heard = b""  # a prompt has had its answer
         self._responses = max(0, self._responses - 1)
         self._is_folded = FOLDED.match(line) is not None or (self._is_folded and line[:1] in (b" ", b"\t"))
+        self._literal_bytes = max(0, self._literal_bytes - size)
         if OPEN_ELEMENT.match(line):
             self._responses = 1
-        if self._exchanges:
-            if (begun := EXCHANGE.match(line)) is not None:
-                lines = 2 if begun[1].upper() == b"LOGIN" else 1
-                has_response = begun[2] is not None and LITERAL.match(begun[2]) is None
-                self._responses = lines - has_response
-            elif secret and LITERAL.search(line):
-                self._responses = max(self._responses, 1)
+        if self._exchanges and (begun := EXCHANGE.match(line)) is not None:
+            lines = 2 if begun[1].upper() == b"LOGIN" else 1
+            has_response = begun[2] is not None and LITERAL.match(begun[2]) is None
+            self._responses = lines - has_response
+        if self._protocol in WITH_LITERALS and (secret or self._responses) and (literal := LITERAL.search(line)):
+            self._literal_bytes = int(literal[1])
         if self._protocol in (None, "redis"):
-            self._advance_array(line)
+            self._advance_array(line, size)
 
-    def _advance_array(self, line: bytes) -> None:
+    def _advance_array(self, line: bytes, size: int) -> None:
         """Redis: `*2 $4 AUTH $6 secret`, each a line: together they are the command as it is typed."""
-        if (array := RESP_ARRAY.match(line)) is not None:
+        if not self._resp_bytes and (array := RESP_ARRAY.match(line)) is not None:
             self._resp_left, self._resp_words = int(array[1]), []
-        elif self._resp_left and not RESP_LENGTH.match(line):
-            self._resp_left -= 1
-            self._resp_words = [*self._resp_words, line[:MAX_WORD_BYTES]][:MAX_WORDS]
+        elif not self._resp_bytes and self._resp_left and (length := RESP_LENGTH.match(line)) is not None:
+            self._resp_bytes = int(length[1]) + 2
+        elif self._resp_left:
+            self._resp_bytes = max(0, self._resp_bytes - size)
+            self._resp_word = (self._resp_word + line)[:MAX_WORD_BYTES] + b" "
+            if not self._resp_bytes:
+                self._resp_left -= 1
+                self._resp_words = [*self._resp_words, self._resp_word[:-1]][:MAX_WORDS]
+                self._resp_word = b""

@@ -160,6 +160,7 @@ class _SentLines:
         self._guard = guard
         self._line = b""  # the line that is not complete
         self._written = 0  # so much of it is in the file
+        self._forgotten = 0  # so much of it, written long ago, is not in `_line` any more
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete by now, or the pieces that they have become too long for."""
@@ -173,13 +174,15 @@ class _SentLines:
         if len(self._line) == self._written:
             return []
         piece = self._shown(self._line, self._guard is not None and self._guard.would_be_secret(_body(self._line)))
+        self._forgotten += max(0, len(self._line) - MAX_LINE_BYTES)
         self._line = self._line[:MAX_LINE_BYTES]  # enough to judge what comes
         self._written = len(self._line)
         return [piece]
 
     def _complete(self, line: bytes) -> bytes:
-        piece = self._shown(line, self._guard is not None and self._guard.is_secret(_body(line)))
-        self._written = 0
+        size = len(line) + self._forgotten
+        piece = self._shown(line, self._guard is not None and self._guard.is_secret(_body(line), size))
+        self._written = self._forgotten = 0
         return piece
 
     def _shown(self, line: bytes, secret: bool) -> bytes:

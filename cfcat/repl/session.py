@@ -96,6 +96,13 @@ class PromptState(NamedTuple):
     marks: tuple[str, ...]
 
 
+class _Unfinished(NamedTuple):
+    """What was sent of a line whose end was not: its beginning, and how many bytes more."""
+
+    line: bytes
+    more_bytes: int
+
+
 class Session:
     """One user's connections, one after the other.
 
@@ -143,7 +150,7 @@ class Session:
             self.events.add(self._log)
         self._transcript: Transcript | None = None
         self._guard = SecretGuard(None)
-        self._unfinished = b""  # what was sent of a line whose end was not
+        self._unfinished = _Unfinished(b"", 0)
         self._turn = asyncio.Lock()
 
     # ---- what the faces ask
@@ -316,16 +323,21 @@ class Session:
         finally:
             self.last_was_secret = named
 
-    def _judge(self, data: bytes) -> tuple[SecretGuard, bytes, bool]:
+    def _judge(self, data: bytes) -> tuple[SecretGuard, _Unfinished, bool]:
         """Does any line carry a secret, as the peer gets it: with what was sent of it before (SEC-R26)?
 
         Also the guard as it is when this was sent, and the line that is unfinished then.
         """
-        *lines, rest = (line[:JUDGED_BYTES] for line in LINE_END.split(self._unfinished + data))
-        guard = copy.copy(self._guard)
-        secrets = [guard.is_secret(line) for line in lines]
-        begun = rest.rstrip(b"\r")
-        return guard, rest, any(secrets) or (bool(begun) and guard.would_be_secret(begun))
+        guard, is_secret = copy.copy(self._guard), False
+        (text, forgotten), start = self._unfinished, 0
+        text += data
+        for end in LINE_END.finditer(text):
+            is_secret |= guard.is_secret(text[start : end.start()][:JUDGED_BYTES], end.end() - start + forgotten)
+            start, forgotten = end.end(), 0
+        rest = text[start:]
+        begun = rest[:JUDGED_BYTES].rstrip(b"\r")
+        unfinished = _Unfinished(rest[:JUDGED_BYTES], forgotten + max(0, len(rest) - JUDGED_BYTES))
+        return guard, unfinished, is_secret or (bool(begun) and guard.would_be_secret(begun))
 
     def _carries_secret(self, line: str) -> bool:
         """Is a line that was entered a secret, or part of one, whether it can be sent or not?"""
@@ -420,7 +432,7 @@ class Session:
 
     def watch_for_secrets(self) -> None:
         """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
-        self._unfinished = b""
+        self._unfinished = _Unfinished(b"", 0)
         self._guard = SecretGuard(self.protocol)
 
     def log_to(self, path: str | None) -> None:

@@ -40,7 +40,8 @@ def escape(said: bytes | str) -> str:
     """One line of visible characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (SEC-R20).
 
     Printable is what Unicode says is: no control, format (bidi, zero width, tags), surrogate or unassigned
-    character, and no blank but the space; and of those none that is invisible.
+    character, and no blank but the space; and of those none that is invisible. A byte that was no UTF-8, which
+    `surrogateescape` has made a surrogate of, is shown as that byte.
     """
     text = said if isinstance(said, str) else said.decode("utf-8", "backslashreplace")
     return text if is_visible(text) else "".join(map(_escape_character, text))
@@ -56,6 +57,8 @@ def _escape_character(character: str) -> str:
     if is_visible(character):
         return character
     code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that is no UTF-8
+        code -= 0xDC00
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
@@ -116,7 +119,4 @@ class TerminalFilter:
         if character in PASSING or is_visible(character):
             return character
         self.escaped += 1
-        code = ord(character)
-        # surrogateescape: a byte that is no UTF-8
-        shown = f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else _escape_character(character)
-        return f"{self._before}{shown}{self._after}"
+        return f"{self._before}{_escape_character(character)}{self._after}"

@@ -10,6 +10,8 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.layout.utils import explode_text_fragments
 
+from cfcat.report.render import escape
+
 __all__ = ["FoldProcessor", "Folds", "label"]
 
 FOLD_CHARACTERS = 4096
@@ -69,8 +71,12 @@ def _stands_for_text(character: str) -> bool:
     return FIRST <= ord(character) <= LAST
 
 
+def _is_byte(character: str) -> bool:
+    return 0xDC80 <= ord(character) <= 0xDCFF
+
+
 class FoldProcessor(Processor):
-    """Draws labels; the cursor is before or behind one, never in it."""
+    """Draws labels, and bytes that are no UTF-8; the cursor is before or behind one, never in it."""
 
     def __init__(self, folds: Folds) -> None:
         self._folds = folds
@@ -78,7 +84,7 @@ class FoldProcessor(Processor):
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
         """Put the labels in their places."""
         fragments = transformation_input.fragments
-        if not any(self._folds.label_of(character) for fragment in fragments for character in fragment[1]):
+        if all(fragment[1].isascii() for fragment in fragments):
             return Transformation(fragments)
         shown: StyleAndTextTuples = []
         starts = []  # where each character of the line is drawn
@@ -86,8 +92,8 @@ class FoldProcessor(Processor):
         for style, text, *_ in explode_text_fragments(fragments):
             drawn = self._folds.label_of(text)
             starts.append(columns)
-            shown.append(("reverse", drawn) if drawn else (style, text))
-            columns += len(drawn or text)
+            shown.append(("reverse", drawn) if drawn else (style, escape(text) if _is_byte(text) else text))
+            columns += len(shown[-1][1])
         starts.append(columns)
         return Transformation(
             shown,

@@ -27,6 +27,7 @@ from prompt_toolkit.input.posix_utils import PosixStdinReader
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
+from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import (
     BufferControl,
@@ -378,6 +379,12 @@ class _TerminalInput(Vt100Input):
     def __init__(self) -> None:
         super().__init__(sys.stdin)
         self.stdin_reader = TerminalReader(STDIN)
+
+    def read_keys(self) -> list[KeyPress]:
+        """What was typed. A Tab with characters behind it was pasted: a person waits to see what it does."""
+        keys = super().read_keys()
+        last = max((at for at, key in enumerate(keys) if len(key.key) == 1), default=-1)
+        return [KeyPress("\t") if key.key == Keys.Tab and at < last else key for at, key in enumerate(keys)]
 
 
 class TerminalReader(PosixStdinReader):

@@ -293,3 +293,22 @@ def test_a_question_is_asked_in_the_prompt() -> None:
                 until(lambda: server.received == received)  # noqa: B023
                 it.term.until(lambda _: it.picture()[-1] == it.prompt)
             it.quit()
+
+
+def test_tabs_that_are_pasted_where_the_terminal_does_not_mark_pastes() -> None:
+    """A tab with characters behind it, all at once, is text: nothing is completed, and nothing is lost."""
+    with serve(quiet) as server, repl(server, "--proto", "smtp") as it:
+        it.type("ehl\tx\tstartt\r")
+        until(lambda: server.received == b"ehl\tx\tstartt\r\n")
+        it.quit()
+
+
+def test_a_byte_that_is_no_utf_8_is_drawn_as_one() -> None:
+    """As in what comes; and it is sent as it was typed."""
+    with serve(quiet) as server, repl(server) as it:
+        it.type(b"caf\xe9 au lait")
+        it.expect_picture(r"> caf\xe9 au lait")
+        it.type("\r")
+        until(lambda: server.received == b"caf\xe9 au lait\r\n")
+        it.expect_picture(r"> caf\xe9 au lait", ">")
+        it.quit()
