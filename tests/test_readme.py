@@ -234,7 +234,7 @@ def test_script(block: Block, world: World, certs: CertSet, tmp_path: Path) -> N
         assert world.servers["collector.example:5140"].received == (tmp_path / "access.log").read_bytes()
 
 
-@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering"])
+@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering", "postgres"])
 def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
     """The library's examples print what they got."""
     program = tmp_path / "program.py"
@@ -246,5 +246,7 @@ def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> 
         assert seen.startswith("iWelcome to Floodgap Systems' official gopher server.\t\t")
     elif "redis" in block.text:
         assert seen == "b'+OK\\r\\n'\nb'hello\\r\\n'\n".replace("\r", "")
+    elif "5432" in block.text:
+        assert seen == "b'R' b'\\x00\\x00\\x00\\x00'\n"
     else:
         assert re.search(r"250-STARTTLS.*TLS go ahead.*SocketInfo\(.*TLSv1\.3", seen, re.DOTALL), seen
