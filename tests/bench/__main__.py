@@ -15,11 +15,12 @@ from pathlib import Path
 
 import trustme
 
+from tests.bench.library import library
 from tests.bench.scenarios import SCENARIOS, measure
 from tests.bench.soak import idle, soak
 from tests.bench.table import as_data, markdown, text
 
-LONG = ("soak", "idle")
+LONG = ("soak", "idle", "library")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(name)
         ca, certificate = _certificates(folder)
         for scenario in names:
+            if scenario == "library":
+                library(ca, certificate)
+                continue
             if scenario in LONG:
                 good &= soak(options.gib, ca, certificate) if scenario == "soak" else idle(ca, certificate)
                 continue
