@@ -98,9 +98,9 @@ class Journal:
         self._write(self._held())
 
     def _take_bytes(self, direction: Direction, data: bytes, tls: bool) -> None:
-        if self._guard is not None and direction == "received":
-            self._guard.received(data)
         others = [line for half in self._halves.values() if half.direction != direction for line in half.held()]
+        if self._guard is not None and direction == "received":
+            self._guard.received(data)  # it says nothing of what was sent before it
         self._write([*others, *self._halves[direction].feed(data, tls)])
 
     def _held(self) -> list[Item]:

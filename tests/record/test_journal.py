@@ -82,3 +82,12 @@ def test_secrets_that_are_wanted() -> None:
     writer = Writer()
     Journal(writer, masks=False).take(Moved("sent", b"PASS hunter2\r\n", False))
     assert writer.items == [Line("sent", False, b"PASS hunter2\r\n")]
+
+
+def test_a_piece_that_was_sent_before_the_verdict_stays_secret() -> None:
+    """The verdict comes while the answer has no line end yet: it says nothing of what was sent before it."""
+    writer = Writer()
+    journal = Journal(writer)
+    for event in (Moved("sent", b"AUTH PLAIN\r\nhun", False), Moved("received", b"535 no\r\n", False)):
+        journal.take(event)
+    assert b"hun" not in b"".join(item.data for item in writer.items if isinstance(item, Line))
