@@ -52,7 +52,7 @@ EXCHANGE = re.compile(
 )
 WITH_EXCHANGES = frozenset(row.name for row in TABLE if row.has_exchanges)
 # A literal begins with the next line, and may hold line ends (IMAP, ManageSieve).
-LITERAL = re.compile(rb"\{(\d{1,9})\+?\}$")
+LITERAL = re.compile(rb"\{(\d{1,9})(\+?)\}$")
 WITH_LITERALS = frozenset({None, "imap", "sieve"})
 CHALLENGE = {row.name: row.challenge for row in TABLE if row.challenge}
 # The exchange is over, well or not.
@@ -84,6 +84,7 @@ class SecretGuard:
         self._resp_word = b""  # the beginning of the one that has begun
         self._resp_bytes = 0  # of it, its line end included, that are still to come
         self._literal_bytes = 0  # of a literal that is secret, that are still to come
+        self._waits_for_literal = False  # is the peer asked whether it wants one, and has it none of it yet?
         self._heard = b""
 
     def received(self, data: bytes) -> None:
@@ -98,7 +99,9 @@ class SecretGuard:
                 self._challenged = True
             elif VERDICT.match(line):
                 self._challenged = False
-                self._responses = self._literal_bytes = self._resp_left = self._resp_bytes = 0
+                self._responses = 0
+                if self._waits_for_literal:
+                    self._literal_bytes = 0  # the peer does not want it
 
     def is_secret(self, line: bytes, size: int | None = None) -> bool:
         """Does it carry a secret? To be asked once for each line that is sent, in order, without its line end.
@@ -148,6 +151,7 @@ class SecretGuard:
         self._responses = max(0, self._responses - 1)
         self._is_folded = FOLDED.match(line) is not None or (self._is_folded and line[:1] in (b" ", b"\t"))
         self._literal_bytes = max(0, self._literal_bytes - size)
+        self._waits_for_literal = False
         if OPEN_ELEMENT.match(line):
             self._responses = 1
         if self._exchanges and (begun := EXCHANGE.match(line)) is not None:
@@ -155,7 +159,7 @@ class SecretGuard:
             has_response = begun[2] is not None and LITERAL.match(begun[2]) is None
             self._responses = lines - has_response
         if self._protocol in WITH_LITERALS and (secret or self._responses) and (literal := LITERAL.search(line)):
-            self._literal_bytes = int(literal[1])
+            self._literal_bytes, self._waits_for_literal = int(literal[1]), not literal[2]
         if self._protocol in (None, "redis"):
             self._advance_array(line, size)
 

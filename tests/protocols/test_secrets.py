@@ -243,6 +243,23 @@ def test_a_secret_in_the_next_line() -> None:
     assert [line for line in lines if literal.is_secret(line)] == lines[:2]
 
 
+def test_an_error_about_something_else_unmasks_nothing() -> None:
+    """What was announced comes, whatever the peer says meanwhile; but for a literal that it has refused."""
+    array = SecretGuard("redis")
+    for line in (b"*2", b"$4", b"AUTH", b"$9"):
+        array.is_secret(line)
+    assert array.is_secret(b"hun")
+    array.received(b"-ERR unknown command\r\n")
+    assert array.is_secret(b"ter2")
+    literal, refused = SecretGuard("imap"), SecretGuard("imap")
+    literal.is_secret(b"a LOGIN joe {9+}")
+    literal.received(b"b NO\r\n")
+    assert literal.is_secret(b"hunter2")
+    refused.is_secret(b"a LOGIN joe {9}")
+    refused.received(b"a NO\r\n")
+    assert not refused.is_secret(b"NOOP")
+
+
 WORST = [
     b"<auth ",
     b"<auth",
