@@ -35,7 +35,13 @@ __all__ = [
 ]
 
 
-class Event(Enum):
+class _Name(Enum):
+    """Hashed by identity, as it is compared. Enum's own hash is a call in Python, and there are thirty to each event."""
+
+    __hash__ = object.__hash__
+
+
+class Event(_Name):
     """What happened. The first group comes from the wire, the second from the application."""
 
     CONNECTED = auto()  # the connection is up; under TLS: the handshake is done (N1)
@@ -54,7 +60,7 @@ class Event(Enum):
     START_TLS = auto()  # socket.start_tls() (S2)
 
 
-class Action(Enum):
+class Action(_Name):
     """What is to be done. FLUSH_… end with the event FLUSHED; the last one asked for counts."""
 
     RESOLVE_OPENED = auto()
@@ -75,7 +81,7 @@ class Action(Enum):
     REJECT_CLOSED = auto()  # with the reason
 
 
-class Reason(Enum):
+class Reason(_Name):
     """Why writes, streams or `closed` fail. `sockets` has the exception for each."""
 
     FAILURE = auto()  # what broke the connection, or kept it from coming about
@@ -91,7 +97,7 @@ class Effect(NamedTuple):
     reason: Reason | None = None
 
 
-class Phase(Enum):
+class Phase(_Name):
     OPENING = auto()
     OPEN = auto()
     CLOSING = auto()
@@ -102,21 +108,21 @@ class Phase(Enum):
     UPGRADED = auto()
 
 
-class ReadHalf(Enum):
+class ReadHalf(_Name):
     OPEN = auto()
     EOF = auto()
     PIPED = auto()
     CANCELLED = auto()
 
 
-class WriteHalf(Enum):
+class WriteHalf(_Name):
     OPEN = auto()
     CLOSING = auto()
     CLOSED = auto()
     ABORTED = auto()
 
 
-class Reading(Enum):
+class Reading(_Name):
     """What a read meets."""
 
     FLOWING = auto()  # chunks, sooner or later
@@ -126,7 +132,7 @@ class Reading(Enum):
     RELEASED = auto()  # the upgrade took the streams (S6, V8)
 
 
-class Writing(Enum):
+class Writing(_Name):
     """What a write meets."""
 
     FLOWING = auto()

@@ -28,6 +28,7 @@ from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
 LASTING = [SCENES[name] for name in ("plain-pipe", "upgraded-pipe", "upgraded-script")]
 WORKERS = 2
 

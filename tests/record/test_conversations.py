@@ -17,6 +17,7 @@ from cfcat.record.recording import Recorder
 from cfcat.record.transcript import Transcript
 from tests.protocols.conversations import CONVERSATIONS, Conversation
 
+pytestmark = pytest.mark.one_python
 assert len(CONVERSATIONS) >= 130
 each = pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
 

@@ -10,6 +10,8 @@ from tests.helpers.peers import Peer, serve
 from tests.protocols.conversations import CONVERSATIONS, Conversation
 from tests.repl.conftest import opened
 
+pytestmark = pytest.mark.one_python
+
 
 def typed(data: bytes) -> list[str]:
     """What somebody enters to send this: a line each, or `:send` where the line ends are others."""
