@@ -36,7 +36,7 @@ __all__ = [
 
 
 class _Name(Enum):
-    """Hashed by identity, as it is compared. Enum's own hash is a call in Python, and there are thirty to each event."""
+    """Hashed by identity, as it is compared: Enum's own hash is a call in Python, and each event asks thirty times."""
 
     __hash__ = object.__hash__
 
