@@ -65,7 +65,7 @@ def parse_address(address: str | SocketAddress) -> Target:
     Raises:
         AddressError: with the reference's text (A2-A8).
         WrongTypeError, TypeError: it is neither a string nor a `SocketAddress`, or a member has the wrong type
-            (V15, not A14).
+            (V15 instead of A14).
     """
     if isinstance(address, SocketAddress):
         return _check_record(address)

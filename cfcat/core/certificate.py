@@ -18,7 +18,7 @@ MAX_NAME_CHARACTERS = 80
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 NOT_YET_VALID, EXPIRED, NO_ISSUER, WRONG_HOST, WRONG_ADDRESS = 9, 10, 20, 62, 64
-SENTENCES = {  # every code that checking a server's chain can come to, and those of CRLs, OCSP and DANE besides
+SENTENCES = {  # the codes of OpenSSL 3.x for chains, CRLs, OCSP and DANE
     1: "OpenSSL does not say why",
     2: "the certificate of its issuer's issuer is missing, and not known here",
     3: "no list of revoked certificates is known for it",
@@ -153,7 +153,7 @@ class TlsInfo:
 
     `version`: "TLSv1.3"; `cipher`: OpenSSL's name; `alpn`: what the peer chose of the protocols offered, or None;
     `server_name`: the name or address that was expected, None where none was; `verified`: was the certificate checked,
-    the name included? `chain`: from the peer's own certificate up, to who vouches for it where it was verified.
+    the name included? `chain`: from the peer's own certificate up to the trusted authority, if the chain was verified.
     """
 
     version: str
@@ -215,7 +215,7 @@ def _plain(kind: str, value: str) -> str:
 def distrust(code: int, openssl_text: str, chain: Sequence[Mapping[str, Any]], host: str | None) -> str:
     """Say what is wrong: `code` is OpenSSL's.
 
-    `chain`: the peer's own certificate, decoded, then what was found of those that vouch for it; empty where it is
+    `chain`: the peer's own certificate, decoded, then those of its issuers that were found; empty where it is
     not known.
     """
     if code == EXPIRED and (day := min(filter(None, (_day(each.get("notAfter")) for each in chain)), default="")):
@@ -249,7 +249,7 @@ def _wrong_name(code: int, names: list[str], host: str | None) -> str:
 
 
 def _would_match(name: str, host: str) -> bool:
-    """Is this a wildcard that only a character of the host's first label keeps from matching, an underscore mostly?"""
+    """Would this wildcard match if the host's first label had no unusual character, such as an underscore?"""
     label, _, domain = host.rstrip(".").lower().partition(".")
     return bool(label) and name.lower() == f"*.{domain}" and not re.fullmatch(r"[a-z0-9-]+", label)
 

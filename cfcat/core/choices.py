@@ -12,7 +12,8 @@ __all__ = ["SECURE_TRANSPORTS", "AddressFamily", "SecureTransport", "Shutdown", 
 SecureTransport = Literal["off", "on", "starttls"]
 AddressFamily = Literal["ipv4", "ipv6"]
 TlsVersion = Literal["1.2", "1.3"]
-# What stdin's end does: "auto" by the table of `pipe.ending`, "now" is sent at once, "never" is not passed on.
+# When stdin ends: "auto": send our EOF when the table in `pipe.ending` says so; "now": at once; "never": do not send
+# it.
 Shutdown = Literal["auto", "now", "never"]
 
 SECURE_TRANSPORTS: Final[tuple[SecureTransport, ...]] = ("off", "on", "starttls")

@@ -17,7 +17,7 @@ TLS_ALERT = b"\x15\x03"
 
 
 class Codec(Protocol):
-    """What `wire` needs to know of a stream's bytes."""
+    """The codec as `wire` uses it."""
 
     @property
     def ends_with_fin(self) -> bool:
@@ -36,14 +36,14 @@ class Codec(Protocol):
         """Does a reset count as EOF? (`--ignore-unexpected-eof`)"""
 
     def receive(self, data: Buffer) -> None:
-        """Take bytes from the wire, which are copied; b"" is the wire's EOF (FIN)."""
+        """Take bytes from the wire and copy them; b"" is the wire's EOF (FIN)."""
 
     def read_into(self, buffer: memoryview) -> int | None:
         """Fill a buffer, as far as there is something; 0 at the peer's EOF, None when the wire must give more.
 
         Raises:
             TruncatedError: TCP ended without close_notify.
-            TlsError: what came is no TLS. Either way all bytes before it have been returned.
+            TlsError: what came is no TLS. In both cases all data before the error has been returned first.
         """
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
@@ -53,7 +53,7 @@ class Codec(Protocol):
         """Wire bytes of our EOF. May be called again; the end comes once."""
 
     def answer(self) -> bytes:
-        """Wire bytes that reading gave rise to: handshake, alerts, KeyUpdate answers."""
+        """Bytes to send that reading produced: handshake, alerts, KeyUpdate answers."""
 
 
 class PlainCodec:

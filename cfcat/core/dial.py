@@ -69,7 +69,7 @@ class Dialer(Protocol):
     """Turns a target into a connected, non-blocking socket.
 
     It raises ConnectError, with its attempts, where there is none; cancelling closes everything that was begun. `trace`
-    is told what happens on the way, but not that it is connected: who takes the socket tells that.
+    is told what happens on the way, but not that the connection is up: the caller that takes the socket reports that.
     """
 
     async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed: ...
@@ -90,7 +90,7 @@ def connect_failed(target: Target, detail: str, attempts: Sequence[Attempt] = ()
 
 
 def blocked(target: Target, *verdicts: Verdict) -> BlockedError:
-    """What a Worker would be told (P1-P4), with the rule and the addresses as its detail."""
+    """The error that a Worker would get (P1-P4); its detail names the rule and the addresses."""
     from cfcat.core.workers import Judgement  # lazy: a failure only
 
     rule = verdicts[0].rule
@@ -101,7 +101,8 @@ def blocked(target: Target, *verdicts: Verdict) -> BlockedError:
 async def assess(
     target: Target, policy: WorkersPolicy, *, family: str | None = None, timeout_s: float | None = None
 ) -> tuple[Judgement, BlockedError | None]:
-    """Resolve the target and judge its addresses, without connecting; with what `dial` would raise for them.
+    """Resolve the target and judge its addresses without connecting. Also return the error that `dial` would raise for
+    them.
 
     Raises:
         ResolveError, ConnectError: it has no address.
@@ -147,7 +148,7 @@ async def dial(
 
 
 def direct(*, family: str | None = None, policy: WorkersPolicy | None = None) -> Dialer:
-    """The dialer that connects to the target itself."""
+    """The dialer that connects directly, without a proxy."""
 
     async def dial_directly(target: Target, *, trace: Trace | None) -> Dialed:
         return await dial(target, family=family, policy=policy, trace=trace)

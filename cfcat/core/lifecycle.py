@@ -91,7 +91,7 @@ class Reason(_Name):
 
 
 class Effect(NamedTuple):
-    """One thing to be done, with all that it takes: who carries it out does not look at the state again."""
+    """One effect with all the data it needs: the code that carries it out does not read the state."""
 
     action: Action
     reason: Reason | None = None
@@ -137,7 +137,7 @@ class Writing(_Name):
 
     FLOWING = auto()
     ENDED = auto()  # W7, H3
-    FAILED = auto()  # the error once, then W7 (N7, W10)
+    FAILED = auto()  # the first write gets the error, later ones 'has been closed' (N7, W10, W7)
     CLOSING = auto()  # C7
     RELEASED = auto()  # S6, V8
 
@@ -194,7 +194,7 @@ WRITE = {
     (WriteHalf.OPEN, Event.ABORT): WriteHalf.ABORTED,
     (WriteHalf.CLOSING, Event.ABORT): WriteHalf.ABORTED,
 }
-# What entering a phase brings with it, once `opened` and `closed` are seen to (`_enter`).
+# The effects of entering a phase, after `_enter` has settled `opened` and `closed`.
 ENTER: dict[Phase, tuple[Effect, ...]] = {
     Phase.CLOSING: (Effect(Action.FLUSH_THEN_CLOSE),),
     Phase.UPGRADING: (Effect(Action.RELEASE_STREAMS), Effect(Action.FLUSH_THEN_UPGRADE)),
@@ -266,11 +266,12 @@ class Lifecycle:
 
     @property
     def can_upgrade(self) -> bool:
-        """Will START_TLS upgrade? A finished or failed socket only makes a socket that fails (S14, V12)."""
+        """Will START_TLS upgrade? On a finished or failed socket, start_tls() returns a new socket that fails (S14,
+        V12)."""
         return self.phase not in FINAL and self.write is WriteHalf.OPEN
 
     def check_start_tls(self) -> None:
-        """Raise what `start_tls()` throws (S1, V16): before anything changes."""
+        """Raise the error of `start_tls()`, if it must fail (S1, V16). Nothing has changed by then."""
         if self.secure_transport == "on":
             raise UpgradeError(ON_TLS)
         if self.phase is Phase.CLOSED:

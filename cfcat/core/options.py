@@ -66,7 +66,7 @@ class SocketOptions(_Fields):
     seconds, is one deadline for resolving, connecting and handshake, and one for a later upgrade;
     `expected_server_hostname` replaces the address's host in SNI and certificate check; `address_family`
     limits the addresses tried; `ignore_unexpected_eof` takes a FIN without close_notify for the end of a TLS stream;
-    `policy` judges each resolved one and limits how many sockets there are at a time: blocked addresses are not tried
+    `policy` judges each resolved address and limits the number of open sockets: blocked addresses are not tried
     (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
     raises goes to the event loop's exception handler, and changes nothing).
     """
@@ -176,8 +176,8 @@ def _unknown(name: object) -> str:
 
 
 def connecting(target: str, options: SocketOptions, protocol: str | None, *, no_shutdown: bool = False) -> Connecting:
-    """What is told before `connect(target, options)`. `protocol`: whose dialog is run first; `no_shutdown`: our end
-    is not passed on.
+    """What is told before `connect(target, options)`. `protocol`: the protocol of the STARTTLS dialog that is run
+    first; `no_shutdown`: our end is not passed on.
     """
     from cfcat.record.events import Connecting  # lazy: most runs tell nobody
 

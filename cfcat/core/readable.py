@@ -1,6 +1,6 @@
 """`readable`: the stream of what the peer sends, with one reader at a time.
 
-It holds the one read that waits and the lock; it decides nothing: what a read meets is asked of the lifecycle
+It holds the pending read and the lock. Whether a read gives data, EOF or an error is decided by the lifecycle
 (`reading`), bytes come from the wire, both through `Owner`.
 
 Source: RULES.md, API-R1 to API-R10, H2, C5-C8, S6.
@@ -40,7 +40,7 @@ MAX_READ_BYTES = 256 * 1024
 
 
 class _Chunks:
-    """`async for chunk in readable`: holds the lock, and gives it back with the last reference to itself."""
+    """`async for chunk in readable`: holds the lock until this iterator is garbage-collected."""
 
     def __init__(self, reader: ReadableStreamReader) -> None:
         self._reader = reader
@@ -120,9 +120,9 @@ class ReadableStream:
     ) -> Promise[None]:
         """Copy everything to a writable and close that at EOF, unless `prevent_close` (API-R10).
 
-        Both streams are locked until it is done. EOF seen by a pipe ends neither the socket's own writing side
-        nor `closed`. If reading fails, the destination is aborted with the error, unless `prevent_abort`; if writing
-        fails, or the destination ends meanwhile, reading is cancelled, unless `prevent_cancel`; either way the
+        Both streams are locked until it is done. When a pipe reads EOF, the socket's writing side stays open and
+        `closed` stays pending. If reading fails, the destination is aborted with the error, unless `prevent_abort`; if
+        writing fails, or the destination ends meanwhile, reading is cancelled, unless `prevent_cancel`; either way the
         promise rejects with the error.
 
         Cancelling the wait stops it at once: both locks are free, both streams can be used, and no byte is lost
@@ -162,7 +162,8 @@ class ReadableStream:
         return len(self._returned)
 
     def deliver(self, chunk: bytes) -> None:
-        """Give a chunk to the read that waits; b"" is the peer's EOF, and counts now that it is read (H2)."""
+        """Give a chunk to the read that waits; b"" is the peer's EOF. It takes effect now, because a read has seen it
+        (H2)."""
         assert self._read is not None
         read, self._read = self._read, None
         if len(chunk) == self.read_bytes < MAX_READ_BYTES:
@@ -219,7 +220,8 @@ class ReadableStream:
     def receive_by(self, move: Callable[[int], int]) -> int | None:
         """As `take_into()`, but by a call of the kernel's that takes the socket's descriptor.
 
-        None: these descriptors cannot be joined; use `take_into()`, which has the errors of the connection.
+        None: the kernel cannot connect these two descriptors. Use `take_into()`, which also reports the connection's
+        errors.
 
         Raises:
             BlockingIOError: nothing there, or no room where the bytes go to; or EOF, which `take_into()` finds.

@@ -1,7 +1,7 @@
 """A connection's incoming direction: from the kernel through the codec to whoever reads.
 
-Nothing is received that nobody asked for (API-R3). There are two ways to ask: a read that waits (`pull`), and the
-non-blocking receive path (`watch`, then `take_into` or `receive_by`), used by pipe mode.
+We read from the kernel only when somebody asked (API-R3). There are two ways to ask: a read that waits (`pull`), and
+the non-blocking receive path (`watch`, then `take_into` or `receive_by`), used by pipe mode.
 
 Source: rules API-R3, API-R9, T7; rows 17 and 19 of the fault matrix.
 """
@@ -51,8 +51,8 @@ class Receiving:
 
     Invariants:
         - Bytes are taken from the codec before the kernel is asked for more.
-        - An error comes after all bytes before it: the connection is told `lose`, and once everything is read each
-          way of reading raises `Transport.lost`.
+        - An error is reported only after all earlier bytes: `lose` is called at once, and readers get
+          `Transport.lost` when everything is read.
         - The descriptor is registered with the loop at most once, for the watcher where there is one.
 
     `ReadableStream` calls `pull`, `take_into`, `receive_by` and `watch`, `Wire` the rest; the event loop calls
@@ -89,7 +89,7 @@ class Receiving:
                 chunk = bytes(buffer[: size or 0])
             except (SocketError, MemoryError) as error:
                 if transport.lost is None:
-                    # `lose` pulls again, so that the read gets what was salvaged.
+                    # `lose` pulls again, so that the read gets what it still found in the kernel.
                     transport.lose(error if isinstance(error, SocketError) else lost_by(error, sending=False))
                 else:
                     readable.fail(transport.lost)
@@ -100,7 +100,7 @@ class Receiving:
             moved += size
             readable.deliver(chunk)
             self._sending.answer()  # may find the connection broken: the read has its chunk by then
-        # Nobody wants more: the registration is kept for the next read, and ends when the loop calls in vain.
+        # Nobody wants more: stay registered for the next read; unregister if the loop calls and nobody is reading.
         if self._is_registered and not moved and not readable.wanted:
             self._unregister()
 
@@ -199,7 +199,7 @@ class Receiving:
             self._register()
 
     def call_watcher(self) -> None:
-        """In the next turn, have it look what has changed."""
+        """Call the watcher in the next turn, so that it checks again."""
         if self._watcher is not None:
             self._transport.loop.call_soon(self._watcher)
 

@@ -73,7 +73,8 @@ class Sending:
         self.settle_writes()
 
     def send_by(self, move: Callable[[int], int]) -> int | None:
-        """Let the kernel send, by a call that takes our descriptor: 0 at the end, None where that cannot be.
+        """Let the kernel send, by splice() or sendfile(). Returns 0 at the source's EOF, None if these descriptors
+        cannot be used so.
 
         A broken connection is told to `Transport.lose`, as in all sending.
 
@@ -148,7 +149,8 @@ class Sending:
         self._plan(self._on_flushed)
 
     def _plan(self, follow: Callable[[], None]) -> None:
-        """Replace what was to follow; the program's own next steps come first, and may replace it again."""
+        """Change the planned next step. It begins in the next turn, so that calls made right after this one can still
+        change it."""
         self._follow = None
         self._planned = follow
         self._transport.loop.call_soon(self._begin_planned, follow)
@@ -187,8 +189,8 @@ class Sending:
     def _fin(self) -> None:
         transport = self._transport
         if transport.codec.ends_with_fin and transport.sock is not None:
-            # Row 19: it fails where the peer has reset the connection. Nothing of ours is lost by that; whether
-            # something of the peer's is, behind its end or not, the reads find out.
+            # Row 19: shutdown() fails if the peer has reset. We lost no data; later reads show if the peer's data was
+            # lost.
             with contextlib.suppress(OSError):
                 transport.sock.shutdown(socket.SHUT_WR)
         self._on_flushed()

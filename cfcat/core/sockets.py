@@ -63,8 +63,8 @@ def connect(
     """Begin a connection and return its socket at once (A1). Call it inside a running event loop.
 
     `address` is `"host:port"`, IPv6 in brackets, or a `SocketAddress`. Options may be given as `SocketOptions`, as
-    a mapping, as keywords, or both (keywords win). Only a `policy` limits the number
-    of sockets (O7, P6); without `connect_timeout` nothing but the network ends an attempt (N9) or a handshake (S16).
+    a mapping, as keywords, or both (keywords win). Only a `policy` limits the number of sockets (O7, P6); without
+    `connect_timeout` an attempt (N9) or a handshake (S16) can hang until the network gives up.
 
     Raises:
         AddressError: the address cannot be parsed (A2-A8); looked at before the options (A13).
@@ -123,7 +123,7 @@ class Socket:
         self._secured: TlsCodec | None = None  # after the handshake
         self._opening: Job[None] | None = None
         self._turn: Promise[None] | None = None  # starts the connection once the policy has a free place
-        self._leave: Callable[[], None] | None = None  # gives the place of this connection up
+        self._leave: Callable[[], None] | None = None  # frees this connection's slot
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
         self._wire = Wire(self.readable, self.writable, self.on)
@@ -152,8 +152,8 @@ class Socket:
     def closed(self) -> Promise[None]:
         """Resolves when the socket has ended in order: `close()`, both EOFs, or an upgrade (D1, S6).
 
-        Rejects with what `opened` rejected with, with LostError when the connection broke (V5), or with the
-        reason of `writer.abort()` (D2, V7). It learns of the peer only through reads and writes (D3).
+        Rejects with what `opened` rejected with, with LostError when the connection broke (V5), or with the reason of
+        `writer.abort()` (D2, V7). `closed` notices a failure of the peer only when something is read or written (D3).
         """
         return self._closed
 
@@ -223,13 +223,13 @@ class Socket:
     ) -> Socket:
         """Upgrade to TLS in place and return the socket that replaces this one, at once (S2).
 
-        Await its `opened` for the handshake (S9). May be called before `opened`. What is queued goes out in clear
-        text first (S7); readers and writers of this socket fail from now on, released or not (V8, not S3 and S4).
-        Clear text that the peer has sent and nobody has read makes the new `opened` reject with InjectionError, and
-        no ClientHello is sent (V13, not S8). `expected_server_hostname` replaces the address's host for SNI and the
-        check of the certificate (S11), and `tls` the context that `connect()` was given; `allow_half_open` and
-        `high_water_mark` carry over (S13). `wrapper` is for the protocols whose handshake travels in packets of their
-        own. A socket that is never upgraded stays in clear text (S15).
+        Await the new socket's `opened` to know that the handshake is done (S9). May be called before `opened`. What is
+        queued goes out in clear text first (S7); readers and writers of this socket fail from now on, released or not
+        (V8, not S3 and S4). Clear text that the peer has sent and nobody has read makes the new `opened` reject with
+        InjectionError, and no ClientHello is sent (V13, not S8). `expected_server_hostname` replaces the address's host
+        for SNI and the check of the certificate (S11), and `tls` the context that `connect()` was given;
+        `allow_half_open` and `high_water_mark` carry over (S13). `wrapper`: packs the handshake for protocols such as
+        MS-TDS. A socket that is never upgraded stays in clear text (S15).
 
         Raises:
             UpgradeError: the socket was not opened for it, is closed, or was upgraded before (S1, V16).
@@ -420,7 +420,7 @@ class Socket:
             self._tell(TlsEstablished(codec.info(), time.monotonic() - began))
 
     def _tell(self, event: TraceEvent) -> None:
-        """Tell whoever looks on; what goes wrong there is not our failure."""
+        """Call the trace function; an exception in it is logged and does not fail the connection."""
         if self._options.trace is None:
             return
         try:
@@ -506,7 +506,7 @@ class Socket:
 
     def _reset_wire(self, _: Reason | None) -> None:
         if self._origin is not None and not self._wire.is_attached:
-            self._origin.abort()  # the upgrade has not begun: the connection is still there
+            self._origin.abort()  # the connection still belongs to the old socket
         if self._opening is not None:
             self._opening.cancel()
         self._close_wire(orderly=False)

@@ -1,4 +1,4 @@
-"""What the two streams have in common: whom they ask, how they end, the words of their refusals.
+"""What the two streams have in common: their owner's interface, their end, and the texts of their errors.
 
 The texts are the reference's (RULES.md, API-R4 to API-R8, W3, W5, W7, C5-C11).
 """
@@ -108,7 +108,7 @@ class Outcome:
         self._holder: Promise[None] | None = None
 
     def promise(self, loop: Loop) -> Promise[None]:
-        """The `closed` of a new holder of the lock."""
+        """`closed` for a new reader or writer."""
         self._holder = Promise(loop)
         if self.settled:
             self._settle(self._holder)

@@ -52,7 +52,7 @@ class Transport(ABC):
 
     @abstractmethod
     def wake_reader(self) -> None:
-        """Ending our side may have met what the reader must be told, such as an error of TLS."""
+        """Ending our side may have found a TLS error that the reader must get."""
 
     @abstractmethod
     def linger(self, then: Callable[[], None]) -> None:

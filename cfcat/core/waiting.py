@@ -1,7 +1,6 @@
 """Waiting: for a moment, for a descriptor, for the first of several, under a deadline, as long as bytes move.
 
-It knows promises and a count of bytes that somebody else keeps; what is done when the waiting was in vain is the
-caller's affair.
+It knows promises and a count of bytes that somebody else keeps; the caller decides what to do after a timeout.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = [
 T = TypeVar("T")
 
 # What is queued at an end may still be taken: give up when nothing moves for so long. A peer that is slow but alive
-# takes something within a second; who waits at a prompt notices more.
+# takes something within a second; a longer wait would annoy a user at a prompt.
 STALL_S = 1.0
 # How often the idle clock looks: fine enough to end within a tenth of what was asked for.
 IDLE_LOOKS = 10

@@ -115,7 +115,8 @@ class Wire(Transport):
         return 0.0 if self._has_unread() else self.loop.time() - self.received_s
 
     def _has_unread(self) -> bool:
-        """Would a read find something, the end and an error included? A look with MSG_PEEK would use the error up."""
+        """Would a read find something, the end and an error included? recv(MSG_PEEK) would consume a pending socket
+        error."""
         if self.sock is None:
             return False
         poll = select.poll()
@@ -200,7 +201,7 @@ class Wire(Transport):
                 self.codec.receive(data)
 
     def wake_reader(self) -> None:
-        """Serve whoever reads: what went wrong with TLS while our side ended is theirs to hear of."""
+        """Wake the reader: it must get a TLS error that was found while our side was ending."""
         self.receiving.pull()
         self.receiving.call_watcher()
 

@@ -45,7 +45,7 @@ class Write:
         self._promise: Promise[None] | None = None
 
     def promise(self, loop: Loop) -> Promise[None]:
-        """For who waits; to be asked before it has settled."""
+        """The promise for a waiter; must be asked for before the write has settled."""
         self._promise = Promise(loop)
         return self._promise
 
@@ -171,12 +171,12 @@ class WritableStream:
         return None
 
     def send_by(self, move: Callable[[int], int]) -> int | None:
-        """Send by a call of the kernel's that takes the socket's descriptor, and makes 0 of its source's end.
+        """Send by a call of the kernel's that takes the socket's descriptor, and returns 0 at the source's EOF.
 
         None: these descriptors cannot be joined; use `offer()`.
 
         Raises:
-            BlockingIOError: nothing there, or no room at the peer, for which what is offered waits.
+            BlockingIOError: no data, or no room. To wait for room, call `offer()`.
             Otherwise as `offer()`.
         """
         if self.owner.writing is not Writing.FLOWING:
@@ -237,7 +237,7 @@ class WritableStream:
 
     def _end(self, lock: object | None = None) -> Promise[None]:
         if self._ending is not None and not self._ending.done():
-            return self._ending  # W7: asked for twice while under way
+            return self._ending  # A second close() while the first is still under way resolves (W7)
         refusal = self._refusal(lock)
         if refusal is not None:
             return Promise.rejected(self.owner.loop, refusal)

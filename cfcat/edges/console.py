@@ -1,4 +1,4 @@
-"""What is said to a person: on stderr, whatever has become of it."""
+"""Messages to the user on stderr; a broken stderr is ignored."""
 
 from __future__ import annotations
 

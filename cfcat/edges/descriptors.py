@@ -10,8 +10,8 @@ flag of the open file, not of the process, and would stay behind. Instead, each 
 | pipe, FIFO, terminal on Linux | through an open file of our own, opened again by /proc/self/fd, non-blocking |
 | the same elsewhere, or where opening again is refused | a daemon thread that blocks in our place |
 
-An edge is tried without waiting (`take`, `give`) and then watched, which costs a chunk nothing where the kernel is
-ready; `read` and `write` wait, for callers that move little.
+An edge is tried without waiting (`take`, `give`) and watched only if it was not ready, so a ready chunk costs no wait;
+`read` and `write` wait, for callers that move little.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def open_again(fd: int, access: int, pipe_bytes: int = 0) -> int | None:
 
     `pipe_bytes`: make a smaller pipe this large, if the user's limit allows it.
     """
-    # Opening again would grant what was not given: reading from an output is an error, not a way.
+    # Reopening could give rights the descriptor does not have. Reading from a write-only descriptor must stay an error.
     # Opening the master of a terminal again makes a new terminal.
     if access_of(fd) not in (access, os.O_RDWR) or os.fstat(fd).st_rdev == PTMX:
         return None

@@ -22,7 +22,7 @@ class _Interrupted(BaseException):
 
 
 def ask_password(prompt: str) -> str:
-    """Ask without echo; a signal that ends the program finds the terminal as it was.
+    """Ask without echo; echo is restored before a signal ends the program.
 
     Raises:
         ClientCertificateError: there is no terminal.
@@ -40,7 +40,7 @@ def ask_password(prompt: str) -> str:
         return ""
     except _Interrupted as interrupted:
         os.kill(os.getpid(), interrupted.number)
-        raise SystemExit(128 + interrupted.number) from None  # it is ignored or blocked
+        raise SystemExit(128 + interrupted.number) from None  # the signal is ignored or blocked: end all the same
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ PIECE_BYTES = select.PIPE_BUF
 
 
 class Stderr:
-    """The descriptor of standard error. Nothing here raises for what becomes of a text."""
+    """The descriptor of standard error. Write errors are never raised."""
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = _own(fd)

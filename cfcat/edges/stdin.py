@@ -112,10 +112,8 @@ class _EmptyInput(Input):
 
 
 class _WaitingInput(Input):
-    """Try, and wait where there is nothing.
-
-    Not `eager`: wait before each try by reading. A program in the background is stopped when it tries to read its
-    terminal (SIGTTIN), and should not be before somebody types.
+    """With `eager`, read first and wait if nothing is there. Without it, wait before each read. A program in the
+    background is stopped when it tries to read its terminal (SIGTTIN), and should not be before somebody types.
     """
 
     def __init__(self, fd: int, loop: Loop, *, eager: bool) -> None:
@@ -170,8 +168,8 @@ class _PolledInput(_WaitingInput):
         try:
             size = os.splice(self._own, fd, JOINED_BYTES, flags=os.SPLICE_F_NONBLOCK)
         except BlockingIOError:
-            # Where the socket has room, the pipe is empty: to read from it now would be to spin for the lock of the
-            # writer, who has just been woken. The loop will call when it has written.
+            # The socket has room, so it was the pipe that was empty. Reading now would contend with the writer, which
+            # was just woken, for the pipe's lock. The loop will call when it has written.
             self._eager = not descriptors.has_room(fd)
             raise
         self._called = False

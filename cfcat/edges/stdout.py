@@ -35,7 +35,8 @@ def open_output(fd: int, loop: Loop) -> Output:
 
 
 class Output(ABC):
-    """A descriptor to write to: `inherited`, the process's own number for it. `joined`: as `Input`'s, from a socket."""
+    """A descriptor to write to: `inherited`, the process's own number for it. `joined`: as in `Input`, but moves bytes
+    from a socket to this descriptor."""
 
     joined: Join | None = None
 
@@ -170,7 +171,7 @@ class _PolledOutput(_WaitingOutput):
         if self._closed:
             return
         self._closed = True
-        # The loop would go on watching the open file, which other processes share, under a number that is gone.
+        # Otherwise epoll would keep watching the shared open file although our descriptor is closed.
         self.loop.remove_reader(self.inherited)
         os.close(self.fd)
 

@@ -44,7 +44,7 @@ class TerminalQueue:
         self._empty = asyncio.Event()
         self._empty.set()
         self._written = 0
-        self._stuck_at = -1  # value of `_written` when `drain()` gave up
+        self._stuck_at = -1  # `_written` at the moment when drain() gave up: tells if the terminal moved since
         self._is_gone = False
         self._task = asyncio.create_task(self._write_all())
 

@@ -44,8 +44,8 @@ def bytes_literals(data: bytes) -> list[str]:
 
 
 def translate_regex(pattern: bytes) -> str | None:
-    """A pattern of `:expect` as a literal that finds the same in bytes; None where JavaScript has no
-    pattern that is surely equal.
+    """A pattern of `:expect` as a literal that finds the same in bytes; None if no JavaScript pattern is certain to
+    match the same.
 
     The searched text has one character for each byte. Meanings are spelled out where the languages differ: of `^`, `$`
     and `.` by lines that end in LF alone.

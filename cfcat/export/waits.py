@@ -72,7 +72,7 @@ class Waits:
             self._rest = self._rest[end:]
 
     def take_matches(self) -> list[Wait]:
-        """The patterns alone, where all that comes is read to its end: there may be more of it, or less."""
+        """Only the patterns: at the end everything is read, and its amount may differ."""
         waits, self._matches = self._matches, []
         return waits
 
@@ -84,7 +84,7 @@ class Waits:
     def take_all(self, *, check: bool = False) -> list[Wait]:
         """As `take`, until nothing that had come is missing.
 
-        `check`: the answer must agree as this one did, where no pattern has said so.
+        `check`: without a pattern, the answer must be positive in the same way as the recorded one.
         """
         waits = self.take_matches()
         return [*waits, *self._take_rest(check=check and not waits)]

@@ -1,9 +1,9 @@
 """A recording as a Worker: one ES module, with its types in comments.
 
-The Worker holds the same conversations one after the other, and answers a request with all that it read. What
-the runtime asks of an upgrade it does: reader and writer are released first (rule S3), and nothing that came in clear
-text may be left (S8, SEC-R1). Secrets are bindings, never literals. What every Worker has besides, how it sends, waits
-and upgrades, is in `conversation.js`.
+The Worker holds the same conversations one after the other, and answers a request with all that it read. The Worker
+does what the runtime requires for an upgrade: reader and writer are released first (rule S3), and nothing that came in
+clear text may be left (S8, SEC-R1). Secrets are bindings, never literals. What every Worker has besides, how it sends,
+waits and upgrades, is in `conversation.js`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def worker_module(conversations: Sequence[Conversation]) -> str:
 
 
 class _Secrets:
-    """The bindings, each with what stands before its secret."""
+    """The bindings; each with the text that precedes its secret on the line."""
 
     def __init__(self) -> None:
         self._numbers = count(1)

@@ -27,15 +27,16 @@ TRANSFER_BYTES = 64 * 1024
 STDIN_LOST_S = 5.0
 # So much of a request line is looked at for its version: what servers must support at least (RFC 9112 §3).
 LINE_BYTES = 8000
-# The longest method that is registered, UPDATEREDIRECTREF, has 17 characters; of binary data a few bytes decide.
+# The longest method that is registered, UPDATEREDIRECTREF, has 17 characters; for binary data the first few bytes are
+# enough to decide.
 _METHOD, _TARGET = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}", rb"[!-~\x80-\xff]+"
 _REQUEST = re.compile(_METHOD + b" " + _TARGET + rb" HTTP/1\.")
-# What may still become one.
+# A line beginning that may still become an HTTP request line.
 _PART = re.compile(_METHOD + b"(?: (?:" + _TARGET + rb"(?: (?:H(?:T(?:T(?:P(?:/1?)?)?)?)?)?)?)?)?")
 
 
 class Sent(Enum):
-    """What was sent, as far as it bears on when the end is."""
+    """The kinds of sent data that the table distinguishes."""
 
     HTTP = "an HTTP/1 request, in clear text or under TLS"
     TLS = "anything else under TLS"
@@ -44,13 +45,14 @@ class Sent(Enum):
 
 
 class Silence(NamedTuple):
-    """How long nothing must have come: `seconds`, and so many round trips more."""
+    """How long the peer must be silent: `seconds` plus this number of round trips."""
 
     seconds: float
     round_trips: int = 0
 
 
-# How long the peer must have been silent since stdin's end: while no answer has begun, and when one has.
+# How long the peer must have been silent since stdin's end: first value: before the answer has begun; second value:
+# after.
 TABLE: Mapping[Sent, tuple[Silence, Silence]] = {
     Sent.HTTP: (Silence(math.inf), Silence(1.0)),
     Sent.TLS: (Silence(1.0), Silence(1.0)),

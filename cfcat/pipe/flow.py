@@ -4,9 +4,8 @@ Nothing here waits: a flow tries, and where either side has nothing to give or n
 So a chunk that the kernel has ready, and has room for, costs no future, no task and no turn of the loop; and yet
 other callbacks get their turns. One chunk is on its way at a time: a slow sink slows the source.
 
-Where both sides are descriptors that the kernel can join (`joined`), the bytes never come into this process. That is
-a way to move the next bytes, no more: which way they went is seen by nobody, and the ordinary way is taken whenever
-the short one does not answer.
+Where both sides are descriptors that the kernel can join (`joined`), the bytes never come into this process. The rest
+of the program does not notice which way was used, and the ordinary way is taken whenever the short one does not answer.
 """
 
 from __future__ import annotations
@@ -95,8 +94,9 @@ class PeerSink:
 class Flow:
     """One direction. `moved_bytes` counts what has gone into the sink, or is about to.
 
-    `through` sees each chunk and returns what goes into the sink. `joined` moves the next bytes within the kernel: how
-    many, 0 at EOF, or None where that cannot be; BlockingIOError: not now. It may be set later.
+    `through` sees each chunk and returns what goes into the sink. `joined` moves the next bytes within the kernel:
+    returns a count, 0 at EOF, None if impossible; raises BlockingIOError if not possible now. The attribute may be set
+    later.
     """
 
     def __init__(self, source: Source, sink: Sink, through: Callable[[memoryview], Buffer] | None = None) -> None:
@@ -163,7 +163,8 @@ class Flow:
                 if self._sink.is_full():
                     self._wait_for_room()
                     return None
-                # Nothing there, or no room for it at the peer: this much waits for that in the ordinary way.
+                # Nothing there, or no room for it at the peer: read this much the ordinary way, so that it waits in the
+                # queue.
                 limit = SMALL_BYTES
             else:
                 if size is not None:

@@ -1,8 +1,8 @@
 """Our end, held until it cannot cost the answer: the clock beside the table of `ending`.
 
 There is one for each connection. Whoever sends and receives tells it what passes, and asks `is_due()` when there is
-nothing left to send; the pump does so at stdin's end, a script at its own. It sends nothing itself. In the end it knows
-what our end has cost, or an answer that never came: errors and exit statuses depend on that.
+nothing left to send; the pump does so at stdin's end, a script at its own. It sends nothing itself. Afterwards it knows
+if our EOF made the peer drop data, or if no answer came: errors and exit statuses depend on that.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class HeldEnd:
     ) -> bool:
         """Nothing is left to send: return when our end is to be sent.
 
-        False: it is not, because it never is to be, or because the peer's end has ended our side, too.
+        False: do not send it: either `--shutdown never`, or the peer's EOF has ended our side already.
 
-        `is_stalled`: does what has come wait for a slow stdout? Then the peer is not silent, it is not listened to.
+        `is_stalled`: does what has come wait for a slow stdout? Then the silence is ours: we have stopped reading.
         `held` is called where our end has to wait.
         """
         if shutdown == "never":

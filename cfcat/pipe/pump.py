@@ -51,7 +51,8 @@ class PumpOptions(NamedTuple):
 
 
 class Pump:
-    """One run of pipe mode over an opened socket. `events` are told of the ends, and of each chunk if one wants it."""
+    """One run of pipe mode over an opened socket. `events` are told of the ends, and of each chunk if a subscriber
+    wants that."""
 
     def __init__(self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, events: Subscribers) -> None:
         self._events = events
@@ -108,7 +109,7 @@ class Pump:
             jobs.stop()
 
     async def _until_over(self, jobs: _Jobs, up: Job[None], down: Job[None]) -> None:
-        """Wait for the ends that end the run; raise what went wrong first."""
+        """Wait until the run is over; raise the first error."""
         limit_s = self._options.quit_after
         quits = [] if limit_s is None else [jobs.start(self._quit_after(limit_s))]
         while not (down.done() and (up.done() or not self._options.half_open)):

@@ -46,7 +46,7 @@ async def run_pipe(
 
     `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
     `helo`: as for `open_upgraded`.
-    `shown`: stdout is a terminal and gets only what this lets pass (SEC-R22).
+    `shown`: the filter for a terminal on stdout (SEC-R22).
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.

@@ -288,7 +288,7 @@ def cfcat(
 
 def _given(context: typer.Context) -> list[str]:
     """What stands on the command line, in the order of its declaration: the names of each parameter, the long one
-    first, and where it has one of a few values the name with that: "--tls", "--tls on"."""
+    first, and, for an option with a fixed list of values, also the name with its value: "--tls", "--tls on"."""
     names: list[str] = []
     for param in context.command.params:
         source = context.get_parameter_source(param.name or "")

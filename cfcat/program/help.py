@@ -1,4 +1,4 @@
-"""What --help shows: the options in their groups, and what is asked next: examples, statuses, environment.
+"""What --help shows: the options in their groups, and the sections after them: examples, statuses, environment.
 
 Typer itself has groups only with rich, which draws boxes and takes 60 ms to load. A help text may have `{protocols}`
 and `{profiles}` in it, which are the names of --starttls and --proto from the table of protocols. The other texts here
@@ -59,7 +59,7 @@ class GroupedHelp(TyperCommand):
     """The command whose --help this is."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Without Typer's braces: one target, and maybe a port."""
+        """The usage line, written by hand: Typer would put both arguments in braces."""
         return ["[OPTIONS]", "TARGET", "[PORT]"]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

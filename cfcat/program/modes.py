@@ -127,7 +127,7 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
     Needs("--log-secrets", "--log FILE", ("--log",)),
 )
-# What the verdict of --check-workers may depend on: a check connects to nothing, and other options are about that.
+# What the verdict of --check-workers may depend on: other options concern the connection, which a check does not make.
 WITH_CHECK = frozenset({"target", "port", "--check-workers", "-4", "-6", "--connect-timeout", "--json"})
 WITH_FROM = frozenset({"--from", "--export"})
 

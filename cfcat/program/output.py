@@ -1,6 +1,6 @@
 """What a run is to show of itself, from the command line's options to the `Reporter` that shows it; and its failure.
 
-`OutputOptions` is cheap; everything else is loaded where something is to be shown, and nothing where not.
+`OutputOptions` is cheap; other modules are loaded only if something is shown.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def make_reporter(
     offered: Sequence[str] = (),
     recorder: Recorder | None = None,
 ) -> Reporter | None:
-    """Who shows what is asked for; None where that is nothing.
+    """Make the Reporter that the options ask for; None if they ask for no output.
 
     `mode`: "pipe", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: ALPN protocols.
     `recorder`: for the export of pipe mode.
@@ -100,7 +100,7 @@ def make_reporter(
 
 
 def make_recorder(export: str) -> Recorder:
-    """Who keeps what happens, for a file that can be written. Raises StdoutError."""
+    """Make the recorder for --export; first check that its file can be written. Raises StdoutError."""
     from cfcat.export.files import check_folder  # lazy: an export only
     from cfcat.record.recording import Recorder
 
@@ -143,7 +143,7 @@ def tell_failure(error: BaseException, target: str, reporter: Reporter | None = 
 
 
 def _journals(recorder: Recorder | None, transcript: Transcript | None, *, masks: bool) -> list[Journal]:
-    """One for both, unless the transcript is to have the secrets. Those of any protocol are masked."""
+    """One journal for recorder and transcript; two with --log-secrets. Secrets of any protocol are masked."""
     if recorder is None and transcript is None:
         return []
     from cfcat.record.journal import Journal  # lazy: most runs keep nothing

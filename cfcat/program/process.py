@@ -35,7 +35,8 @@ def kind_of_stdin(closed: Collection[int]) -> Stdin:
 
 
 def check_descriptors() -> None:
-    """Raise OSError where there are too few for an event loop: a half made one complains when it is collected."""
+    """Raise OSError where there are too few for an event loop: a half-created event loop warns when it is
+    garbage-collected."""
     taken: list[int] = []
     try:
         while len(taken) < LOOP_DESCRIPTORS:

@@ -1,7 +1,7 @@
 """What one command line asks for, typed and checked: a run, a check of a target, or the export of a transcript.
 
-Pure. It knows neither flags nor the parser: `cli` makes one of these from the flags, `run` carries it out, and whoever
-has no flags makes one without either.
+Pure. It knows neither flags nor the parser: `cli` makes one of these from the flags, `run` carries it out, and other
+callers can create a Request directly.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _session_maker(request: Request, reporter: Reporter | None, recorder: Record
 
 @contextlib.contextmanager
 def _filter(raw: bool, note: Note) -> Iterator[TerminalFilter | None]:
-    """What stdout gets where that is a terminal (SEC-R22), told of at the end; None: everything."""
+    """The filter for stdout on a terminal; the run reports at the end what it escaped. None: no filter."""
     if raw or not os.isatty(1):
         yield None
         return

@@ -1,4 +1,4 @@
-"""Values of the command line: text that was given to what it stands for, or one line about what is wrong with it."""
+"""Values of the command line: text that was given, converted; or one line about what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """STARTTLS that the user has typed: has the server agreed, and said nothing more?
 
 Pure. Before an upgrade without a dialog this looks at the last line that was sent and at what has come since. It reads
-the answer as the dialogs do; what it does not know it lets pass. Source: rules SEC-R2 and SEC-R6.
+the answer as the dialogs do; requests it does not know are allowed. Source: rules SEC-R2 and SEC-R6.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_go_ahead(sent: bytes, received: bytes) -> None:
         else:
             surplus.append(rest)
     if surplus:
-        if count := max(surplus):  # the go-ahead that came first counts
+        if count := max(surplus):  # use the first go-ahead in the data
             raise injected(count)
     elif refusals:
         refusals[0].said = refusals[0].said[:SAID_BYTES]
@@ -90,7 +90,7 @@ def _surplus(answer: Step[None], received: bytes) -> int | None:
     """How many bytes there are behind the answer; None where it is not all there.
 
     Raises:
-        Nonsense, DialogError: as the answer does.
+        As the protocol's reader of that answer raises.
     """
     start = 0
     try:

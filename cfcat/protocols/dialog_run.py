@@ -31,8 +31,9 @@ MAX_DIALOG_BYTES = 1024 * 1024  # SEC-R7
 class DialogRun:
     """One dialog with one server, without I/O.
 
-    Send `to_send()`, give `feed()` what comes, and so on until `done`. Then send the last of `to_send()` (MySQL
-    asks for no answer), and the handshake may begin: through `wrapper`, where the dialog left one. An error is final.
+    Send `to_send()`, give `feed()` what comes, and so on until `done`. When done, send what `to_send()` still has
+    (MySQL's last message gets no answer), and the handshake may begin: through `wrapper`, where the dialog left one. An
+    error is final.
     """
 
     def __init__(self, protocol: Protocol, names: Names) -> None:
@@ -156,7 +157,7 @@ class DialogRun:
             self.done = True
             return
         except Nonsense as nonsense:
-            if isinstance(self._need, Exactly):  # it was cut anywhere: quote on
+            if isinstance(self._need, Exactly):  # the first piece may be cut anywhere: add to the quotation
                 nonsense.said += bytes(self._buffer[:SAID_BYTES])
             raise
         self._need = request

@@ -1,4 +1,4 @@
-"""IMAP. Its capabilities are asked for and not looked at, as in `smtp` (SEC-R3)."""
+"""IMAP. We send CAPABILITY and ignore the answer, as in `smtp` (SEC-R3)."""
 
 from __future__ import annotations
 

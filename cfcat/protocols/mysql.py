@@ -26,13 +26,13 @@ ERROR = b"\xff"  # how an ERR packet begins
 def client(names: Names) -> Dialog:
     """MySQL, Protocol::HandshakeV10 and Protocol::SSLRequest: no answer, the ClientHello follows at once.
 
-    So the greeting is the go-ahead: without CLIENT_SSL in it there is nobody to be asked. It also has the salt of a
+    So the greeting is the go-ahead: without CLIENT_SSL in the greeting TLS is not possible. It also has the salt of a
     password login, which is lost with it.
     """
     head = yield Exactly(4, "greeting")
     length = int.from_bytes(head[:3], "little")
     if head[0] in TLS_FIRST_BYTES and head[1] == 3 and length > MAX_MESSAGE_BYTES:
-        raise speaks_tls()  # 15 03 01, 16 03 03: not a byte to be judged alone, it may well be that of a length
+        raise speaks_tls()  # 15 03 01, 16 03 03: one byte is not enough to decide: it can also be part of a length
     begin = b""
     if head[3] and length:  # the sequence number: that of a greeting is 0, an error may have any
         begin = yield Exactly(1, "greeting")

@@ -13,7 +13,7 @@ VERBS = (
     *("CLIENT LIST", "CLIENT SETNAME", "CONFIG GET", "MEMORY USAGE", "SLOWLOG GET", "CLUSTER INFO", "MONITOR"),
 )
 SECRETS = (
-    # A mechanism alone is no password: where the protocol is not known, SMTP or POP3 begins an exchange so.
+    # `AUTH MECHANISM` is not a Redis password: with an unknown protocol it may be SMTP or POP3.
     rb"([\"']?AUTH[\"']?\s+)(?!" + SASL_MECHANISM + rb"\s*$)\S",
     rb"(HELLO\s+\d+\s+(?:\S+\s+)*?AUTH\s+)\S",
     rb"(CONFIG\s+SET\s+(?:\S+\s+\S+\s+)*?(?:requirepass|masterauth|tls-(?:client-)?key-file-pass)\s+)\S",

@@ -15,7 +15,7 @@ from cfcat.protocols.table import TABLE
 __all__ = ["MASK", "SecretGuard"]
 
 MASK = b"****"
-# A response to a challenge comes in one line; of what a peer sends no more is kept to find one.
+# A response to a challenge comes in one line; keep at most this much of the peer's data when looking for a challenge.
 MAX_LINE_BYTES = 1024
 # The verb of a redis command in an array is looked for in this many words, and this much of each.
 MAX_WORDS, MAX_WORD_BYTES = 64, 64

@@ -80,7 +80,7 @@ def read_go_ahead(request: str, code: int) -> Step[None]:
 
 
 def refusal(reply: Reply, what: str, expected: int, request: str) -> DialogError:
-    """For a code that is not the expected one. `request`: what is thereby refused."""
+    """For a code that is not the expected one. `request`: the request that the code refuses."""
     if reply.code >= 400:
         return DialogError(f"the server refused {request} (code {reply.code})", said=reply.line)
     return DialogError(f"the server's {what} is code {reply.code}, not {expected}", said=reply.line)

@@ -37,7 +37,7 @@ def packets(data: bytes) -> bytes:
 class HandshakeWrapper:
     """One TLS handshake inside TDS packets."""
 
-    max_tls = "1.2"  # of the wire's contract: see above
+    max_tls = "1.2"  # the highest that can travel this way: see the module's docstring
 
     def __init__(self) -> None:
         self._header = bytearray()

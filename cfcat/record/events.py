@@ -155,7 +155,7 @@ class TlsEstablished(NamedTuple):
     seconds: float
 
     def text(self) -> str:
-        """As that of `TlsUp`, which is what is read back: a transcript does not keep the rest of `info` as one."""
+        """Same text as `TlsUp`, and it is read back as a `TlsUp`, because a transcript does not keep all of `info`."""
         return TlsUp(self.info.version, self.info.cipher, self.seconds).text()
 
 
@@ -281,7 +281,7 @@ class TlsUp(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> TlsUp | None:
-        """All behind the first two words may be missing."""
+        """Everything after 'TLS established' is optional."""
         info = r"([^,]*)(?:, (?!by the dialog of )([^,]*))?(?:, by the dialog of (\S+))?"
         if (match := re.fullmatch(rf"TLS established(?: in {DURATION})?(?:: {info})?", text)) is None:
             return None
@@ -326,7 +326,8 @@ class Expected(NamedTuple):
 
 
 class StdinEnded(NamedTuple):
-    """Pipe mode's stdin has ended, and all of it was sent. Our end with it; held, `OurSideEnded` follows, or never."""
+    """Pipe mode's stdin has ended, and all of it was sent. Our EOF was sent with it, unless held: then `OurSideEnded`
+    follows later, or never."""
 
     sent_bytes: int
     is_held: bool = False

@@ -1,7 +1,7 @@
 """From the events of a run to what is kept of it: lines in place of chunks, with the secrets masked.
 
-A `Journal` does that once for all who write it down: the transcript, and the recording for an export. Who wants the
-secrets in what it writes (`--log-secrets`) has a journal of its own.
+A `Journal` does that once for all who write it down: the transcript, and the recording for an export. With
+`--log-secrets` the transcript has its own journal that does not mask.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Item", "Journal", "Line", "Writer"]
 
 # A line that grows beyond this is written in pieces, and judged by its beginning.
 MAX_LINE_BYTES = 64 * 1024
-# XMPP has no lines; what is said after its authentication is no secret any more.
+# XMPP has no lines; after authentication XMPP data is not masked.
 LINE_END = re.compile(rb"(?<=\n)|(?<=\r)(?=[^\n])|(?<=</auth>)|(?<=</response>)")
 
 
@@ -57,7 +57,7 @@ class Journal:
         self._begin()
 
     def _begin(self) -> None:
-        """Know nothing of what has moved so far."""
+        """Forget all buffered data."""
         self._guard = SecretGuard(self._protocol) if self._masks else None
         sent, received = _Half("sent", _SentLines(self._guard)), _Half("received", _ReceivedLines())
         self._halves = {half.direction: half for half in (sent, received)}
@@ -152,8 +152,8 @@ class _ReceivedLines:
 class _SentLines:
     """The same for what is sent, with the secrets masked.
 
-    A line ends with LF, CR LF or CR: whatever the peer takes for its end, two lines must not pass for one. Where a
-    line has been written in part, its next piece is judged with all that came before it.
+    A line ends with LF, CR LF or CR: so that two lines are never judged as one, whichever line ending the peer uses.
+    Where a line has been written in part, its next piece is judged with all that came before it.
     """
 
     def __init__(self, guard: SecretGuard | None) -> None:

@@ -102,7 +102,7 @@ class Conversation:
 
 
 class Recorder:
-    """Keeps what its journal tells, up to `limit` bytes; it never fails: `conversations()` does.
+    """Keeps what its journal tells, up to `limit` bytes; writing never raises; errors come from `conversations()`.
 
     A line that ends in the mask counts as secret, whoever has masked it.
     """
@@ -114,7 +114,7 @@ class Recorder:
 
     @property
     def is_done(self) -> bool:
-        """Is it too much, or of no use?"""
+        """Has recording stopped: too much data, or not exportable?"""
         return bool(self._problem)
 
     def conversations(self) -> list[Conversation]:
@@ -211,7 +211,7 @@ def _is_wrapped(event: Connecting | TlsUp) -> bool:
 
 
 def _is_our_end(event: Event) -> bool:
-    """Was our end sent? Stdin's end is ours, unless it is held: then ours is told where it is sent."""
+    """Was our end sent? When stdin ends our EOF is sent too, unless held; then another event reports it."""
     return isinstance(event, OurSideEnded) or (isinstance(event, StdinEnded) and not event.is_held)
 
 

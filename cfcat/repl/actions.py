@@ -1,7 +1,8 @@
 """What each command of a session does: one function for each row of `commands`.
 
 The session calls it with the rest of the line, which `arguments` parses. Whatever SocketError it raises is told in one
-line, and the session goes on; CommandError is for a line that cannot be done. What a connection can do is its own.
+line, and the session goes on; CommandError is for a line that cannot be done. Connection operations are in
+`connection`.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ DEFAULT_EXPECT_S = 10.0
 # What has come by the deadline is still searched, for so long.
 SEARCH_GRACE_S = 0.4
 DEFAULT_QUIET_S = 0.5
-# :wait gives up on a peer that goes on and on, so long after the silence could have been over.
+# :wait gives up on a peer that goes on and on, this long after the shortest possible wait.
 LONGEST_NOISE_S = 60.0
 
 ACTIONS: dict[str, Action] = {}  # by the name of the command
 
 
 def _action(command: str) -> Callable[[Action], Action]:
-    """What is defined below this is what the command does."""
+    """Decorator: register the function as the action of this command."""
 
     def enter(action: Action) -> Action:
         ACTIONS[command] = action

@@ -18,7 +18,7 @@ KEPT = "--shutdown "  # after a script's end: the next run of it has a command l
 OPTION = re.compile(r"(?:try )?(--?[a-z][a-z-]*)")
 MENTIONED = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 
-# A bare :starttls trusts that the server has been asked.
+# `:starttls` without PROTO assumes that the user has sent STARTTLS.
 UNASKED_HINT = "was it asked? :open connects again, and :starttls PROTO asks first"
 
 

@@ -56,7 +56,7 @@ def unescape(text: str) -> bytes:
     follow.
 
     Raises:
-        CommandError: an escape that there is not.
+        CommandError: unknown escape.
     """
     data = bytearray()
     end = 0
@@ -87,7 +87,7 @@ def parse_hex(text: str) -> bytes:
     """The bytes that `:hex` sends: pieces of whole bytes, between blanks, each with or without `0x` before it.
 
     Raises:
-        CommandError: a piece that is no such thing.
+        CommandError: a piece is not hexadecimal.
     """
     data = bytearray()
     for piece in text.split():
@@ -197,7 +197,7 @@ def _parse_target(words: Sequence[str]) -> str:
 def parse_expect(argument: str) -> Expectation:
     """`[-t SECS] REGEX`, for `search()` in what came.
 
-    `^` and `$` match at every line: what came since the last match begins anywhere.
+    `^` and `$` match at every line: the searched text may begin in the middle of a line.
 
     Raises:
         CommandError: no regular expression, one that does not compile, or no number of seconds.
@@ -307,5 +307,5 @@ def _one_of(choices: Sequence[str]) -> str:
 
 
 def clip(text: str) -> str:
-    """What is quoted in a message: the beginning of it will do."""
+    """What is quoted in a message: only the beginning is shown."""
     return text if len(text) <= 40 else f"{text[:39]}…"

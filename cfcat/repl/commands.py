@@ -48,7 +48,7 @@ class Command(NamedTuple):
 
     @property
     def missing(self) -> str:
-        """The argument that there must be, as the usage calls it; "" where there need be none."""
+        """The name of the required argument in `usage`; "" if none is required."""
         return re.sub(r"\[.*?\]", "", self.usage.partition(" ")[2]).strip()
 
 
@@ -205,7 +205,7 @@ either case. A REGEX that begins with -t is written \\-t.
     Command("quit", ":quit", "close the connection and leave"),
 )
 COMMANDS: Mapping[str, Command] = {command.name: command for command in _TABLE}
-# What others call it, where the spelling is no help.
+# Other programs' names for commands, used for suggestions when spelling does not help.
 _WORDS_OF_OTHERS = {
     "?": "help",
     "bye": "quit",
@@ -225,7 +225,7 @@ class Line(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A command, never an alias, and its argument: there where it must be, and "" where it takes none."""
+    """A command, never an alias, its argument is present if required, and "" if the command takes none."""
 
     command: Command
     argument: str

@@ -34,7 +34,7 @@ class Watcher(Interface):
     """Who is told of what happens on a connection."""
 
     def on_sent(self, data: bytes) -> None:
-        """It was given to the socket."""
+        """Data was given to the socket."""
 
     async def on_received(self, data: bytes) -> None:
         """It came; nothing more is read before this returns."""
@@ -46,7 +46,7 @@ class Watcher(Interface):
         """Our side ended, while the peer's had not."""
 
     def on_end(self, error: BaseException | None, told: bool) -> None:
-        """The peer's end was read, or the connection broke; `told`: a command raises the error.
+        """The peer's end was read, or the connection broke; `told`: a command will report the error, so do not show it.
 
         Not called for an end that we made.
         """
@@ -81,7 +81,7 @@ class Connection:
         self._script_end = HeldEnd()
         self._quiet = asyncio.Event()  # no command in flight will report the failure
         self._quiet.set()
-        self._told: BaseException | None = None  # what one has raised
+        self._told: BaseException | None = None  # the error that a command has raised
 
     # ---- the beginning
 
@@ -152,7 +152,7 @@ class Connection:
             writer.release_lock()
 
     async def _until_sent(self, sending: asyncio.Future[None]) -> None:
-        """Wait for it; once the peer has ended, and our side with it, only as long as it moves."""
+        """Wait for it; after the peer's end has ended our side too, only while bytes still move."""
         over = asyncio.ensure_future(self.over.wait())
         either: set[asyncio.Future[Any]] = {sending, over}
         try:
@@ -207,7 +207,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """An error that is met in here is the command's: who watches is not told of it again."""
+        """An error inside this block is reported by the command, so the watcher does not get it."""
         self._quiet.clear()
         try:
             yield

@@ -14,7 +14,7 @@ from cfcat.edges.search import search
 
 __all__ = ["LINE_BYTES", "MEMORY_BYTES", "Memory"]
 
-# A pattern is looked for in so much of what came last: plenty for an answer, and bounded.
+# `:expect` searches the last MEMORY_BYTES received: plenty for an answer, and bounded.
 MEMORY_BYTES = 1024 * 1024
 # The last line is looked for in so much of it, and quoted so far.
 RECENT_BYTES = 16 * 1024
@@ -73,7 +73,7 @@ class Memory:
         self._news.set()
 
     def forget(self) -> None:
-        """What came so far is no answer to anything that is asked later."""
+        """Forget: data so far cannot answer later requests."""
         self._forget(len(self._unmatched))
         self._recent = self.first = self.asked = self.answer = b""
         self.unasked = 0
@@ -90,7 +90,7 @@ class Memory:
             self._news.clear()
 
     async def changes_within(self, seconds: float) -> bool:
-        """Does something come, or end, before so long?"""
+        """Wait at most this long; True if data or the end came"""
         try:
             async with asyncio.timeout(seconds):
                 await self.change()

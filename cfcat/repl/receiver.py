@@ -11,7 +11,7 @@ __all__ = ["Receiver"]
 
 
 class Receiver:
-    """Reads a stream from now on, or from when the receiver before it has stopped.
+    """Reads a stream; starts when the previous receiver has stopped.
 
     `take` gets each chunk, and nothing more is read before it returns; `end` is told of the end, with None for an EOF.
     """

@@ -87,7 +87,7 @@ async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _Script
 
 
 async def _read_on(connection: Connection, ends: PumpOptions) -> int:
-    """After the last line: end our side, read to the peer's end, close; the status of how that went."""
+    """After the last line: end our side, read to the peer's end, close; return the exit status."""
     over = asyncio.ensure_future(connection.over.wait())
     ending = asyncio.ensure_future(_end(connection, ends))
     failure: LostError | None = None
@@ -137,7 +137,7 @@ async def _watch_idle(session: Session, limit_s: float) -> int:
 
     def moved() -> object:
         if session.connection is None or not session.connection.opened:
-            return None  # being connected has a deadline of its own
+            return None  # connecting has its own deadline
         return session.connection, session.moved_bytes
 
     await until_idle(limit_s, moved)

@@ -25,7 +25,7 @@ def _one_of(*values: str) -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """First what `:set` changes, a field for each; then what stays as the command line said.
+    """First the fields that `:set` changes, then fixed ones from the command line.
 
     `view`: how received bytes are drawn. `eol`: what Enter sends. `proto`: whose verbs and secrets count; "auto" is by
     the port. `clear_secrets`: "on" sends secrets in clear text without asking. `workers`: "on" connects only where a

@@ -69,7 +69,7 @@ FOLDER_HINT = "SSL_CERT_DIR=DIR in the environment trusts a folder"
 OTHER_AUTHORITY = "--cacert FILE trusts another authority"
 OTHER_NAME = "--sni NAME expects another name"
 RENEWED = "whoever runs the server has to renew it"
-REPLACED = "whoever runs the server has to replace it"  # what helps with every fault that is not in the table
+REPLACED = "whoever runs the server has to replace it"  # the default hint
 CERTIFICATE_HINTS = {  # by X509_V_ERR_…
     9: "the clock of this machine may be wrong",
     10: RENEWED,
@@ -80,7 +80,7 @@ CERTIFICATE_HINTS = {  # by X509_V_ERR_…
     62: OTHER_NAME,
     64: OTHER_NAME,
 }
-# By OpenSSL's name: what helps when the peer sends that alert, or a hello that is refused here.
+# The hint by OpenSSL's reason: the peer sent this alert, or we refused its ServerHello.
 NEEDS_CERTIFICATE = "--cert FILE shows who we are"
 REFUSES_CERTIFICATE = "the peer does not accept the certificate of --cert"
 OTHER_VERSION = "TLS 1.2 and 1.3 are spoken here, or what --tls-min and --tls-max leave of them"
@@ -199,7 +199,7 @@ def explain_address(text: str, error: AddressError) -> Message:
 
 
 def _ipv6_hint(text: str) -> str:
-    """`::1:25` is an address itself; but where its head is one too, a port was meant."""
+    """`::1:25` is an address itself; but if the part before the last colon is an address too, the user meant a port."""
     head, _, port = text.rpartition(":")
     if is_ipv6(head):
         return _command(f"[{head}]:{port}")

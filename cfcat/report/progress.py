@@ -51,7 +51,7 @@ class Progress:
         return f"\r{self._render(sent, received)}\x1b[K"
 
     def last(self, sent: int, received: int) -> str:
-        """The line as it stays."""
+        """The final line, with a newline."""
         line = self.draw(sent, received) or f"\n{self._render(sent, received)}"
         self._shown = False
         return f"{line}\n"

@@ -1,4 +1,5 @@
-"""Everything that a run shows of itself besides its data: `-v`, `-x`, `--json`, `--progress`; and the end of `--log`.
+"""Everything that a run shows of itself besides its data: `-v`, `-x`, `--json`, `--progress`; and closes the --log
+transcript.
 
 A `Reporter` is made where one of these, or an export, is asked for, and only then. It is a subscriber, and has the list
 of all subscribers of its run:
@@ -156,7 +157,7 @@ class Reporter:
     # ---- notes and the end
 
     def show_lines_by(self, show: Callable[[str], None]) -> None:
-        """Until the end give lines to this one, without their prefix: a screen draws them in its own way."""
+        """From now on pass lines to `show`, without prefix: a screen draws them in its own way."""
         self._show = show
 
     def put(self, text: str) -> None:

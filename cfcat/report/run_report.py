@@ -83,7 +83,7 @@ class RunReport:
             self.phase = "session"
         elif isinstance(event, StdinEnded) and not event.is_held:
             self.last_end = "sent"
-        elif isinstance(event, OurSideEnded) and self.mode == "pipe":  # a session's end is what its user makes of it
+        elif isinstance(event, OurSideEnded) and self.mode == "pipe":  # in a session a user's own end is never an error
             self.last_end = "sent"
         elif isinstance(event, PeerEnded):
             self.last_end = "received"

@@ -56,7 +56,7 @@ class AnyOf(Pattern):
 class ErrorOf(Pattern):
     """An error of one of these Python classes, recorded as `name`; `message` None: a text of cfcat's own.
 
-    A text of its own is not empty and has nothing of the reference's accidents in it.
+    cfcat's own text must be non-empty and must not contain the runtime's internal text.
     """
 
     name: str

@@ -198,7 +198,7 @@ def test_what_the_runner_does_not_know_fails_the_scenario(
 def test_program_refuses_what_is_no_scenario_file(
     text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing to run is no success."""
+    """An empty folder is an error."""
     if text is not None:
         (tmp_path / "some.json").write_text(text)
     assert main([str(tmp_path)]) == 2

@@ -507,7 +507,7 @@ def test_data_behind_close_notify_is_not_delivered(pair: Pair) -> None:
 
 
 def test_what_comes_before_the_end_is_not_behind_it(pair: Pair) -> None:
-    """Bytes that wait to be read are ignored by nobody."""
+    """Unread bytes are not counted as ignored."""
     pair.server.write(b"data")
     pair.client.codec.receive(pair.server.take())
     assert isinstance(pair.client.codec, TlsCodec)
@@ -563,7 +563,7 @@ def test_no_more_than_forty_bytes_are_quoted(certs: CertSet) -> None:
 
 
 def test_what_begins_like_tls_is_not_quoted(certs: CertSet) -> None:
-    """Binary rubbish of a server that does speak it helps nobody."""
+    """A server that speaks TLS is not quoted: its bytes are binary."""
     error = failed_handshake(client_codec(certs), b"\x16\x03\x03\x00\x04\x63\x00\x00\x00")
     assert error.said == b""
     assert error.message.startswith("TLS handshake failed: ")

@@ -266,7 +266,7 @@ def test_no_sequence_survives_abort(transport: str, half_open: bool) -> None:
 
 @every_socket
 def test_impossible_events_raise_and_change_nothing(transport: str, half_open: bool) -> None:
-    """What nobody can have caused is a bug of ours: it is said, and the state is as before."""
+    """An impossible event is a bug in cfcat: it is said, and the state is as before."""
     refused = set()
     for step in walk(transport, half_open):
         for event in Event:

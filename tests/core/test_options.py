@@ -61,7 +61,7 @@ def test_an_unknown_keyword_is_a_type_error() -> None:
 
 @pytest.mark.parametrize("value", ["off", "on", "starttls"])
 def test_o2_secure_transport_has_three_values(value: str) -> None:
-    """O2: and each is kept as it is."""
+    """O2: each of the three values is accepted and kept."""
     assert made({"secure_transport": value}).secure_transport == value
 
 
@@ -244,7 +244,7 @@ def test_an_unusable_cacert_is_named(unusable: Path) -> None:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Root may read everything: be nobody for a while."""
+    """Root may read everything: switch to the user `nobody`."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)

@@ -149,7 +149,7 @@ def never(fd: int) -> int:
 
 
 async def test_tls_bytes_are_never_moved_by_the_kernel(certs_link: Link) -> None:
-    """What is on the wire is not what is to be read: the call is not even made."""
+    """Under TLS wire bytes differ from data, so splice() is not called."""
     with certs_link.serve(lambda conn: conn.send(b"data")) as server:
         socket = await certs_link.connect(server)
         await socket.opened

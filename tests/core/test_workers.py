@@ -417,7 +417,7 @@ async def test_p6_a_connection_in_the_making_counts_and_a_failed_one_does_not() 
 
 
 async def test_p6_one_that_gives_up_waiting_leaves_the_queue() -> None:
-    """Its turn goes to the next; and it has taken nobody's place."""
+    """A cancelled waiter is skipped and uses no slot."""
     async with program() as six:
         first, second = six.one_more(), six.one_more()
         await turns(5)

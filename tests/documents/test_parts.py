@@ -42,7 +42,7 @@ def test_a_part_is_made_between_its_marks_alone() -> None:
 
 @pytest.mark.parametrize("document", ["", DOCUMENT.replace("end of inner", "end"), DOCUMENT * 2])
 def test_a_part_without_its_marks_is_an_error(document: str) -> None:
-    """Or it would be hand-written again without anybody's notice."""
+    """A missing marker is an error; otherwise the part would silently become hand-written."""
     with pytest.raises(ValueError, match="the part 'inner' is there"):
         fill(document, {"inner": lambda _: ""})
 

@@ -186,7 +186,7 @@ def uncollected() -> Iterator[None]:
 
 
 def check(growth: Growth) -> None:
-    """Nothing at all, but for noise: a few of what was counted while it came and went."""
+    """Expect no leak, apart from small noise."""
     assert not growth.descriptors, growth
     assert growth.threads <= 0, growth
     assert growth.objects < growth.count / 10, growth

@@ -92,7 +92,7 @@ SHORTAGES = pytest.mark.parametrize(
 
 @SHORTAGES
 def test_row_51_system_short_of_memory_in_receiving(plain: Transport, code: str, text: str) -> None:
-    """56 and the reason."""
+    """Exit status 56, and the message names the reason."""
 
     def script(conn: Peer) -> None:
         conn.send(b"data")

@@ -160,7 +160,7 @@ def test_row_29_stderr_that_takes_nothing_changes_nothing(stderr: str) -> None:
 
 
 def test_row_29_warning_that_cannot_be_written(tls_way: Transport) -> None:
-    """-k warns, nobody hears it, and above all not the server."""
+    """The -k warning is lost, and must not reach the server."""
     options = " ".join(tls_way.options[:2])
     with tls_way.serve(lambda conn: conn.send(conn.recv_until_eof())) as server:
         command = f"cfcat {options} -k {server.address}"
@@ -249,7 +249,7 @@ def test_row_32_stdin_is_a_regular_file(way: Transport, tmp_path: Path) -> None:
 
 
 def test_row_33_fifo_without_a_writer(tmp_path: Path) -> None:
-    """At its end at once, as it is for any reader."""
+    """A file positioned at its end gives EOF at once."""
     os.mkfifo(tmp_path / "fifo")
     with open(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK), "rb") as fifo:
         os.set_blocking(fifo.fileno(), True)
@@ -258,7 +258,7 @@ def test_row_33_fifo_without_a_writer(tmp_path: Path) -> None:
 
 
 def test_row_33_fifo_whose_writer_comes_again(tmp_path: Path) -> None:
-    """EOF once is EOF: what the next writer has to say is nobody's."""
+    """EOF once is EOF: data of a later writer is not read."""
     os.mkfifo(tmp_path / "fifo")
     again = threading.Event()
 

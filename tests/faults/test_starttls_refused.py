@@ -234,7 +234,7 @@ def test_row_85_what_follows_a_refusal_is_not_shown(protocol: str, ready: Path) 
         assert "clear text" not in check_failed(failed, 64, received=said_before(script, refusal.turn))
 
 
-# What a server says that wants nobody, in the place of its greeting; a word that the message has, and the quotation.
+# A rejecting greeting; a word expected in the message; the expected quotation.
 ERRORS = {
     "smtp": (b"554 5.7.1 go away \x1b[2J\r\n", "code 554", r"554 5.7.1 go away \x1b[2J"),
     "lmtp": (b"421 busy\r\n", "code 421", "421 busy"),

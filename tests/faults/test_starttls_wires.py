@@ -38,7 +38,7 @@ def test_row_83_clear_text_in_the_place_of_the_handshake(protocol: str, ready: P
 
 FOREIGN = b"HTTP/1.1 400 \x1b[2J\r\n"  # "SSH" would begin with the go-ahead of Postgres
 FOREIGN_TO_HTTP = b"SSH-2.0 \x1b[2J\r\n"
-PATIENT = ("irc", "telnet", "mysql")  # no first byte is wrong there by itself
+PATIENT = ("irc", "telnet", "mysql")  # for these protocols no single first byte is wrong
 
 
 @pytest.mark.parametrize("protocol", [protocol for protocol in PROTOCOLS if protocol not in PATIENT])

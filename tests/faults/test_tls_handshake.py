@@ -134,7 +134,7 @@ def test_row_62_end_at_each_flight(certs: CertSet, kind: str, end: Script) -> No
 def test_row_62_server_that_leaves_when_it_has_the_client_hello(
     certs: CertSet, how: Script, read: int, options: list[str]
 ) -> None:
-    """Closed with bytes unread it is a reset; what accepts the end of data does not accept that of a handshake."""
+    """Closed with bytes unread it is a reset; --ignore-unexpected-eof does not apply to a handshake."""
 
     def script(conn: Peer) -> None:
         assert not conn.quiet(DEADLINE_S)  # before the ClientHello, a reset would be one of the connecting

@@ -19,7 +19,7 @@ MANY = 300
 
 @dataclass(frozen=True)
 class HostileCertificate:
-    """For localhost, self-signed: who wants to trust it gives `pem` as the authority."""
+    """For localhost, self-signed: to trust it, pass `pem` as the authority."""
 
     pem: Path
     key: Path

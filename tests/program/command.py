@@ -31,7 +31,8 @@ class Command:
         return status, stderr
 
     def check_refused(self, arguments: list[str], text: str, hint: str = "") -> None:
-        """Status 2, and this message; nobody connects to the server, which is "{}" here, and its port "{port}"."""
+        """Expect status 2 and this message, and no connection. In the arguments "{}" is the server, "{port}" its
+        port."""
         with serve(refuse) as server:
 
             def fill(template: str) -> str:

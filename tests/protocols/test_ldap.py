@@ -32,7 +32,7 @@ def test_sec_r2_refusal(code: int, message: str) -> None:
 
 
 def test_sec_r2_notice_of_disconnection_is_no_answer() -> None:
-    """Message 0 is nobody's answer, success or not (RFC 4511 §4.4.1)."""
+    """Message ID 0 is not an answer to a request, success or not (RFC 4511 §4.4.1)."""
     notice = OK + bytes.fromhex("8a16") + b"1.3.6.1.4.1.1466.20036"
     for said in (ldap(notice, number=b"\x02\x01\x00"), ldap(OK, number=b"\x02\x01\x00", tag=0x61)):
         assert refused("ldap", said).message == "the server ended the LDAP session (notice of disconnection)"

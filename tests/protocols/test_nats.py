@@ -37,7 +37,7 @@ def test_one_of_two_members_is_the_go_ahead(said: bytes) -> None:
     ],
 )
 def test_sec_r2_info_without_tls_is_refused(said: bytes) -> None:
-    """Neither member is true: nobody could be asked. Text in a value, or a member of a member, is not the member."""
+    """Without the capability TLS is impossible. Text in a value, or a member of a member, is not the member."""
     error = refused("nats", said)
     assert (error.message, error.said) == (WITHOUT, b"")
 

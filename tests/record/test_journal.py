@@ -78,7 +78,7 @@ def test_nobody_listens() -> None:
 
 
 def test_secrets_that_are_wanted() -> None:
-    """By who has a journal of its own for them."""
+    """Secrets are kept only by a writer with its own unmasked journal."""
     writer = Writer()
     Journal(writer, masks=False).take(Moved("sent", b"PASS hunter2\r\n", False))
     assert writer.items == [Line("sent", False, b"PASS hunter2\r\n")]

@@ -145,7 +145,7 @@ def test_nothing() -> None:
 
 
 def test_transcript_begun_late() -> None:
-    """Of :log in the middle of a connection nobody knows how that was made."""
+    """A :log started mid-connection does not say how the connection was made."""
     recorder = recorded(Moved("received", b"220\r\n", False))
     assert reason(recorder) == "cannot export: bytes moved before the first connection was recorded"
 

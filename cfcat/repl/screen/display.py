@@ -55,7 +55,7 @@ class Display:
         return self._drawing.feed(chunk)
 
     def end_row(self) -> list[str]:
-        """Let what comes next begin a row of its own: the user has answered."""
+        """Let what comes next begin a row of its own: the user has pressed Enter."""
         return self._drawing.end_row()
 
     def finish(self) -> list[str]:

@@ -19,7 +19,7 @@ from cfcat.report.render import escape
 
 __all__ = ["Screen"]
 
-# Drawn at once: the prompt is drawn anew after each batch, and what was typed meanwhile is seen then.
+# Characters drawn in one batch; typed text becomes visible after each batch.
 BATCH_CHARACTERS = 32 * 1024
 # A prompt takes 2 ms to be drawn; nobody reads faster than this.
 INTERVAL_S = 0.02
@@ -215,7 +215,7 @@ class Screen(TerminalFace):
                 loop.remove_signal_handler(signal.SIGTSTP)
 
     def completion_of(self, text: str) -> list[str]:
-        """What Tab makes of it."""
+        """The completions of the text before the cursor."""
         return candidates(text, self.session.protocol, self.session.target)
 
     def entered(self, text: str, shown: str) -> bool:
@@ -292,7 +292,7 @@ class Screen(TerminalFace):
             loop.add_signal_handler(signal.SIGCONT, self._continued)
 
     def _continued(self) -> None:
-        """Somebody stopped us in a way that cannot be handled (SIGSTOP), and the shell has used the terminal since."""
+        """After SIGSTOP: set the terminal up again, and the shell has used the terminal since."""
         if self._editor is not None and (self._suspending is None or self._suspending.done()):
             self._editor.take_terminal()
 

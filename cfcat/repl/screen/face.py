@@ -30,7 +30,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAX_WAITING_BYTES = 256 * 1024
 # One turn of the loop decodes and filters so much: what was typed must not wait for a whole chunk.
 SLICE_BYTES = 16 * 1024
-# What is still to be sent may go, but whoever sent a signal does not want to wait.
+# Time for queued data after a signal; short, because the sender of the signal wants a quick end.
 LAST_WORDS_S = 0.25
 # A terminal that has hung up says so by failing, and by SIGHUP: that comes at the same time, if at all.
 HANG_UP_S = 0.1
@@ -67,12 +67,12 @@ class TerminalFace(ABC):
 
     @abstractmethod
     def draw(self, *, everything: bool = False) -> None:
-        """Give the terminal what waits to be drawn; not more than a little at once, but for `everything`."""
+        """Give the terminal what waits to be drawn; a limited amount, unless `everything`."""
 
     @property
     @abstractmethod
     def is_stale(self) -> bool:
-        """Is there anything to be drawn that was not while the terminal was busy?"""
+        """Is anything left to draw because the terminal was busy?"""
 
     @property
     @abstractmethod

@@ -30,7 +30,7 @@ __all__ = ["Entry", "History"]
 
 MAX_ENTRIES = 10_000  # bash keeps 500 unless told otherwise
 SLACK_ENTRIES = 1_000  # a full file is not rewritten at every start
-MAX_TEXT_CHARACTERS = 4096  # what was pasted and is longer is no line to be edited once more
+MAX_TEXT_CHARACTERS = 4096  # a longer pasted line is not stored: nobody edits it again
 MAX_READ_BYTES = 32 << 20  # read only the tail of a larger file, and skip its partial first line
 NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})  # some network file systems
 
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
 
 class History:
-    """The entries of the file at `path`, once loaded, and those added; with None, those added."""
+    """Entries of the file (after load()) plus added ones; without a path only added ones."""
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self._file = None if path is None else _File(Path(path))
@@ -52,7 +52,7 @@ class History:
 
     @classmethod
     def of_user(cls) -> History:
-        """The history of who runs this: in the file that CFCAT_HISTORY names; nowhere, if that is empty.
+        """The current user's history: in the file that CFCAT_HISTORY names; nowhere, if that is empty.
 
         Without it in `cfcat/history` in the user's state folder, which XDG_STATE_HOME may name.
         """
@@ -72,7 +72,8 @@ class History:
         return history
 
     def take_warning(self) -> str:
-        """Why the file is not used (any more), in one line that is safe to show; "" from then on, or if it is used."""
+        """Why the file is not used (any more), in one line that is safe to show; "" if it is used, or if the reason was
+        returned before."""
         warning, self._warning = self._warning, ""
         return warning
 
@@ -227,7 +228,7 @@ def _parse(line: bytes) -> Entry | None:
     try:
         match json.loads(line):
             case {"host": str(host), "text": str(text)}:
-                text.encode("utf-8", "surrogateescape")  # or it could be neither shown nor sent
+                text.encode("utf-8", "surrogateescape")  # otherwise (lone surrogates) it could not be shown or sent
                 return Entry(host, text)
     except (ValueError, RecursionError):
         pass

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 __all__ = ["Job", "Lines"]
 
-# What is done sooner needs no sign that it is being done.
+# Below this duration no 'busy' sign is shown.
 SLOW_S = 0.3
-# Does what one line says; False: what follows in its block is not to be done.
+# Executes one line; False: skip the rest of its block.
 Job = Callable[[], Awaitable[bool]]
 
 

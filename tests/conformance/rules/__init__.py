@@ -1,8 +1,8 @@
 """Where cfcat differs from the reference on purpose: V1 to V16 and V18, and nothing else.
 
 `expect` turns the events that the reference showed into those that cfcat must show. A rule is about events and the
-facts of a scenario (`story`), so it holds for scenarios that nobody has seen yet; and it demands its difference:
-where a rule applies, what the reference shows is wrong.
+facts of a scenario (`story`), so it holds for scenarios that nobody has seen yet; and the rule requires cfcat's outcome
+and does not also accept the runtime's: where a rule applies, what the reference shows is wrong.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _close_after_abort(story: Story, expectation: Expectation) -> None:
 
 
 def _server_sees_the_end(story: Story, expectation: Expectation, socket: SocketStory, closing: Moment) -> None:
-    """The steps that the server waited in, and those after them that it then comes to."""
+    """The steps where the server was waiting, and the later steps it now reaches."""
     end = _end_of(story, socket)
     entries, ended = list(expectation.saw), False
     for step in story.on_connection(socket):

@@ -166,7 +166,7 @@ def _throws_at_once(story: Story, expectation: Expectation, error: ErrorOf) -> N
 
 
 def _none_is_absent(story: Story, expectation: Expectation) -> None:
-    """None is an option that was not given: what the ops of such a program show without it."""
+    """None: the option is not given; the events of the program are those without it."""
     options = story.scenario.connect.get("options", {})
     nothing = options is None or (isinstance(options, dict) and options.get("highWaterMark", 0) is None)
     if nothing and "returned" in expectation.outcome(0):

@@ -223,7 +223,7 @@ def test_long_file_that_is_no_history_is_not_shortened(path: Path) -> None:
 
 
 def test_of_a_huge_file_the_end_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded; a line that is cut there is none."""
+    """Memory is bounded; a line cut at the limit is not an entry."""
     fill(path, 100)
     line = b'{"host": "mail.example:25", "text": "99"}\n'
     for size in (len(line) * 3, len(line) * 3 + 5, len(line) * 4 - 1):

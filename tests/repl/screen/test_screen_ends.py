@@ -172,7 +172,7 @@ def test_stop_and_go_on(how: str) -> None:
         else:
             os.kill(child_of(it.term.process.pid), signal.Signals[how])
         it.expect("STOPPED")
-        if how != "SIGSTOP":  # which nobody can prepare for
+        if how != "SIGSTOP":  # SIGSTOP cannot be handled
             it.expect_order()
             assert it.picture()[0] == "STOPPED"
         it.term.set_attributes(it.term.attributes_before)  # as a shell does
