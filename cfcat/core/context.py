@@ -37,7 +37,7 @@ def default_context() -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def limited(context: ssl.SSLContext, max_tls: str | None) -> Iterator[None]:
-    """Have what is made inside speak this version of TLS at most.
+    """Limit the TLS version of connections that are created inside this block.
 
     OpenSSL copies the limit into each connection when that is made, and Python can set it on the context only. So the
     context, which other sockets may share, is as it was before anything waits.
@@ -89,7 +89,8 @@ def make_tls_context(
     # The default accepts a certificate that names its host in the subject only; no browser has for years.
     context.hostname_checks_common_name = False
     # Python 3.13 sets both and 3.11 neither, and the same command must do the same on each. Strict would refuse most
-    # private authorities that `openssl req` makes, which every other tool takes, and drive people to -k.
+    # private authorities that `openssl req` makes, which every other tool takes, and users would then turn verification
+    # off with -k.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     # Builds of Python have lists of their own, of 17 suites or of 60; this is OpenSSL's, under the system's policy.
@@ -106,8 +107,9 @@ def make_tls_context(
     elif cacert is not None:
         _load(context, os.fspath(cacert), os.fspath(cacert))
     elif file or folders:
-        # OpenSSL skips what it cannot read, and then trusts nobody: say it here, not as "unknown issuer". And where
-        # only one variable is set, it would go on trusting what the system has in the other place.
+        # OpenSSL silently skips unreadable files and then trusts no authority. Raise here, or the user would see only
+        # "unknown issuer". And where only one variable is set, it would go on trusting what the system has in the other
+        # place.
         if file:
             _load(context, file, f"SSL_CERT_FILE={file}")
         if folders:

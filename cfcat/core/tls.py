@@ -43,7 +43,7 @@ class TlsCodec:
     As the client, `server_hostname` is sent as SNI where it is a name and checked against the certificate, name or IP
     address (T1, T2). With `server_side`, it is the server: it has no name to check, any SNI of the client is taken, and
     the client's certificate is checked where the context asks for one. `ignore_unexpected_eof`: a FIN without
-    close_notify is an EOF, not TruncatedError, and so is a reset: whoever can forge one can forge the other.
+    close_notify counts as EOF, and so does a reset. An attacker who can forge one can also forge the other.
     """
 
     ends_with_fin = False
@@ -85,7 +85,7 @@ class TlsCodec:
             self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
         try:
             self._incoming.write(data)
-        except ssl.SSLError as error:  # the buffer cannot grow, and this is OpenSSL's name for that
+        except ssl.SSLError as error:  # the buffer cannot grow; OpenSSL reports that under this name
             raise MemoryError from error
 
     def handshake(self) -> bool:
@@ -154,7 +154,7 @@ class TlsCodec:
             self._is_eof = True
 
     def _fail(self, error: ssl.SSLError) -> None:
-        if self._has_refused_renegotiation:  # which is why the server gave up, whatever it calls it
+        if self._has_refused_renegotiation:  # this is the real reason why the server gave up, whatever alert it sent
             self._error = TlsError("the server asked to renegotiate, which is not done here", reason="NO_RENEGOTIATION")
         else:
             self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
@@ -189,11 +189,11 @@ class TlsCodec:
         # Whole records left in the incoming buffer make unwrap() fatal, and the data is gone: read them first.
         self._keep_records()
         if self._error is not None:
-            return  # nobody is there to be told
+            return  # the peer is gone: nobody is there for a close_notify
         try:
             self._tls.unwrap()
         except ssl.SSLWantReadError:
-            pass  # expected: it would like to wait for the peer's close_notify; reading goes on instead
+            pass  # expected: unwrap() wants to wait for the peer's close_notify; we go on reading instead
         except ssl.SSLError as error:
             if not self._is_eof:  # else the peer has shut TLS down already, in its own way
                 self._fail(error)

@@ -59,7 +59,8 @@ def _parsed(arguments: list[str], closed: list[int]) -> Request | CheckRequest |
 
 
 def _carry_out(asked: Request | CheckRequest | ExportRequest | ExitStatus) -> int:
-    """Returns the exit status. Raises UsageError, StdoutError: an export has nothing to begin with, or no place."""
+    """Returns the exit status. Raises UsageError, StdoutError: there is nothing to export, or the file cannot be
+    written."""
     if isinstance(asked, Request):
         from cfcat.program.run import perform  # lazy: the core
 

@@ -301,7 +301,7 @@ _PROFILE_OF = {port: row.name for row in TABLE if row.verbs is not None for port
 
 
 def profile_for(port: int) -> str | None:
-    """The name in `PROFILES` that a port is known for, with TLS or without; None for a port of nobody's."""
+    """The name in `PROFILES` that a port is known for, with TLS or without; None for an unknown port."""
     return _PROFILE_OF.get(port)
 
 

@@ -183,8 +183,8 @@ class TranscriptOf(NamedTuple):
 class Connecting(NamedTuple):
     """How a connection is about to be made: `connect()`'s address and options, and what the command line adds to them.
 
-    `server_name`: to be verified in place of the host, or None. `protocol`: whose dialog is run first, or None. It is
-    made by `cfcat.core.options.connecting`.
+    `server_name`: to be verified in place of the host, or None. `protocol`: the protocol of the STARTTLS dialog that is
+    run first, or None. It is made by `cfcat.core.options.connecting`.
     """
 
     target: str
