@@ -63,7 +63,19 @@ class _Chunks:
 
 
 class ReadableStream:
-    """The bytes that the peer sends (API-R1). `async for chunk in readable` reads to EOF."""
+    """The bytes that the peer sends (API-R1). `async for chunk in readable` reads to EOF.
+
+    States: free, or held by one reader or pipe; with a read that waits, or none; then ended, once, in order or with an
+    error (`outcome`). What a read meets is the lifecycle's to say (`owner.reading`).
+
+    Invariants:
+        - At most one read waits, and only while a reader holds the stream.
+        - What a cancelled read gave back comes before anything from the wire.
+        - The wire is asked only where a read waits or somebody watches (API-R3).
+
+    The application calls the first part; `Receiving` gives chunks and errors, `Socket` ends it, pipe mode has the
+    non-blocking path, and the readers call the last part.
+    """
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner  # the socket; later what is left of it

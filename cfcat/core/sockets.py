@@ -96,6 +96,16 @@ class Socket:
 
     `readable` and `writable` are its streams; they work before `opened` already. As a context manager it is
     closed in order at the end of the block, and dropped (`abort()`) when the block raises.
+
+    States are the lifecycle's (`lifecycle.Phase`): opening → open → closing or upgrading → ended, closed, failed or
+    upgraded, for good.
+
+    Invariants:
+        - Whatever happens comes in by `on()`, and nothing but `on()` carries out effects.
+        - `opened` and `closed` settle once each; the connection counts for the policy until the last phase.
+        - Once all is over and read, the streams know a snapshot (`streams.Ended`) in place of the socket.
+
+    The application calls the first part; the streams and the wire call `on()` and `drained()`.
     """
 
     readable: ReadableStream

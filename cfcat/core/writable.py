@@ -60,7 +60,20 @@ class Write:
 
 
 class WritableStream:
-    """The bytes for the peer. Writes queue, also before `opened`, and are sent in order (W4)."""
+    """The bytes for the peer. Writes queue, also before `opened`, and are sent in order (W4).
+
+    States: free, or held by one writer or pipe; then ended, once, in order or with an error (`outcome`). What a write
+    meets is the lifecycle's to say (`owner.writing`).
+
+    Invariants:
+        - `queued_bytes` is the size of all writes that have not settled.
+        - Each write settles once: when the kernel has all of it, or with the error that dropped it.
+        - The error of a broken connection is told once; later uses say that the stream was closed (N7, W10).
+
+    The application and the writers call `get_writer()`, `close()`, `abort()` and what they stand on; `Sending` takes
+    from the queue and calls `sent()`; `Socket` calls `ended()`, `drop()`, `released()` and `socket_closed()`; pipe mode
+    has the non-blocking path.
+    """
 
     def __init__(self, owner: Owner, high_water_bytes: int | None) -> None:
         self.owner = owner  # the socket; later what is left of it

@@ -62,7 +62,14 @@ class Above:
 
 
 class Screen(TerminalFace):
-    """A session on a terminal that can move its cursor. `color`: SGR colours may be used."""
+    """A session on a terminal that can move its cursor. `color`: SGR colours may be used.
+
+    What is to go above the prompt waits in `_above`, until the terminal has room and the last drawing was long enough
+    ago; only then the editor is drawn anew, below it. While the process is stopped (`_suspending`) nothing is drawn.
+
+    `Session` calls it as its `Face`, `LineEditor` as its owner: what it draws is asked for here, and what was typed is
+    told here.
+    """
 
     def __init__(self, *, color: bool) -> None:
         super().__init__()

@@ -41,7 +41,14 @@ RAW_WARNING = "warning: everything the peer sends reaches the terminal as it is;
 
 
 class TerminalFace(ABC):
-    """A face on the terminal that is descriptors 0 and 1. Make it inside a running event loop, and `run()` it once."""
+    """A face on the terminal that is descriptors 0 and 1. Make it inside a running event loop, and `run()` it once.
+
+    States: made → running → over (`leave()`: by the user, a signal, a hang-up or a bug), and then the terminal is put
+    back as it was. Lines that were entered wait in `lines` and are executed one after the other; a question
+    (`question`) is answered by the next line, not executed.
+
+    `Session` calls it as its `Face`; the faces of this folder call `enter()`, `end()`, `cancel()`, `answer()`.
+    """
 
     session: Session
 
