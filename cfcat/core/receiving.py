@@ -227,7 +227,7 @@ class Receiving:
 
         if self._transport.sock is not None:
             self._is_registered = True
-            self._transport.loop.add_reader(self._transport.sock, discard)
+            self._transport.loop.add_reader(self._transport.sock.fileno(), discard)
             self._lingering = self._transport.loop.call_later(LINGER_S, then)
 
     def unwatch(self) -> None:
@@ -241,9 +241,9 @@ class Receiving:
         transport = self._transport
         if transport.is_open and transport.sock is not None and not self._is_registered:
             self._is_registered = True
-            transport.loop.add_reader(transport.sock, self._watcher or self._serve)
+            transport.loop.add_reader(transport.sock.fileno(), self._watcher or self._serve)
 
     def _unregister(self) -> None:
         if self._is_registered and self._transport.sock is not None:
-            self._transport.loop.remove_reader(self._transport.sock)
+            self._transport.loop.remove_reader(self._transport.sock.fileno())
         self._is_registered = False

@@ -131,7 +131,7 @@ class Sending:
     def unwatch(self) -> None:
         """Leave the descriptor alone: it is closed, or another wire's from now on."""
         if self._is_watching and self._transport.sock is not None:
-            self._transport.loop.remove_writer(self._transport.sock)
+            self._transport.loop.remove_writer(self._transport.sock.fileno())
         self._is_watching = False
 
     # ---- what follows the last write; each is one effect of the lifecycle, and ends with the event FLUSHED
@@ -224,7 +224,7 @@ class Sending:
                 self.unwatch()
             elif transport.sock is not None and not self._is_watching:
                 self._is_watching = True
-                transport.loop.add_writer(transport.sock, self._on_writable)
+                transport.loop.add_writer(transport.sock.fileno(), self._on_writable)
 
     def _send_some(self) -> bool:
         """Send until all is sent (True), or the kernel is full or this turn is used up (False)."""

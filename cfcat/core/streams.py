@@ -46,6 +46,7 @@ class Outgoing(Protocol):
     """Where a writable's bytes go: `sending.Sending`, which imports the writable."""
 
     def push(self) -> None: ...  # a write waits
+    def settle_writes(self) -> None: ...  # those that are sent
     def push_now(self) -> None: ...  # like push(), but settles finished writes before it returns
     def send_by(self, move: Callable[[int], int]) -> int | None: ...
 

@@ -102,12 +102,14 @@ def is_writable(loop: Loop, sock: socket.socket) -> Promise[None]:
 def _ready(
     sock: socket.socket, watch: Callable[..., object], unwatch: Callable[[Any], object], loop: Loop
 ) -> Promise[None]:
+    fd = sock.fileno()  # asyncio would make a text of the socket, each time, and not use it
+
     def tell() -> None:
-        unwatch(sock)
+        unwatch(fd)
         ready.resolve(None)
 
-    ready: Promise[None] = Promise(loop, lambda _: unwatch(sock))
-    watch(sock, tell)
+    ready: Promise[None] = Promise(loop, lambda _: unwatch(fd))
+    watch(fd, tell)
     return ready
 
 

@@ -9,7 +9,8 @@ Source: RULES.md, W1-W11, H3, C5-C11, S6.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
@@ -32,6 +33,21 @@ __all__ = ["WritableStream", "WritableStreamWriter"]
 DEFAULT_HIGH_WATER_BYTES = 1  # O4
 
 
+class _Written(Promise[None]):
+    """The promise of a write. What is sent settles in the next turn (W4), or as soon as somebody awaits it."""
+
+    __slots__ = ("_settle_now",)
+
+    def __init__(self, loop: Loop, settle_now: Callable[[], object]) -> None:
+        super().__init__(loop)
+        self._settle_now = settle_now
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        if not self.done():
+            self._settle_now()
+        return super().__await__()
+
+
 class Write:
     """A chunk on its way: what is left of it, how it ended, and who waits for that, if anybody does."""
 
@@ -44,9 +60,9 @@ class Write:
         self.error: BaseException | None = None
         self._promise: Promise[None] | None = None
 
-    def promise(self, loop: Loop) -> Promise[None]:
-        """The promise for a waiter; must be asked for before the write has settled."""
-        self._promise = Promise(loop)
+    def promise(self, loop: Loop, settle_now: Callable[[], object]) -> Promise[None]:
+        """The promise for a waiter; must be asked for before the write has settled. `settle_now`: as `_Written`'s."""
+        self._promise = _Written(loop, settle_now)
         return self._promise
 
     def settle(self, error: BaseException | None = None) -> None:
@@ -178,7 +194,7 @@ class WritableStream:
         write = self._enqueue(chunk)
         sending.push_now()
         if not write.settled:
-            return write.promise(self.owner.loop)
+            return write.promise(self.owner.loop, sending.settle_writes)
         if write.error is not None:
             raise write.error
         return None
@@ -237,9 +253,10 @@ class WritableStream:
             return Promise.rejected(self.owner.loop, refusal)
         if not data:
             return Promise.resolved(self.owner.loop, None)  # W2
-        promise = self._enqueue(data).promise(self.owner.loop)
-        assert self.owner.sending is not None, "who may write has a connection"
-        self.owner.sending.push()
+        sending = self.owner.sending
+        assert sending is not None, "who may write has a connection"
+        promise = self._enqueue(data).promise(self.owner.loop, sending.settle_writes)
+        sending.push()
         return promise
 
     def _enqueue(self, data: memoryview) -> Write:
