@@ -107,6 +107,7 @@ class Flow:
         self._sink = sink
         self._through = through
         self._is_watching = False  # the source calls back until it is unwatched
+        self._has_waited = False  # for room, and nothing was moved since: it is not for want of room
         self._full = False  # the sink has a chunk to get rid of, or no room
         self._next_turn: Handle | None = None
         self._over: Promise[None] | None = None
@@ -160,7 +161,7 @@ class Flow:
             try:
                 size = self.joined()
             except BlockingIOError:
-                if self._sink.is_full():
+                if not self._has_waited and self._sink.is_full():
                     self._wait_for_room()
                     return None
                 # Nothing there, or no room for it at the peer: read this much the ordinary way, so that it waits in the
@@ -168,6 +169,7 @@ class Flow:
                 limit = SMALL_BYTES
             else:
                 if size is not None:
+                    self._has_waited = False
                     return self._joined(size)
                 self.joined = None
         chunk = self._source.take(limit)
@@ -176,6 +178,7 @@ class Flow:
             return None
         if not chunk:
             return 0
+        self._has_waited = False
         data = chunk if self._through is None else self._through(chunk)
         self.moved_bytes += len(data)
         if self._sink.give(data):
@@ -202,7 +205,7 @@ class Flow:
         if not self._sink.give():
             self._sink.watch(self._step)
             return False
-        self._full = False
+        self._full, self._has_waited = False, True
         self._sink.unwatch()
         return True
 

@@ -13,7 +13,7 @@ FILES = ("sockets", "streams", "gathering", "leaving", "pipe_to", "socket_says",
 
 def test_sockets_and_streams_are_the_same_on_uvloop() -> None:
     """Nothing of ours depends on whose loop it is."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
     command += [f"tests/core/test_{name}.py" for name in FILES]
     command += ["-k", "not tls12 and not upgraded12 and not row_58"]  # a fraction of the time for most of the truth
     environment = {**os.environ, DEV_RUN: "1", "CFCAT_TEST_LOOP": "uvloop"}
