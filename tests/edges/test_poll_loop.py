@@ -262,6 +262,29 @@ def test_calls_come_in_the_order_of_asking_and_not_at_once(run: Run) -> None:
     assert run(main()) == ["begin", "first", "second", "asked by the first"]
 
 
+def test_what_waits_is_called_before_what_becomes_ready_meanwhile(
+    run: Run, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Whoever has asked first comes first: our end goes out before a reset is met that came behind it."""
+
+    async def main() -> list[str]:
+        loop, called = running_loop(), list[str]()
+        over = promise_of(loop)
+
+        def read() -> None:
+            called.append("ready")
+            loop.remove_reader(pair[0])
+            over.resolve(None)
+
+        loop.add_reader(pair[0], read)
+        pair[1].send(b"x")
+        loop.call_soon(called.append, "waiting")
+        await over
+        return called
+
+    assert run(main()) == ["waiting", "ready"]
+
+
 def test_timers_come_in_the_order_of_their_times_and_never_early(run: Run) -> None:
     async def main() -> list[str]:
         loop, called = running_loop(), list[str]()
