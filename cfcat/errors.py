@@ -326,10 +326,10 @@ def shortened(parts: Sequence[str]) -> str:
 
 
 def without_frames(error: BaseException) -> None:
-    """Drop the traceback of an error that is kept: its frames would keep alive whoever keeps it, in a circle.
+    """Drop the traceback of an error that somebody keeps: its frames refer to the keeper, and that makes a circle.
 
-    Where it was raised first says nothing about a connection; its cause's traceback stays, but for a deadline's, which
-    came by the same way.
+    Where a connection's error was first raised tells nobody anything. The traceback of its cause stays, unless the
+    cause is a deadline's TimeoutError, which passed through the same frames.
     """
     for each in (error, error.__cause__):
         if each is error or isinstance(each, TimeoutError):

@@ -12,8 +12,7 @@ __all__ = ["SECURE_TRANSPORTS", "AddressFamily", "SecureTransport", "Shutdown", 
 SecureTransport = Literal["off", "on", "starttls"]
 AddressFamily = Literal["ipv4", "ipv6"]
 TlsVersion = Literal["1.2", "1.3"]
-# When stdin ends: "auto": send our EOF when the table in `pipe.ending` says so; "now": at once; "never": do not send
-# it.
+# When our EOF follows stdin's end. "auto": when the table in `pipe.ending` says so; "now": at once; "never": never.
 Shutdown = Literal["auto", "now", "never"]
 
 SECURE_TRANSPORTS: Final[tuple[SecureTransport, ...]] = ("off", "on", "starttls")

@@ -66,21 +66,21 @@ class PlainCodec:
     def __init__(self) -> None:
         self._chunks: deque[memoryview] = deque()
         self._is_eof = False
-        self.clear_in = True  # asked for each chunk: nothing is here that comes first
+
+    @property
+    def clear_in(self) -> bool:
+        return not self._chunks and not self._is_eof
 
     def receive(self, data: Buffer) -> None:
         if data:
             self._chunks.append(memoryview(bytes(data)))
         else:
             self._is_eof = True
-        self.clear_in = False
 
     def read_into(self, buffer: memoryview) -> int | None:
         if not self._chunks:
             return 0 if self._is_eof else None
-        size = fill(buffer, self._chunks)
-        self.clear_in = not self._chunks and not self._is_eof
-        return size
+        return fill(buffer, self._chunks)
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         return chunk, len(chunk)

@@ -257,7 +257,7 @@ class _Race:
             outcome = "connected"
             return Dialed(sock, time.monotonic() - began)
         except OSError as error:
-            without_frames(error)  # which would refer to this frame, and that to the error
+            without_frames(error)  # its traceback refers to this frame, and this frame to the error
             outcome, failure = "failed", error
             self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
             return None

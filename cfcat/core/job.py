@@ -19,8 +19,8 @@ class Job(Promise[T]):
     """Runs a coroutine, from the next turn of the loop on, and settles with what that returns or raises.
 
     The coroutine awaits promises, and coroutines that do; on asyncio's loop it may await futures, but nothing that
-    asks for the current task. Cancelling closes it at once: its `finally` blocks run, and must not await. While it
-    runs itself, that is at its next wait; where it ends before, its outcome stands.
+    asks for the current task. Cancelling closes it at once: its `finally` blocks run, and must not await. A job that
+    cancels itself is closed at its next wait; if it ends before that, its outcome stands.
     """
 
     __slots__ = ("_awaited", "_coroutine", "_is_to_close")
@@ -29,7 +29,7 @@ class Job(Promise[T]):
         super().__init__(loop, _close)
         self._coroutine = coroutine
         self._awaited: Any = None  # a promise, or a future of asyncio's
-        self._is_to_close = False  # it was cancelled by what it called itself
+        self._is_to_close = False  # it has cancelled itself
         loop.call_soon(self._step)
 
     def _step(self, _: object = None) -> None:
@@ -44,7 +44,7 @@ class Job(Promise[T]):
             raise
         except BaseException as error:
             if isinstance(error, SocketError):
-                error.__traceback__ = None  # of an outcome it says nothing, and it would keep this job alive
+                error.__traceback__ = None  # it tells nobody anything, and would keep this job alive
             self.reject(error)
         else:
             self._wait_for_it()

@@ -40,7 +40,7 @@ MAX_READ_BYTES = 256 * 1024
 
 
 class _Chunks:
-    """`async for chunk in readable`: holds the lock until this iterator is garbage-collected."""
+    """`async for chunk in readable`: holds the lock until the loop ends, and no longer than this iterator lives."""
 
     def __init__(self, reader: ReadableStreamReader) -> None:
         self._reader = reader
@@ -79,7 +79,7 @@ class ReadableStream:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner  # the socket; later what is left of it
-        self._is_held = False  # by a reader, which is not known: it would make a circle
+        self._is_held = False  # by a reader; a reference to it would make a circle
         self._is_piped = False
         self._read: Read[Any] | None = None
         self._returned = bytearray()  # by cancelled reads, or left by gathering ones; the next read has them first
@@ -174,8 +174,7 @@ class ReadableStream:
         return len(self._returned)
 
     def deliver(self, chunk: bytes) -> None:
-        """Give a chunk to the read that waits; b"" is the peer's EOF. It takes effect now, because a read has seen it
-        (H2)."""
+        """Give a chunk to the read that waits; b"" is the peer's EOF: it takes effect now that a read sees it (H2)."""
         assert self._read is not None
         read, self._read = self._read, None
         if len(chunk) == self.read_bytes < MAX_READ_BYTES:

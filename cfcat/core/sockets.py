@@ -128,7 +128,7 @@ class Socket:
         self._upgraded = False
         self._has_aborted = False  # by the caller
         self._dropped_bytes = 0  # by that
-        self._is_letting_go = self._has_let_go = False
+        self._is_letting_go = False
         self._wrapper: HandshakeWrapper | None = None
         self._secured: TlsCodec | None = None  # after the handshake
         self._opening: Job[None] | None = None
@@ -316,7 +316,7 @@ class Socket:
         phase = self._lifecycle.phase
         if phase not in FINAL or (phase is Phase.FAILED and not self.readable.outcome.settled):
             return
-        if self._has_let_go:
+        if self.receiving is None:
             self.readable.owner = self.writable.owner = Ended(self)  # something has changed since
         elif not self._is_letting_go:
             self._is_letting_go = True
@@ -324,7 +324,6 @@ class Socket:
                 self.loop.call_soon(self._let_go)
 
     def _let_go(self) -> None:
-        self._has_let_go = True
         self._wire.let_go()
         self.receiving = self.sending = None
         self._origin = self._upgrade = None
@@ -352,7 +351,7 @@ class Socket:
     async def _open_or_tell(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await self._open(way)
-        except Exception as error:  # failures it has told itself: this is a bug
+        except Exception as error:  # a bug: `_open` reports failures itself
             self.loop.call_soon(_raise, error)
 
     async def _open(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -482,13 +481,13 @@ class Socket:
         self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
 
     def _drop_writes(self, reason: Reason | None) -> None:
-        if self._has_let_go:
+        if self.sending is None:
             return  # nothing is queued
-        self._wire.sending.settle_writes()
+        self.sending.settle_writes()
         self.writable.drop(self._exception(reason))
         if reason is Reason.FAILURE:
             self._wire.lost = self._error
-        self._wire.sending.drop_unsent()
+        self.sending.drop_unsent()
 
     def _release_streams(self, _: Reason | None) -> None:
         self.readable.fail(ClosedError(READER_RELEASED))
@@ -519,15 +518,12 @@ class Socket:
             self._origin.abort()  # the connection still belongs to the old socket
         if self._opening is not None:
             self._opening.cancel()
-        self._close_wire(orderly=False)
-
-    def _close_wire(self, *, orderly: bool) -> None:
-        if self._has_let_go:
-            return  # it is closed
-        if orderly:
-            self._wire.close()
-        else:
+        if self.receiving is not None:
             self._wire.reset()
+
+    def _close_wire(self, _: Reason | None) -> None:
+        if self.receiving is not None:
+            self._wire.close()
 
     def _fail_upgrade(self, _: Reason | None) -> None:
         assert self._upgrade is not None
@@ -553,7 +549,7 @@ CARRY_OUT: dict[Action, Callable[[Socket, Reason | None], None]] = {
     Action.STOP_READS: lambda socket, _: socket.readable.stop(ClosedError(SOCKET_CLOSED)),
     Action.RELEASE_STREAMS: Socket._release_streams,
     Action.END_STREAMS: Socket._end_streams,
-    Action.CLOSE_WIRE: lambda socket, _: socket._close_wire(orderly=True),
+    Action.CLOSE_WIRE: Socket._close_wire,
     Action.RESET_WIRE: Socket._reset_wire,
     Action.HAND_OVER: Socket._hand_over,
     Action.FAIL_UPGRADE: Socket._fail_upgrade,

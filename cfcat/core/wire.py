@@ -115,8 +115,10 @@ class Wire(Transport):
         return 0.0 if self._has_unread() else self.loop.time() - self.received_s
 
     def _has_unread(self) -> bool:
-        """Would a read find something, the end and an error included? recv(MSG_PEEK) would consume a pending socket
-        error."""
+        """Would a read find something, the end and an error included?
+
+        recv(MSG_PEEK) cannot tell: it would consume a pending error.
+        """
         if self.sock is None:
             return False
         poll = select.poll()
@@ -234,7 +236,7 @@ class Wire(Transport):
         self.close()
 
     def let_go(self) -> None:
-        """All is over: forget the directions, which know the wire and would keep it alive, and whom to tell."""
+        """All is over: forget the directions, which refer to the wire and would keep it alive, and the listener."""
         del self._on, self.sending, self.receiving
 
     def _unwatch(self) -> None:

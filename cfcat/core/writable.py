@@ -24,6 +24,7 @@ from cfcat.core.streams import (
     WRITER_LOCKED,
     WRITER_RELEASED,
     Outcome,
+    Outgoing,
     Owner,
 )
 from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
@@ -34,7 +35,7 @@ DEFAULT_HIGH_WATER_BYTES = 1  # O4
 
 
 class _Written(Promise[None]):
-    """The promise of a write. What is sent settles in the next turn (W4), or as soon as somebody awaits it."""
+    """The promise of a write. A write that is sent settles in the next turn (W4), or as soon as somebody awaits it."""
 
     __slots__ = ("_settle_now",)
 
@@ -61,7 +62,8 @@ class Write:
         self._promise: Promise[None] | None = None
 
     def promise(self, loop: Loop, settle_now: Callable[[], object]) -> Promise[None]:
-        """The promise for a waiter; must be asked for before the write has settled. `settle_now`: as `_Written`'s."""
+        """The promise for a waiter; must be asked for before the write has settled. `settle_now`
+        settles the writes that are sent."""
         self._promise = _Written(loop, settle_now)
         return self._promise
 
@@ -94,7 +96,7 @@ class WritableStream:
     def __init__(self, owner: Owner, high_water_bytes: int | None) -> None:
         self.owner = owner  # the socket; later what is left of it
         self._high_water = DEFAULT_HIGH_WATER_BYTES if high_water_bytes is None else high_water_bytes
-        self._lock: object | None = None  # the writer has it too, and is not known: it would make a circle
+        self._lock: object | None = None  # the writer's too; a reference to the writer would make a circle
         self._ready: list[Promise[None]] = []
         self._ending: Promise[None] | None = None
         self._failure_told = False  # N7, W10: the error is told once, then "has been closed"
@@ -188,9 +190,7 @@ class WritableStream:
 
         Otherwise the chunk is queued, is to be left alone, and the promise settles as that of a write.
         """
-        sending = self.owner.sending
-        self._refuse()
-        assert sending is not None, "who may write has a connection"
+        sending = self._outgoing()
         write = self._enqueue(chunk)
         sending.push_now()
         if not write.settled:
@@ -208,19 +208,19 @@ class WritableStream:
             BlockingIOError: no data, or no room. To wait for room, call `offer()`.
             Otherwise as `offer()`.
         """
-        if self.owner.writing is not Writing.FLOWING:
-            self._refuse()
-        sending = self.owner.sending
-        assert sending is not None, "who may write has a connection"
-        count = sending.send_by(move)
+        count = self._outgoing().send_by(move)
         if count is None:
-            self._refuse()  # the connection may have been found broken
+            self._outgoing()  # the connection may have been found broken
         return count
 
-    def _refuse(self) -> None:
+    def _outgoing(self) -> Outgoing:
+        """Where bytes go. Raises why none are taken."""
         refusal = self._refusal(None)
         if refusal is not None:
             raise refusal
+        sending = self.owner.sending
+        assert sending is not None, "whoever may write has a connection"
+        return sending
 
     # ---- the writers' side
 
@@ -254,7 +254,7 @@ class WritableStream:
         if not data:
             return Promise.resolved(self.owner.loop, None)  # W2
         sending = self.owner.sending
-        assert sending is not None, "who may write has a connection"
+        assert sending is not None, "whoever may write has a connection"
         promise = self._enqueue(data).promise(self.owner.loop, sending.settle_writes)
         sending.push()
         return promise
@@ -267,7 +267,7 @@ class WritableStream:
 
     def _end(self, lock: object | None = None) -> Promise[None]:
         if self._ending is not None and not self._ending.done():
-            return self._ending  # A second close() while the first is still under way resolves (W7)
+            return self._ending  # W7: a second close() waits for the first
         refusal = self._refusal(lock)
         if refusal is not None:
             return Promise.rejected(self.owner.loop, refusal)

@@ -48,8 +48,8 @@ class PollLoop:
     """As `core.loop.Loop`. `run()` turns it until a coroutine has ended.
 
     A turn waits until a descriptor is ready, a timer is due, or a call waits; then it calls back: first the calls that
-    waited, then for descriptors and timers, and last what these have asked for, which saves a turn. What a callback
-    raises ends the run: it is a bug.
+    waited, then for descriptors and timers, and last the calls that these have asked for, which saves a turn. What a
+    callback raises ends the run: it is a bug.
     """
 
     def __init__(self) -> None:
@@ -82,9 +82,8 @@ class PollLoop:
                 self._wake = -1
 
     def _turn(self) -> None:
-        wait_ms = self._wait_ms() if self._soon or self._timers else None
-        events = self._poll.poll(wait_ms)
-        self._call_soon_asked(len(self._soon))
+        events = self._poll.poll(self._wait_ms())
+        self._call_waiting()
         for fd, ready in events:
             # An error or a hang-up is for both: the callback finds it out.
             if ready & ~WRITABLE and (read := self._readers.get(fd)) is not None:
@@ -93,16 +92,18 @@ class PollLoop:
                 write()
         if self._timers:
             self._call_due()
-        self._call_soon_asked(len(self._soon))
+        self._call_waiting()
 
-    def _call_soon_asked(self, count: int) -> None:
-        for _ in range(count):
+    def _call_waiting(self) -> None:
+        """Make the calls that wait now; those that they ask for wait for the next time."""
+        for _ in range(len(self._soon)):
             self._soon.popleft()()
 
     def _wait_ms(self) -> int | None:
         if self._soon:
             return 0
-        self._timers = [timer for timer in self._timers if timer[1].callback is not None]  # the others are cancelled
+        if self._timers:  # those that were cancelled go
+            self._timers = [timer for timer in self._timers if timer[1].callback is not None]
         if not self._timers:
             return None
         wait_s = min(when for when, _ in self._timers) - self.time()

@@ -112,7 +112,9 @@ class _EmptyInput(Input):
 
 
 class _WaitingInput(Input):
-    """With `eager`, read first and wait if nothing is there. Without it, wait before each read. A program in the
+    """A descriptor that is read without waiting, and watched while it has nothing.
+
+    With `eager`, read first and wait if nothing is there. Without it, wait before each read. A program in the
     background is stopped when it tries to read its terminal (SIGTTIN), and should not be before somebody types.
     """
 

@@ -35,8 +35,10 @@ def open_output(fd: int, loop: Loop) -> Output:
 
 
 class Output(ABC):
-    """A descriptor to write to: `inherited`, the process's own number for it. `joined`: as in `Input`, but moves bytes
-    from a socket to this descriptor."""
+    """A descriptor to write to.
+
+    `inherited`: the process's own number for it. `joined`: as in `Input`, but moves bytes from a socket to this one.
+    """
 
     joined: Join | None = None
 

@@ -51,8 +51,7 @@ class Silence(NamedTuple):
     round_trips: int = 0
 
 
-# How long the peer must have been silent since stdin's end: first value: before the answer has begun; second value:
-# after.
+# How long the peer must have been silent since stdin's end: first before the answer has begun, then after that.
 TABLE: Mapping[Sent, tuple[Silence, Silence]] = {
     Sent.HTTP: (Silence(math.inf), Silence(1.0)),
     Sent.TLS: (Silence(1.0), Silence(1.0)),

@@ -107,7 +107,7 @@ class Flow:
         self._sink = sink
         self._through = through
         self._is_watching = False  # the source calls back until it is unwatched
-        self._has_waited = False  # for room, and nothing was moved since: it is not for want of room
+        self._has_waited = False  # for room, and nothing was moved since: then room is not what is missing
         self._full = False  # the sink has a chunk to get rid of, or no room
         self._next_turn: Handle | None = None
         self._over: Promise[None] | None = None

@@ -51,8 +51,10 @@ class PumpOptions(NamedTuple):
 
 
 class Pump:
-    """One run of pipe mode over an opened socket. `events` are told of the ends, and of each chunk if a subscriber
-    wants that."""
+    """One run of pipe mode over an opened socket.
+
+    `events` are told of the ends, and of each chunk if a subscriber wants that.
+    """
 
     def __init__(self, socket: Socket, stdin: Input, stdout: Output, options: PumpOptions, events: Subscribers) -> None:
         self._events = events

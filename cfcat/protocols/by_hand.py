@@ -90,7 +90,7 @@ def _surplus(answer: Step[None], received: bytes) -> int | None:
     """How many bytes there are behind the answer; None where it is not all there.
 
     Raises:
-        As the protocol's reader of that answer raises.
+        Nonsense, DialogError: as the reader of that answer does.
     """
     start = 0
     try:

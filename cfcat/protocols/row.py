@@ -17,14 +17,16 @@ class Protocol:
 
     `name`: what options and commands take. `title`: the protocol's name in messages. `reference`: its specification.
     `port`: the registered one for clear text. `tls_ports`: those where TLS begins at once. `more_ports`: what is as
-    common. `other_ports`: where the protocol is met as well; shells do not offer them. `client`: the dialog by which a
-    client comes to TLS; None where there is no upgrade. `max_tls`: the highest TLS version possible with this dialog,
-    or None for any. `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (SEC-R8).
-    `greeting`: how a server begins that takes TLS by this dialog, as a pattern; b"" where that does not tell. `verbs`:
-    what is typed by hand when looking into a server; a verb may have several words. Empty for binary protocols and for
-    those without verbs. None: not offered by `--proto`. `secrets`: patterns of lines that carry a secret; their group 1
-    may be shown. Letters of either case match. `challenge`: a pattern for a server line that asks the client for a
-    secret. `has_exchanges`: secrets may come in lines of their own, after the verb and without waiting for a challenge.
+    common. `other_ports`: where the protocol is met as well; shells do not offer them.
+    `client`: the dialog by which a client comes to TLS; None where there is no upgrade.
+    `max_tls`: the highest TLS version possible with this dialog, or None for any.
+    `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (SEC-R8).
+    `greeting`: how a server begins that takes TLS by this dialog, as a pattern; b"" where that does not tell.
+    `verbs`: what is typed by hand when looking into a server; a verb may have several words. Empty for binary
+    protocols and for those without verbs. None: not offered by `--proto`.
+    `secrets`: patterns of lines that carry a secret; their group 1 may be shown. Letters of either case match.
+    `challenge`: a pattern for a server line that asks the client for a secret.
+    `has_exchanges`: secrets may come in lines of their own, after the verb and without waiting for a challenge.
     """
 
     name: str

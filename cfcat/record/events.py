@@ -326,8 +326,10 @@ class Expected(NamedTuple):
 
 
 class StdinEnded(NamedTuple):
-    """Pipe mode's stdin has ended, and all of it was sent. Our EOF was sent with it, unless held: then `OurSideEnded`
-    follows later, or never."""
+    """Pipe mode's stdin has ended, and all of it was sent.
+
+    Our EOF was sent with it, unless it is held: then `OurSideEnded` follows later, or never.
+    """
 
     sent_bytes: int
     is_held: bool = False

@@ -57,7 +57,7 @@ class Journal:
         self._begin()
 
     def _begin(self) -> None:
-        """Forget all buffered data."""
+        """Forget all buffered data and what the guard knows."""
         self._guard = SecretGuard(self._protocol) if self._masks else None
         sent, received = _Half("sent", _SentLines(self._guard)), _Half("received", _ReceivedLines())
         self._halves = {half.direction: half for half in (sent, received)}

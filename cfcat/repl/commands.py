@@ -225,7 +225,7 @@ class Line(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A command, never an alias, its argument is present if required, and "" if the command takes none."""
+    """A command, never an alias, and its argument: present if it is required, "" if the command takes none."""
 
     command: Command
     argument: str

@@ -73,7 +73,7 @@ class Memory:
         self._news.set()
 
     def forget(self) -> None:
-        """Forget: data so far cannot answer later requests."""
+        """Forget what has come: it cannot answer what is asked later."""
         self._forget(len(self._unmatched))
         self._recent = self.first = self.asked = self.answer = b""
         self.unasked = 0
@@ -90,7 +90,7 @@ class Memory:
             self._news.clear()
 
     async def changes_within(self, seconds: float) -> bool:
-        """Wait at most this long; True if data or the end came"""
+        """Wait at most this long; True if data or the end came."""
         try:
             async with asyncio.timeout(seconds):
                 await self.change()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 
-__all__ = ["TerminalFilter", "escape", "is_visible", "quote"]
+__all__ = ["TerminalFilter", "escape", "is_byte", "is_visible", "quote"]
 
 
 # Characters that Python calls printable and no font shows: combining joiners, fillers, variation selectors. They are
@@ -36,6 +36,11 @@ def is_visible(text: str) -> bool:
     return text.isprintable() and (text.isascii() or INVISIBLE.isdisjoint(text))
 
 
+def is_byte(character: str) -> bool:
+    """Is it what `surrogateescape` makes of a byte that is no UTF-8?"""
+    return 0xDC80 <= ord(character) <= 0xDCFF
+
+
 def escape(said: bytes | str) -> str:
     """One line of visible characters: all else as `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN` (SEC-R20).
 
@@ -57,7 +62,7 @@ def _escape_character(character: str) -> str:
     if is_visible(character):
         return character
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that is no UTF-8
+    if is_byte(character):
         code -= 0xDC00
     if code < 0x100:
         return f"\\x{code:02x}"

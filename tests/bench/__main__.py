@@ -15,9 +15,9 @@ from pathlib import Path
 
 import trustme
 
-from tests.bench.library import library
 from tests.bench.scenarios import SCENARIOS, measure
 from tests.bench.soak import idle, soak
+from tests.bench.streams import beside_asyncio
 from tests.bench.table import as_data, markdown, text
 
 LONG = ("soak", "idle", "library")
@@ -44,15 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
         ca, certificate = _certificates(folder)
         for scenario in names:
             if scenario == "library":
-                library(ca, certificate)
-                continue
-            if scenario in LONG:
-                good &= soak(options.gib, ca, certificate) if scenario == "soak" else idle(ca, certificate)
-                continue
-            result = measure(scenario, options.mib, options.runs, folder, ca, certificate)
-            results.append(result)
-            good &= result.costs["cfcat"] is not None
-            print(*text(result), sep="\n", flush=True)
+                beside_asyncio(ca, certificate)
+            elif scenario == "soak":
+                good &= soak(options.gib, ca, certificate)
+            elif scenario == "idle":
+                good &= idle(ca, certificate)
+            else:
+                result = measure(scenario, options.mib, options.runs, folder, ca, certificate)
+                results.append(result)
+                good &= result.costs["cfcat"] is not None
+                print(*text(result), sep="\n", flush=True)
     if options.json:
         options.json.write_text(json.dumps(as_data(results), indent=1) + "\n")
     if options.table:

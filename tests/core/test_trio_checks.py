@@ -14,7 +14,7 @@ import trio.testing
 
 from cfcat import make_tls_context
 from cfcat.core.address import parse_address
-from cfcat.core.options import SocketOptions
+from cfcat.core.options import SecureTransport, SocketOptions
 from cfcat.core.sockets import Socket, adopt, connect
 from cfcat.core.tls import TlsCodec
 from tests.helpers.certs import CertSet
@@ -29,8 +29,8 @@ async def make_pair(certs: CertSet, version: TLSVersion | None) -> Pair:
     """One end dialed, the other accepted; with a version of TLS, both under it."""
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        secure = "off" if version is None else "on"
-        options = SocketOptions(secure_transport=secure, tls=make_tls_context(cacert=certs.ca), allow_half_open=True)  # type: ignore[arg-type]
+        secure: SecureTransport = "off" if version is None else "on"
+        options = SocketOptions(secure_transport=secure, tls=make_tls_context(cacert=certs.ca), allow_half_open=True)
         dialed = connect(address, options)
         while not listener_is_ready(listener):
             await trio.lowlevel.checkpoint()
@@ -51,7 +51,7 @@ def listener_is_ready(listener: sockets.socket) -> bool:
 def serve_tls(socket: Socket, certs: CertSet, version: TLSVersion) -> None:
     """Its handshake, which has not begun, is the server's."""
     context = certs.server_context(version=version)
-    socket._tls_codec = lambda: TlsCodec(context, server_side=True)  # type: ignore[method-assign]
+    socket._tls_codec = lambda: TlsCodec(context, server_side=True)  # type: ignore[method-assign]  # no option asks for it yet
 
 
 async def clog(pair: Pair) -> Pair:

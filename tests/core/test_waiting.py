@@ -140,33 +140,26 @@ async def test_work_in_time_is_as_without_a_deadline() -> None:
             await in_time(limit_s, soon(0))
 
 
+async def until_cancelled(ended: list[bool]) -> None:
+    try:
+        await Promise(running_loop())
+    finally:
+        ended.append(True)
+
+
 async def test_work_that_is_late_is_cancelled() -> None:
     """It has ended when the error is raised."""
-    ended = []
-
-    async def forever() -> None:
-        try:
-            await Promise(running_loop())
-        finally:
-            ended.append(True)
-
+    ended = list[bool]()
     with pytest.raises(TimeoutError):
-        await in_time(SHORT_S, forever())
+        await in_time(SHORT_S, until_cancelled(ended))
     assert ended == [True]
 
 
 async def test_cancelling_who_waits_cancels_the_work() -> None:
     """With a deadline as without one."""
-    ended = []
-
-    async def forever() -> None:
-        try:
-            await Promise(running_loop())
-        finally:
-            ended.append(True)
-
+    ended = list[bool]()
     for limit_s in (10, None):
-        task = asyncio.create_task(in_time(limit_s, forever()))
+        task = asyncio.create_task(in_time(limit_s, until_cancelled(ended)))
         await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cfcat.record.events import Direction
 from tests.protocols.test_secrets import HARMLESS, SECRET
 
 __all__ = ["CONVERSATIONS", "Conversation", "said"]
@@ -17,12 +18,12 @@ class Conversation(NamedTuple):
 
     name: str
     protocol: str | None
-    said: tuple[tuple[str, bytes], ...]
+    said: tuple[tuple[Direction, bytes], ...]
     secrets: tuple[bytes, ...]
     shown: tuple[bytes, ...] = ()
 
 
-def said(*lines: bytes) -> tuple[tuple[str, bytes], ...]:
+def said(*lines: bytes) -> tuple[tuple[Direction, bytes], ...]:
     """Lines of a conversation: "S: " begins what the server says, all else is sent."""
     return tuple(("received", line[3:]) if line.startswith(b"S: ") else ("sent", line) for line in lines)
 

@@ -23,7 +23,7 @@ each = pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda convers
 
 
 def events_of(conversation: Conversation) -> list[Event]:
-    moved = [Moved(direction, data, False) for direction, data in conversation.said]  # type: ignore[arg-type]
+    moved = [Moved(direction, data, False) for direction, data in conversation.said]
     return [Connecting("h:1", "off"), Opened("192.0.2.7:1"), *moved, Over(1.0, 0, 0)]
 
 
@@ -85,10 +85,10 @@ def test_random_conversations_in_random_pieces_are_masked_alike(
     cuts = iter(sizes)
     for conversation in conversations:
         for direction, data in conversation.said:
-            journals[0].take(Moved(direction, data, False))  # type: ignore[arg-type]
+            journals[0].take(Moved(direction, data, False))
             while data:
                 size = next(cuts, len(data))
-                journals[1].take(Moved(direction, data[:size], False))  # type: ignore[arg-type]
+                journals[1].take(Moved(direction, data[:size], False))
                 data = data[size:]
     for journal in journals:
         journal.flush()

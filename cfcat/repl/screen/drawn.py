@@ -299,7 +299,7 @@ class Screen(TerminalFace):
             loop.add_signal_handler(signal.SIGCONT, self._continued)
 
     def _continued(self) -> None:
-        """After SIGSTOP: set the terminal up again, and the shell has used the terminal since."""
+        """Set the terminal up again after SIGSTOP, which no program can handle: the shell has used it since."""
         if self._editor is not None and (self._suspending is None or self._suspending.done()):
             self._editor.take_terminal()
 

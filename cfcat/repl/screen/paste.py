@@ -10,7 +10,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.layout.utils import explode_text_fragments
 
-from cfcat.report.render import escape
+from cfcat.report.render import escape, is_byte
 
 __all__ = ["FoldProcessor", "Folds", "label"]
 
@@ -71,10 +71,6 @@ def _stands_for_text(character: str) -> bool:
     return FIRST <= ord(character) <= LAST
 
 
-def _is_byte(character: str) -> bool:
-    return 0xDC80 <= ord(character) <= 0xDCFF
-
-
 class FoldProcessor(Processor):
     """Draws labels, and bytes that are no UTF-8; the cursor is before or behind one, never in it."""
 
@@ -92,7 +88,7 @@ class FoldProcessor(Processor):
         for style, text, *_ in explode_text_fragments(fragments):
             drawn = self._folds.label_of(text)
             starts.append(columns)
-            shown.append(("reverse", drawn) if drawn else (style, escape(text) if _is_byte(text) else text))
+            shown.append(("reverse", drawn) if drawn else (style, escape(text) if is_byte(text) else text))
             columns += len(shown[-1][1])
         starts.append(columns)
         return Transformation(

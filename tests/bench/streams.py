@@ -1,5 +1,5 @@
-"""The library beside asyncio's own streams, in one process, turn by turn: what a small exchange, a connection, an idle
-one cost. Ratios are of processor time; the servers are in a process of their own.
+"""The library beside asyncio's own streams, the two in turn, in one process: the cost of a small exchange, of a
+connection, and of an idle one. Ratios are of processor time; the servers are in a process of their own.
 
 library   one line there and back, in clear text and under TLS, on asyncio and on uvloop; 1,000 connections opened;
           the memory of one that is idle
@@ -13,13 +13,14 @@ import ssl
 import statistics
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from cfcat import connect, make_tls_context
 from tests.bench.measure import Server
 
-__all__ = ["library"]
+__all__ = ["beside_asyncio"]
 
 ROUNDS, CONNECTIONS, REPEATS = 3_000, 1_000, 5
 LINE = b"x" * 64
@@ -90,32 +91,34 @@ async def _idle_kib(port: int) -> float:
     return took / count / 1024
 
 
-Use = Callable[[int, ssl.SSLContext | None], Awaitable[float]]
+Use = Callable[[int, ssl.SSLContext | None], Coroutine[Any, Any, float]]
 
 
-def _ratio(loop: Callable[[], asyncio.AbstractEventLoop], ours: Use, theirs: Use, *given: object) -> float:
+def _ratio(
+    loop: Callable[[], asyncio.AbstractEventLoop], ours: Use, theirs: Use, port: int, context: ssl.SSLContext | None
+) -> float:
     """Medians, the two in turn."""
     costs: dict[Use, list[float]] = {ours: [], theirs: []}
     for _ in range(REPEATS):
         for use, found in costs.items():
             with asyncio.Runner(loop_factory=loop) as runner:
-                found.append(runner.run(use(*given)))  # type: ignore[arg-type]
+                found.append(runner.run(use(port, context)))
     return statistics.median(costs[ours]) / statistics.median(costs[theirs])
 
 
-def library(ca: Path, certificate: Path) -> None:
+def beside_asyncio(ca: Path, certificate: Path) -> None:
     """Print the ratios."""
     import uvloop
 
     context = make_tls_context(cacert=ca)
     with Server("echo", 0, None) as plain, Server("echo", 0, certificate) as secure:
         for name, loop in (("asyncio", asyncio.new_event_loop), ("uvloop", uvloop.new_event_loop)):
-            for what, ours, theirs, given in (
-                ("round trip", _our_rounds, _their_rounds, (plain.port, None)),
-                ("round trip, TLS", _our_rounds, _their_rounds, (secure.port, context)),
-                ("1,000 connections", _our_connections, _their_connections, (plain.port, None)),
+            for what, ours, theirs, server, tls in (
+                ("round trip", _our_rounds, _their_rounds, plain, None),
+                ("round trip, TLS", _our_rounds, _their_rounds, secure, context),
+                ("1,000 connections", _our_connections, _their_connections, plain, None),
             ):
-                ratio = _ratio(loop, ours, theirs, *given)
+                ratio = _ratio(loop, ours, theirs, server.port, tls)
                 print(f"library {name:<8}{what:<20}{ratio:.2f} x its streams, CPU (aim: {AIMS[what]:g})", flush=True)
         idle = asyncio.run(_idle_kib(plain.port))
         print(f"library idle connection: {idle:.1f} KiB (aim: {AIMS['idle']:g})", flush=True)
