@@ -1,9 +1,9 @@
 """What a dialog is written in: the requests it yields, and the names it may need.
 
-A dialog is a generator. It yields `Send` to speak, `Until` and `Exactly` to listen, and returns at the go-ahead; it
-raises DialogError where the server refuses, and Nonsense where the answer does not follow the protocol.
-`DialogRun` runs it, with the
-limits of SEC-R7. Pure: no I/O, no clock.
+A dialog is a generator. It yields `Send` to speak, `Until` and `Exactly` to listen, and returns at the go-ahead. The
+client's half raises DialogError where the server refuses, the server's half where the client leaves without TLS; both
+raise Nonsense where what comes does not follow the protocol. `DialogRun` runs either, with the limits of SEC-R7.
+Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from cfcat.errors import DialogError, InjectionError
-from cfcat.protocols.wrapper import HandshakeWrapper
+from cfcat.protocols.wrapper import HandshakeWrapper, Peer
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -23,15 +23,17 @@ __all__ = [
     "Exactly",
     "Names",
     "Nonsense",
+    "Peer",
     "Request",
     "Send",
     "Step",
     "Until",
     "injected",
+    "left",
     "speaks_tls",
 ]
 
-SAID_BYTES = 512  # of what the server said, kept for an error
+SAID_BYTES = 512  # of what the peer said, kept for an error
 MAX_MESSAGE_BYTES = 64 * 1024  # SEC-R7: one line with its end, one packet
 TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
 
@@ -43,7 +45,7 @@ class Send(NamedTuple):
 
 
 class Until(NamedTuple):
-    """Listen up to and including the byte `mark`. `what` the server is to send, in words, is for messages.
+    """Listen up to and including the byte `mark`. `what` the peer is to send, in words, is for messages.
 
     `first`: the only bytes that it may begin with, or b"" for any. Another one is nonsense at once: nobody waits
     for the end of a line that cannot be an answer.
@@ -71,23 +73,33 @@ Dialog: TypeAlias = Step[HandshakeWrapper | None]
 
 
 class Nonsense(Exception):
-    """What came is no message of the protocol, or not one that can be an answer here. `said`: what came."""
+    """What came is no message of the protocol, or not one that can be an answer here. `said`: what came.
 
-    def __init__(self, said: bytes) -> None:
+    `fault`: what is wrong with it, such as "has no end within 64 KiB", where it is not just another protocol.
+    """
+
+    def __init__(self, said: bytes, fault: str = "") -> None:
         super().__init__(said)
         self.said = said
+        self.fault = fault
 
 
-def speaks_tls() -> DialogError:
-    """The error for a server whose first byte is that of a TLS record (row 89)."""
-    return DialogError("the server seems to speak TLS from the first byte", speaks_tls=True)
+def left(how: str) -> DialogError:
+    """The error for a client that has gone, or has to go, without asking for TLS. `how`: in a word or two."""
+    return DialogError(f"the client left without asking for TLS ({how})")
 
 
-def injected(count: int) -> InjectionError:
-    """The error for this many bytes after the go-ahead (SEC-R1)."""
+def speaks_tls(peer: Peer = "server") -> DialogError:
+    """The error for a peer whose first byte is that of a TLS record (row 89)."""
+    return DialogError(f"the {peer} seems to speak TLS from the first byte", speaks_tls=True)
+
+
+def injected(count: int, peer: Peer = "server") -> InjectionError:
+    """The error for this many bytes after a server's go-ahead, or after a client's request for TLS (SEC-R1)."""
     plural = "" if count == 1 else "s"
+    behind = "STARTTLS go-ahead" if peer == "server" else "client's request for TLS"
     return InjectionError(
-        f"{count} byte{plural} of plain text after the STARTTLS go-ahead; refusing (possible injection)", count
+        f"{count} byte{plural} of plain text after the {behind}; refusing (possible injection)", count
     )
 
 
@@ -95,8 +107,8 @@ def injected(count: int) -> InjectionError:
 class Names:
     """Who talks to whom, where a protocol wants to know.
 
-    `client_name`: what EHLO and LHLO say. `server_name`: the domain that XMPP asks for; where that is an IPv6 address,
-    it has no brackets.
+    `client_name`: what EHLO and LHLO say. `server_name`: the domain that XMPP asks for, and what a server's greeting
+    says; where that is an IPv6 address, it has no brackets.
     A name that could be more than a name (blanks, line ends, control characters) is a ValueError.
     """
 

@@ -1,6 +1,6 @@
 """Runs a dialog on bytes that somebody else moves: the limits, the end of the connection, and the surplus.
 
-Any split of the server's bytes gives the same outcome. Source: rules SEC-R1, SEC-R2, SEC-R7.
+Any split of the peer's bytes gives the same outcome. Source: rules SEC-R1, SEC-R2, SEC-R7.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cfcat.protocols.dialog import (
     Exactly,
     Names,
     Nonsense,
+    Peer,
     Send,
     Until,
     injected,
@@ -29,21 +30,23 @@ MAX_DIALOG_BYTES = 1024 * 1024  # SEC-R7
 
 
 class DialogRun:
-    """One dialog with one server, without I/O.
+    """One half of a dialog with one peer, without I/O: the client's, or with `as_server` the server's.
 
     Send `to_send()`, give `feed()` what comes, and so on until `done`. When done, send what `to_send()` still has
     (MySQL's last message gets no answer), and the handshake may begin: through `wrapper`, where the dialog left one. An
-    error is final.
+    error is final; a server's last words before it are still in `to_send()`.
     """
 
-    def __init__(self, protocol: Protocol, names: Names) -> None:
-        if protocol.client is None:
+    def __init__(self, protocol: Protocol, names: Names, *, as_server: bool = False) -> None:
+        half = protocol.server if as_server else protocol.client
+        if half is None:
             raise ValueError(f"{protocol.title} has no upgrade to TLS")
+        self._peer: Peer = "client" if as_server else "server"
         self.done = False
         self.wrapper: HandshakeWrapper | None = None
         self.surplus = 0  # bytes after the go-ahead
         self._title = protocol.title
-        self._dialog = protocol.client(names)
+        self._dialog = half(names)
         self._need: Until | Exactly | None = None
         self._outgoing = bytearray()
         self._buffer = bytearray()
@@ -59,6 +62,15 @@ class DialogRun:
         self._outgoing.clear()
         return data
 
+    @property
+    def wanted(self) -> int:
+        """How many bytes the dialog asks for next: give `feed()` no more, or what is behind counts as surplus.
+
+        0 where it does not know the number (up to a mark), or is done.
+        """
+        need = self._need
+        return need.size - len(self._buffer) if isinstance(need, Exactly) and not self.done else 0
+
     def heard(self) -> bytes:
         """Return what the dialog has listened to since the last call.
 
@@ -69,11 +81,12 @@ class DialogRun:
         return heard
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the server; b"" is the end of the connection.
+        """Take bytes from the peer; b"" is the end of the connection.
 
         Raises:
-            DialogError: it refused, made no sense, ended or went on for too long.
-            InjectionError: there are bytes after the go-ahead; `count` is how many so far.
+            DialogError: it refused, left, made no sense, ended or went on for too long.
+            InjectionError: there are bytes after the go-ahead, or after the request for TLS; `count` is how many so
+                far.
         """
         self._judge(lambda: self._feed(memoryview(data)))
 
@@ -94,17 +107,19 @@ class DialogRun:
             try:
                 feed()
             except Nonsense as nonsense:
-                self._error = DialogError(f"the server's {self._what} is not {self._title}", said=nonsense.said)
+                fault = nonsense.fault or f"is not {self._title}"
+                self._error = DialogError(f"the {self._peer}'s {self._what} {fault}", said=nonsense.said)
             except DialogError as error:
                 self._error = error
         if self._error is None and not self.surplus:
             return
         self._buffer.clear()
-        self._outgoing.clear()  # nothing more is said
+        if self.surplus or self._peer == "server":
+            self._outgoing.clear()  # nothing more is said
         if self._error is not None:
             self._error.said = self._error.said[:SAID_BYTES]
             raise self._error
-        raise injected(self.surplus)
+        raise injected(self.surplus, self._peer)
 
     @property
     def _what(self) -> str:
@@ -140,8 +155,9 @@ class DialogRun:
 
     def _closed(self) -> DialogError:
         if self.done:
-            return DialogError("the server closed the connection after its go-ahead")
-        return DialogError(f"the server closed the connection before its {self._what}", said=bytes(self._buffer))
+            last = "its go-ahead" if self._peer == "server" else "our go-ahead"
+            return DialogError(f"the {self._peer} closed the connection after {last}")
+        return DialogError(f"the {self._peer} closed the connection before its {self._what}", said=bytes(self._buffer))
 
     def _resume(self, answer: bytes | None) -> None:
         """Let the dialog go on to its next need of bytes, or to its end."""
@@ -169,7 +185,7 @@ class DialogRun:
         assert need is not None
         if need.first and self._buffer and self._buffer[0] not in need.first:
             if not self._taken and self._buffer[0] in TLS_FIRST_BYTES:
-                raise speaks_tls()
+                raise speaks_tls(self._peer)
             raise Nonsense(bytes(self._buffer))
         limit = min(MAX_MESSAGE_BYTES, MAX_DIALOG_BYTES - self._taken)
         if isinstance(need, Exactly):
@@ -191,6 +207,7 @@ class DialogRun:
 
     def _too_long(self, need: Until | Exactly) -> DialogError:
         if MAX_DIALOG_BYTES - self._taken < MAX_MESSAGE_BYTES:
-            return DialogError("the server sent more than 1 MiB before its go-ahead")
+            last = "go-ahead" if self._peer == "server" else "request for TLS"
+            return DialogError(f"the {self._peer} sent more than 1 MiB before its {last}")
         how = "is longer than" if isinstance(need, Exactly) else "has no end within"
-        return DialogError(f"the server's {need.what} {how} 64 KiB")
+        return DialogError(f"the {self._peer}'s {need.what} {how} 64 KiB")

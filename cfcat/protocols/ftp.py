@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cfcat.protocols.dialog import Dialog, Names, Send, Step
-from cfcat.protocols.text import first_word, read_line, read_reply, refusal, words
+from cfcat.protocols.text import first_word, read_line, read_reply, refusal, serve_commands, words
 
-__all__ = ["GREETING", "SECRETS", "VERBS", "auth_tls_answer", "client"]
+__all__ = ["GREETING", "SECRETS", "VERBS", "auth_tls_answer", "client", "server"]
 
 VERBS = (  # RFC 959, 2228, 2389, 2428, 3659, 4217
     *("AUTH TLS", "PBSZ 0", "PROT P", "PROT C"),
@@ -45,3 +45,18 @@ def _read_code(what: str, codes: tuple[int, ...], request: str) -> Step[int]:
         line = yield from read_line(what)
         more = first_word(line) != last
     return reply.code
+
+
+def server(names: Names) -> Dialog:
+    """RFC 4217 §4; FEAT: RFC 2389. AUTH SSL, the older name, is taken for AUTH TLS."""
+    yield Send(f"220 {names.server_name} FTP cfcat\r\n".encode())
+    answers = {
+        b"FEAT": b"211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n211 End\r\n",
+        b"AUTH": b"504 Only AUTH TLS is known here\r\n",
+        b"NOOP": b"200 OK\r\n",
+        b"QUIT": b"221 Bye\r\n",
+    }
+    requests = (b"AUTH TLS", b"AUTH TLS-C", b"AUTH SSL")
+    yield from serve_commands(requests, answers, b"530 Begin TLS first (AUTH TLS)\r\n")
+    yield Send(b"234 Begin TLS\r\n")
+    return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
-from cfcat.protocols.text import read_line, words
+from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step, left
+from cfcat.protocols.text import REQUEST_FOR_TLS, TYPED, read_line, words
 
-__all__ = ["SECRETS", "VERBS", "client"]
+__all__ = ["SECRETS", "VERBS", "client", "server"]
 
 VERBS = (  # RFC 9110
     *("GET / HTTP/1.1", "HEAD / HTTP/1.1", "OPTIONS * HTTP/1.1"),
@@ -42,12 +42,12 @@ def client(names: Names) -> Dialog:
     yield Send(request.encode())
     status, line = yield from _read_status()
     while 100 <= status < 200 and status != SWITCHING:  # they come before the answer itself (RFC 9110 §15.2)
-        yield from _read_upgrade()
+        yield from _read_fields()
         status, line = yield from _read_status()
     if status != SWITCHING:
         raise DialogError(f"the server did not upgrade to TLS (status {status})", said=line)
     upgrade = yield from _read_upgrade()
-    if not any(TLS_TOKEN.fullmatch(token.strip()) for token in upgrade.split(b",")):
+    if not _has_tls(upgrade):
         raise DialogError("the server switched to a protocol that is not TLS", said=upgrade)
     return None
 
@@ -62,11 +62,49 @@ def _read_status() -> Step[tuple[int, bytes]]:
 
 def _read_upgrade() -> Step[bytes]:
     """Read the header to its end, and return what all its fields named Upgrade say, with commas between them."""
-    upgrades: list[bytes] = []
+    return (yield from _read_fields()).get(b"upgrade", b"")
+
+
+def _read_fields() -> Step[dict[bytes, bytes]]:
+    """Read the header to its end: its fields by their names in lower case; of several alike, with commas between."""
+    fields: dict[bytes, bytes] = {}
     while line := (yield from read_line("header")):
         match = FIELD.fullmatch(line)
         if match is None:
             raise Nonsense(line)
-        if match[1].lower() == b"upgrade":
-            upgrades.append(match[2].strip())
-    return b",".join(upgrades)
+        name, value = match[1].lower(), match[2].strip()
+        fields[name] = fields[name] + b"," + value if name in fields else value
+    return fields
+
+
+def _has_tls(upgrade: bytes) -> bool:
+    return any(TLS_TOKEN.fullmatch(token.strip()) for token in upgrade.split(b","))
+
+
+REQUEST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/1\.(\d)")
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n"
+
+
+def server(names: Names) -> Dialog:
+    """RFC 2817 §3, §4.2: a request without an upgrade to TLS gets 426; the answer to one with it comes under TLS."""
+    while True:
+        line = yield from read_line(REQUEST_FOR_TLS, TYPED)
+        if not line:  # RFC 9112 §2.2
+            continue
+        match = REQUEST.fullmatch(line)
+        if match is None:
+            raise Nonsense(line)
+        fields = yield from _read_fields()
+        has_body = fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields
+        if _has_tls(fields.get(b"upgrade", b"")) and not has_body:
+            yield Send(b"HTTP/1.1 101 Switching Protocols\r\n" + UPGRADE + b"\r\n")
+            return None
+        ends = has_body or match[1] == b"0" or b"close" in fields.get(b"connection", b"").lower()
+        connection = b"Connection: close, Upgrade\r\n" if ends else b"Connection: Upgrade\r\n"
+        yield Send(
+            b"HTTP/1.1 426 Upgrade Required\r\n"
+            + connection
+            + b"Upgrade: TLS/1.0, HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+        )
+        if ends:
+            raise left("a request without Upgrade")

@@ -1,12 +1,12 @@
-"""IMAP. We send CAPABILITY and ignore the answer, as in `smtp` (SEC-R3)."""
+"""IMAP. As the client we send CAPABILITY and ignore the answer, as in `smtp` (SEC-R3)."""
 
 from __future__ import annotations
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
-from cfcat.protocols.text import first_word, read_line, words
+from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step, left
+from cfcat.protocols.text import first_word, read_command_line, read_line, words
 
-__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
+__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "server", "starttls_answer"]
 
 VERBS = (  # RFC 9051, 2342, 4314, 9208, 7162
     *words("CAPABILITY NOOP LOGOUT STARTTLS LOGIN ENABLE ID NAMESPACE SELECT EXAMINE CREATE DELETE RENAME"),
@@ -67,3 +67,26 @@ def _untagged_status(line: bytes) -> bytes:
 
 def _second_word(line: bytes) -> bytes:
     return first_word(line.partition(b" ")[2]).upper()
+
+
+CAPABILITY = b"CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED"
+
+
+def server(names: Names) -> Dialog:
+    """RFC 9051 §6.1, §6.2.1; LOGINDISABLED: RFC 2595 §3.2; PRIVACYREQUIRED: RFC 5530 §3."""
+    yield Send(b"* OK [" + CAPABILITY + f"] {names.server_name} IMAP cfcat\r\n".encode())
+    while True:
+        tag, _, command = (yield from read_command_line(announces=True)).partition(b" ")
+        verb = first_word(command).upper()
+        if not tag or not verb:
+            yield Send(b"* BAD a command is a tag and a verb\r\n")
+        elif verb == b"STARTTLS":
+            yield Send(tag + b" OK begin TLS\r\n")
+            return None
+        elif verb == b"LOGOUT":
+            yield Send(b"* BYE\r\n" + tag + b" OK bye\r\n")
+            raise left("LOGOUT")
+        elif verb in (b"CAPABILITY", b"NOOP"):
+            yield Send((b"* " + CAPABILITY + b"\r\n" if verb == b"CAPABILITY" else b"") + tag + b" OK done\r\n")
+        else:
+            yield Send(tag + b" NO [PRIVACYREQUIRED] begin TLS first (STARTTLS)\r\n")

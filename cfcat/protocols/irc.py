@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
-from cfcat.protocols.text import SASL_MECHANISM, read_line, words
+from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step, left
+from cfcat.protocols.text import REQUEST_FOR_TLS, SASL_MECHANISM, read_line, words
 
-__all__ = ["GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
+__all__ = ["GREETING", "SECRETS", "VERBS", "client", "server", "starttls_answer"]
 
 VERBS = (  # RFC 2812, IRCv3
     *words("NICK USER PASS JOIN PART PRIVMSG NOTICE QUIT PING PONG MODE TOPIC NAMES LIST INVITE KICK WHO WHOIS WHOWAS"),
@@ -27,6 +27,7 @@ SECRETS = (  # RFC 2812, IRCv3 sasl and account-registration, and the services o
 GREETING = rb"(?::\S+ )?NOTICE "  # of its look-ups, before anything is asked
 # RFC 1459 §2.3.1, and the tags of IRCv3 before it.
 MESSAGE = re.compile(rb"(?:@[^ ]+ +)?(?P<source>:[^ ]+ +)?(?P<command>[A-Za-z]+|\d{3})(?: .*)?")
+MESSAGE_BEGIN = re.compile(rb"(?:@[^ ]+ +)?(?::[^ ]+ +)?")
 FIRST = bytes(range(33, 127)) + b"\r\n"
 GO_AHEAD = b"670"
 REFUSALS = frozenset({b"691", b"451", b"421"})
@@ -60,3 +61,34 @@ def starttls_answer() -> Step[None]:
             raise DialogError("the server ended the IRC session (ERROR)", said=line)
         if command.isdigit() and not match["source"]:
             raise Nonsense(line)  # a reply of SMTP or FTP: numerics of IRC name the server first (RFC 2812 §2.4)
+
+
+def server(names: Names) -> Dialog:
+    """IRCv3 `tls`, and what a client says on the way there: CAP, NICK, USER, PASS, PING (RFC 2812 §3)."""
+    source = f":{names.server_name} ".encode()
+    quiet = (b"NICK", b"USER", b"PASS", b"PONG", b"CAP END", b"")  # they get no answer before the last of them
+    answers = {
+        b"CAP LS": b"CAP * LS :tls",
+        b"CAP LIST": b"CAP * LIST :",
+        b"CAP REQ :TLS": b"CAP * ACK :tls",
+        b"CAP REQ TLS": b"CAP * ACK :tls",
+    }
+    while True:
+        line = yield from read_line(REQUEST_FOR_TLS, FIRST)
+        command = b" ".join(MESSAGE_BEGIN.sub(b"", line, count=1).upper().split())
+        two = b" ".join(command.split()[:2])
+        verb = command.partition(b" ")[0]
+        if verb == b"STARTTLS":
+            yield Send(source + b"670 * :STARTTLS successful, proceed with TLS handshake\r\n")
+            return None
+        if verb == b"QUIT":
+            yield Send(b"ERROR :Closing link\r\n")
+            raise left("QUIT")
+        if verb == b"PING":
+            yield Send(
+                source + b"PONG " + names.server_name.encode() + b" :" + line.partition(b" ")[2].lstrip(b":") + b"\r\n"
+            )
+        elif answer := answers.get(command) or answers.get(two):
+            yield Send(source + answer + b"\r\n")
+        elif not {verb, two} & set(quiet):
+            yield Send(source + b"451 * :Begin TLS first (STARTTLS)\r\n")

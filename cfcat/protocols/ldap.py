@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step, left
 
-__all__ = ["client"]
+__all__ = ["client", "server"]
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
 # LDAPMessage, messageID 1, ExtendedRequest, requestName
@@ -28,19 +28,23 @@ RESULTS = {
 def client(names: Names) -> Dialog:
     """RFC 4511 §4.14; encoding: §5.1, where lengths may be long ones (Active Directory's are), not indefinite."""
     yield Send(REQUEST)
-    head = yield Exactly(2, ANSWER, bytes((SEQUENCE,)))
+    code, text = _parse((yield from _read_message(ANSWER)))
+    if code:
+        name = f", {RESULTS[code]}" if code in RESULTS else ""
+        raise DialogError(f"the server refused StartTLS (result code {code}{name})", said=text)
+    return None
+
+
+def _read_message(what: str) -> Step[bytes]:
+    """Return what is in an LDAPMessage: its number and more."""
+    head = yield Exactly(2, what, bytes((SEQUENCE,)))
     length = head[1]
     if length >= 0x80:
         size = length & 0x7F
         if not 1 <= size <= 4:
             raise Nonsense(head)
-        length = int.from_bytes((yield Exactly(size, ANSWER)), "big")
-    message = yield Exactly(length, ANSWER)
-    code, text = _parse(message)
-    if code:
-        name = f", {RESULTS[code]}" if code in RESULTS else ""
-        raise DialogError(f"the server refused StartTLS (result code {code}{name})", said=text)
-    return None
+        length = int.from_bytes((yield Exactly(size, what)), "big")
+    return (yield Exactly(length, what))
 
 
 def _parse(message: bytes) -> tuple[int, bytes]:
@@ -87,3 +91,43 @@ def _integer(contents: bytes) -> int:
     if not 1 <= len(contents) <= 4:
         raise Nonsense(contents)
     return int.from_bytes(contents, "big", signed=True)
+
+
+UNBIND, ABANDON, EXTENDED_REQUEST, REQUEST_NAME = 0x42, 0x50, 0x77, 0x80
+# Request and response (RFC 4511 §4.2 to §4.12); a search is answered with its end.
+RESPONSES = {0x60: 0x61, 0x63: 0x65, 0x66: 0x67, 0x68: 0x69, 0x4A: 0x6B, 0x6C: 0x6D, 0x6E: 0x6F, 0x77: 0x78}
+SUCCESS, PROTOCOL_ERROR, CONFIDENTIALITY_REQUIRED = 0, 2, 13
+
+
+def server(names: Names) -> Dialog:
+    """RFC 4511 §4.14: StartTLS is granted, UnbindRequest is the end, and any other request gets its refusal."""
+    while True:
+        message = yield from _read_message("request")
+        match _elements(message):
+            case [(0x02, number), (operation, request), *_]:  # INTEGER messageID, protocolOp, controls
+                pass
+            case _:
+                raise Nonsense(message)
+        if operation == UNBIND:
+            raise left("UnbindRequest")
+        if operation == ABANDON:  # it has no response
+            continue
+        if operation not in RESPONSES:
+            raise Nonsense(message)
+        if operation == EXTENDED_REQUEST:
+            if (REQUEST_NAME, START_TLS) in _elements(request):
+                yield Send(_response(number, operation, SUCCESS, b"", _element(RESPONSE_NAME, START_TLS)))
+                return None
+            yield Send(_response(number, operation, PROTOCOL_ERROR, b"unknown extended operation"))
+        else:
+            yield Send(_response(number, operation, CONFIDENTIALITY_REQUIRED, b"begin TLS first (StartTLS)"))
+
+
+def _response(number: bytes, operation: int, code: int, text: bytes, more: bytes = b"") -> bytes:
+    result = _element(0x0A, bytes((code,))) + _element(0x04, b"") + _element(0x04, text) + more
+    return _element(SEQUENCE, _element(0x02, number) + _element(RESPONSES[operation], result))
+
+
+def _element(tag: int, contents: bytes) -> bytes:
+    """One BER element; nothing of ours is longer than 127 bytes."""
+    return bytes((tag, len(contents))) + contents

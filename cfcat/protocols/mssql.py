@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
-from cfcat.protocols.wrapper import END_OF_MESSAGE, HEADER_BYTES, TABULAR_RESULT, HandshakeWrapper, packets
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step, left
+from cfcat.protocols.wrapper import (
+    END_OF_MESSAGE,
+    HEADER_BYTES,
+    PRELOGIN,
+    TABULAR_RESULT,
+    HandshakeWrapper,
+    packets,
+)
 
-__all__ = ["client"]
+__all__ = ["client", "server"]
 
 # The options of MS-TDS 4.1, VERSION first as 2.2.6.5 wants it: offset and length of each, then their values.
 PRELOGIN_OPTIONS = bytes.fromhex(
@@ -14,6 +21,7 @@ PRELOGIN_OPTIONS = bytes.fromhex(
     "090000000000  01  00  00000000  00"  # VERSION, ENCRYPTION on, INSTOPT, THREADID, MARS off
 )
 ENCRYPTION = 0x01
+ENCRYPTION_AT = 0x20  # its value, in the options above
 TERMINATOR = 0xFF
 ENCRYPT_OFF, ENCRYPT_ON, ENCRYPT_NOT_SUPPORTED, ENCRYPT_REQUIRED = range(4)
 
@@ -52,3 +60,36 @@ def _encryption(prelogin: bytes) -> int | None:
                 break
             found = prelogin[offset]
     raise Nonsense(prelogin)
+
+
+ENCRYPT_WITH_CERTIFICATE = 0x80  # a flag beside the others: the client has a certificate
+ANSWERS = {
+    ENCRYPT_OFF: ENCRYPT_REQUIRED,
+    ENCRYPT_ON: ENCRYPT_ON,
+    ENCRYPT_NOT_SUPPORTED: ENCRYPT_REQUIRED,
+    ENCRYPT_REQUIRED: ENCRYPT_ON,
+}
+
+
+def server(names: Names) -> Dialog:
+    """MS-TDS 2.2.6.5, 3.3.5.1 (what the server does): all is encrypted, or nothing goes on."""
+    wanted = _encryption((yield from _read_prelogin()))
+    wanted = ENCRYPT_NOT_SUPPORTED if wanted is None else wanted & ~ENCRYPT_WITH_CERTIFICATE
+    answer = bytearray(PRELOGIN_OPTIONS)
+    answer[ENCRYPTION_AT] = ANSWERS.get(wanted, ENCRYPT_REQUIRED)
+    yield Send(packets(bytes(answer), TABULAR_RESULT))
+    if wanted == ENCRYPT_NOT_SUPPORTED:
+        raise left("ENCRYPT_NOT_SUP")
+    return HandshakeWrapper("client")
+
+
+def _read_prelogin() -> Step[bytes]:
+    """Return a message of the client, of one packet or several."""
+    what, message, status = "PRELOGIN", b"", 0
+    while not status & END_OF_MESSAGE:
+        header = yield Exactly(HEADER_BYTES, what, bytes((PRELOGIN,)))
+        length, status = int.from_bytes(header[2:4], "big"), header[1]
+        if length < HEADER_BYTES:
+            raise Nonsense(header)
+        message += yield Exactly(length - HEADER_BYTES, what)
+    return message

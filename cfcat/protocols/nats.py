@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Names, Nonsense
+from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send
 from cfcat.protocols.text import first_word, read_line, words
 
-__all__ = ["GREETING", "SECRETS", "VERBS", "client"]
+__all__ = ["GREETING", "SECRETS", "VERBS", "client", "server"]
 
 VERBS = words("CONNECT PING PONG PUB HPUB SUB UNSUB")
 # Password, token, user's credential and the signature of the server's nonce are members of one JSON object. A JSON
@@ -45,3 +45,20 @@ def _parse(text: bytes) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return info if isinstance(info, dict) else None
+
+
+def server(names: Names) -> Dialog:
+    """NATS client protocol: the INFO says that TLS is required, and the client begins it without another word."""
+    import json  # lazy: as above
+
+    info = {
+        "server_id": "cfcat",
+        "server_name": names.server_name,
+        "version": "2.10.0",
+        "proto": 1,
+        "headers": True,
+        "max_payload": 1048576,
+        "tls_required": True,
+    }
+    yield Send(b"INFO " + json.dumps(info, separators=(",", ":")).encode() + b" \r\n")
+    return None

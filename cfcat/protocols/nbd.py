@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, left
 
-__all__ = ["GREETING", "client"]
+__all__ = ["GREETING", "client", "server"]
 
 MAGIC = b"NBDMAGIC"
 GREETING = MAGIC
@@ -48,3 +48,36 @@ def client(names: Names) -> Dialog:
     if kind != NBD_REP_ACK or length:
         raise Nonsense(answer)
     return None
+
+
+NO_ZEROES = 2
+NBD_OPT_EXPORT_NAME, NBD_OPT_ABORT = 1, 2
+NBD_REP_ERR_INVALID, NBD_REP_ERR_TLS_REQD = 0x80000003, 0x80000005
+
+
+def server(names: Names) -> Dialog:
+    """NBD protocol, "Option haggling", "FORCEDTLS mode": anything but TLS is refused with NBD_REP_ERR_TLS_REQD."""
+    yield Send(MAGIC + OPTION_MAGIC + (FIXED_NEWSTYLE | NO_ZEROES).to_bytes(2, "big"))
+    flags = yield Exactly(4, "flags", b"\0")
+    if not int.from_bytes(flags, "big") & FIXED_NEWSTYLE:
+        raise left("no fixed newstyle negotiation")
+    while True:
+        head = yield Exactly(16, "option", OPTION_MAGIC[:1])
+        option, length = head[8:12], int.from_bytes(head[12:], "big")
+        if not head.startswith(OPTION_MAGIC):
+            raise Nonsense(head)
+        yield Exactly(length, "option")
+        code = int.from_bytes(option, "big")
+        if code == NBD_OPT_STARTTLS and not length:
+            yield Send(_reply(option, NBD_REP_ACK))
+            return None
+        if code == NBD_OPT_EXPORT_NAME:  # there is no refusing it: "the server MUST close"
+            raise left("NBD_OPT_EXPORT_NAME")
+        if code == NBD_OPT_ABORT:
+            yield Send(_reply(option, NBD_REP_ACK))
+            raise left("NBD_OPT_ABORT")
+        yield Send(_reply(option, NBD_REP_ERR_INVALID if code == NBD_OPT_STARTTLS else NBD_REP_ERR_TLS_REQD))
+
+
+def _reply(option: bytes, kind: int) -> bytes:
+    return REPLY_MAGIC + option + kind.to_bytes(4, "big") + bytes(4)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cfcat.protocols.dialog import Dialog, Names, Nonsense, Send, Step
-from cfcat.protocols.text import Reply, read_line, read_reply, refusal, words
+from cfcat.protocols.text import Reply, read_line, read_reply, refusal, serve_commands, words
 
-__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
+__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "server", "starttls_answer"]
 
 VERBS = (  # RFC 3977, 4642, 4643
     *words("CAPABILITIES STARTTLS GROUP LISTGROUP ARTICLE HEAD BODY STAT OVER XOVER HDR XHDR NEXT LAST POST IHAVE"),
@@ -49,3 +49,17 @@ def _read_status(what: str) -> Step[Reply]:
     if reply.more:
         raise Nonsense(reply.line)
     return reply
+
+
+def server(names: Names) -> Dialog:
+    """RFC 4642 §2.2; CAPABILITIES, MODE READER and QUIT: RFC 3977 §5."""
+    yield Send(f"200 {names.server_name} NNTP cfcat\r\n".encode())
+    answers = {
+        b"CAPABILITIES": b"101 Capability list:\r\nVERSION 2\r\nREADER\r\nSTARTTLS\r\n.\r\n",
+        b"MODE READER": b"200 Reading allowed\r\n",
+        b"QUIT": b"205 Bye\r\n",
+        b"STARTTLS": b"501 STARTTLS takes no argument\r\n",
+    }
+    yield from serve_commands((b"STARTTLS",), answers, b"483 Begin TLS first (STARTTLS)\r\n")
+    yield Send(b"382 Continue with TLS negotiation\r\n")
+    return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import TLS_FIRST_BYTES, Dialog, Exactly, Names, Send, speaks_tls
+from cfcat.protocols.dialog import TLS_FIRST_BYTES, Dialog, Exactly, Names, Nonsense, Send, left, speaks_tls
 
-__all__ = ["client"]
+__all__ = ["client", "server"]
 
 SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 
@@ -27,3 +27,31 @@ def client(names: Names) -> Dialog:
     if answer[0] in TLS_FIRST_BYTES:
         raise speaks_tls()
     raise DialogError("the server's answer to SSLRequest is not PostgreSQL")
+
+
+# The codes in place of a protocol version, and the version of every startup since 2003 (major 3).
+CANCEL, SSL, GSS = 80877102, 80877103, 80877104
+STARTUP_MAJOR = 3
+NO_TLS = b"SFATAL\0VFATAL\0C28000\0Mbegin TLS first (sslmode=require)\0\0"  # invalid_authorization_specification
+
+
+def server(names: Names) -> Dialog:
+    """PostgreSQL, "Message Flow": SSLRequest, GSSENCRequest, CancelRequest, StartupMessage; they have no type byte."""
+    while True:
+        head = yield Exactly(8, "startup packet", b"\0")
+        length, code = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
+        if length < 8 or (code in (SSL, GSS) and length != 8):
+            raise Nonsense(head)
+        if code == SSL:
+            yield Send(b"S")
+            return None
+        if code == GSS:
+            yield Send(b"N")
+            continue
+        yield Exactly(length - 8, "startup packet")
+        if code == CANCEL:  # the server just closes
+            raise left("CancelRequest")
+        if code >> 16 != STARTUP_MAJOR:
+            raise Nonsense(head)
+        yield Send(b"E" + (4 + len(NO_TLS)).to_bytes(4, "big") + NO_TLS)
+        raise left("StartupMessage")

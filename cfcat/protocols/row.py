@@ -18,7 +18,7 @@ class Protocol:
     `name`: what options and commands take. `title`: the protocol's name in messages. `reference`: its specification.
     `port`: the registered one for clear text. `tls_ports`: those where TLS begins at once. `more_ports`: what is as
     common. `other_ports`: where the protocol is met as well; shells do not offer them.
-    `client`: the dialog by which a client comes to TLS; None where there is no upgrade.
+    `client`, `server`: the halves of the dialog that leads to TLS; None where there is no upgrade.
     `max_tls`: the highest TLS version possible with this dialog, or None for any.
     `alpn`: the registered ALPN ID. It is never sent unasked: a strict server may refuse it (SEC-R8).
     `greeting`: how a server begins that takes TLS by this dialog, as a pattern; b"" where that does not tell.
@@ -34,6 +34,7 @@ class Protocol:
     port: int
     reference: str
     client: Callable[[Names], Dialog] | None = None
+    server: Callable[[Names], Dialog] | None = None
     tls_ports: tuple[int, ...] = ()
     more_ports: tuple[int, ...] = ()
     other_ports: tuple[int, ...] = ()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step
-from cfcat.protocols.text import first_word, read_line, words
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step, left
+from cfcat.protocols.text import LITERAL, first_word, read_command_line, read_line, words
 
-__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "starttls_answer"]
+__all__ = ["CHALLENGE", "GREETING", "SECRETS", "VERBS", "client", "server", "starttls_answer"]
 
 VERBS = (  # RFC 5804
     *words("CAPABILITY STARTTLS LISTSCRIPTS GETSCRIPT PUTSCRIPT CHECKSCRIPT SETACTIVE DELETESCRIPT RENAMESCRIPT"),
@@ -17,8 +15,6 @@ VERBS = (  # RFC 5804
 SECRETS = (rb'(AUTHENTICATE\s+"[\w-]+"\s+)\S',)
 CHALLENGE = rb'"[A-Za-z0-9+/=]*"$|\{\d+\+?\}$'
 GREETING = rb'"(?i:IMPLEMENTATION)"'  # RFC 5804 §1.7
-# A string that is announced by its length (RFC 5804 §4): the line goes on after it.
-LITERAL = re.compile(rb".*\{(\d{1,10})\+?\}")
 FIRST = b'"{OoNnBb'
 
 
@@ -49,3 +45,16 @@ def _read(what: str, request: str) -> Step[bytes]:
     if word != b"OK" and not line.startswith((b'"', b"{")):
         raise Nonsense(line)
     return word
+
+
+def server(names: Names) -> Dialog:
+    """RFC 5804 §1.7, §2.2; ENCRYPT-NEEDED: §1.3."""
+    capabilities = b'"IMPLEMENTATION" "cfcat"\r\n"SASL" ""\r\n"SIEVE" ""\r\n"STARTTLS"\r\n"VERSION" "1.0"\r\n'
+    yield Send(capabilities + f'OK "{names.server_name}"\r\n'.encode())
+    answers = {b"CAPABILITY": capabilities + b"OK\r\n", b"NOOP": b"OK\r\n", b"LOGOUT": b'OK "bye"\r\n'}
+    while (verb := first_word((yield from read_command_line(announces=False)).upper())) != b"STARTTLS":
+        yield Send(answers.get(verb, b'NO (ENCRYPT-NEEDED) "begin TLS first (STARTTLS)"\r\n'))
+        if verb == b"LOGOUT":
+            raise left("LOGOUT")
+    yield Send(b'OK "begin TLS"\r\n')
+    return None

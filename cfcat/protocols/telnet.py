@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import TLS_FIRST_BYTES, Dialog, Exactly, Names, Nonsense, Send, Step, Until
+from cfcat.protocols.dialog import TLS_FIRST_BYTES, Dialog, Exactly, Names, Nonsense, Send, Step, Until, left
 
-__all__ = ["GREETING", "client"]
+__all__ = ["GREETING", "client", "server"]
 
 IAC, DONT, DO, WONT, WILL, SB, SE = (bytes((code,)) for code in (255, 254, 253, 252, 251, 250, 240))
 START_TLS, FOLLOWS = b"\x2e", b"\x01"
+REFUSALS = {WILL: DONT, DO: WONT}
 GREETING = rb"\xff[\xfb-\xfe]"  # an option is asked for
 FIRST = bytes(code for code in range(256) if code not in TLS_FIRST_BYTES)
 
@@ -40,10 +41,7 @@ def _read_do_start_tls() -> Step[None]:
         first = b""
         command = yield Exactly(1, what)
         if command == SB:
-            end = b""
-            while end != SE:  # IAC SE: what is before it is no command
-                yield Until(IAC, what)
-                end = yield Exactly(1, what)
+            yield from _read_subnegotiation(what)
         elif command in (DO, DONT, WILL, WONT):
             option = yield Exactly(1, what)
             if option == START_TLS and command == DO:
@@ -54,3 +52,40 @@ def _read_do_start_tls() -> Step[None]:
 
 def _refusal() -> DialogError:
     return DialogError("the server refused START_TLS (DONT)")
+
+
+def server(names: Names) -> Dialog:
+    """draft-altman-telnet-starttls-02, from the other end: we ask, and refuse whatever else the client offers."""
+    what = "WILL START_TLS"
+    yield Send(IAC + DO + START_TLS)
+    has_agreed = False
+    first = FIRST
+    while True:
+        yield Until(IAC, what, first)
+        first = b""
+        command = yield Exactly(1, what)
+        if command == SB:
+            sub = yield from _read_subnegotiation(what)
+            if has_agreed and sub == START_TLS + FOLLOWS:
+                yield Send(IAC + SB + START_TLS + FOLLOWS + IAC + SE)
+                return None
+        elif command in (DO, DONT, WILL, WONT):
+            option = yield Exactly(1, what)
+            if option == START_TLS and command == WONT:
+                raise left("WONT START_TLS")
+            if option == START_TLS and command == WILL:
+                has_agreed = True
+            elif command in REFUSALS:
+                yield Send(IAC + REFUSALS[command] + option)
+
+
+def _read_subnegotiation(what: str) -> Step[bytes]:
+    """What is between IAC SB and IAC SE."""
+    data = b""
+    end = b""
+    while end != SE:  # IAC SE: what is before it is no command
+        data += (yield Until(IAC, what))[:-1]
+        end = yield Exactly(1, what)
+        if end != SE:
+            data += IAC
+    return data

@@ -7,27 +7,36 @@ A line ends with LF, with or without a CR before it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Nonsense, Step, Until
+from cfcat.protocols.dialog import Exactly, Nonsense, Send, Step, Until, left
 
 __all__ = [
     "DIGITS",
+    "REQUEST_FOR_TLS",
     "SASL_MECHANISM",
+    "TYPED",
     "Reply",
     "first_word",
+    "read_command_line",
     "read_go_ahead",
     "read_line",
     "read_replies",
     "read_reply",
     "refusal",
+    "serve_commands",
     "words",
 ]
 
 DIGITS = b"0123456789"
+TYPED = bytes(range(32, 127)) + b"\t\r\n"  # how a command may begin
+REQUEST_FOR_TLS = "request for TLS"  # what a server waits for, in messages
 # Used in patterns of secrets: a mechanism's name is not a secret.
 SASL_MECHANISM = rb"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|ANONYMOUS|SCRAM-[\w-]+)"
+# A string that is announced by its length; the line goes on after it. "+": the client does not wait until it may send.
+LITERAL = re.compile(rb".*\{(\d{1,10})(\+?)\}")
 REPLY = re.compile(rb"(\d{3})(?:([ -]).*)?")
 
 
@@ -84,3 +93,33 @@ def refusal(reply: Reply, what: str, expected: int, request: str) -> DialogError
     if reply.code >= 400:
         return DialogError(f"the server refused {request} (code {reply.code})", said=reply.line)
     return DialogError(f"the server's {what} is code {reply.code}, not {expected}", said=reply.line)
+
+
+def serve_commands(requests: tuple[bytes, ...], answers: Mapping[bytes, bytes], otherwise: bytes) -> Step[None]:
+    """As the server, answer commands until one of the requests for TLS comes; its answer is the caller's.
+
+    `answers`: by the command in upper case, whole or its first word. Anything else gets `otherwise`. QUIT has an
+    answer, and is the end.
+    """
+    while True:
+        command = b" ".join((yield from read_line(REQUEST_FOR_TLS, TYPED)).upper().split())
+        if command in requests:
+            return
+        verb = first_word(command)
+        yield Send(answers.get(command) or answers.get(verb, otherwise))
+        if verb == b"QUIT":
+            raise left("QUIT")
+
+
+def read_command_line(*, announces: bool) -> Step[bytes]:
+    """As the server, return a command of IMAP or ManageSieve, its strings that have their length before them included.
+
+    `announces`: after a length without "+" the client waits until it may send the string. It may not, so its command
+    ends there (RFC 9051 §4.3). In ManageSieve it does not wait (RFC 5804 §4).
+    """
+    line = part = yield from read_line(REQUEST_FOR_TLS, TYPED)
+    while (literal := LITERAL.fullmatch(part)) and (literal[2] or not announces):
+        line += yield Exactly(int(literal[1]), REQUEST_FOR_TLS)
+        part = yield from read_line(REQUEST_FOR_TLS)
+        line += part
+    return line

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step
+from cfcat.protocols.dialog import Dialog, Exactly, Names, Nonsense, Send, Step, left
 
-__all__ = ["GREETING", "client"]
+__all__ = ["GREETING", "client", "server"]
 
 GREETING = rb"RFB \d{3}\."
 RFB_VERSION = re.compile(rb"RFB (\d{3})\.(\d{3})\n")
@@ -59,3 +59,30 @@ def _choose_subtype() -> Step[None]:
             yield Send(subtype.to_bytes(4, "big"))
             return
     raise DialogError("the server offers no VeNCrypt subtype with a certificate")
+
+
+def server(names: Names) -> Dialog:
+    """RFB 3.8 and VeNCrypt 0.2 from the other end; the client chooses how it wants to log in under TLS."""
+    yield Send(b"RFB 003.008\n")
+    version = yield Exactly(12, "version", b"R")
+    match = RFB_VERSION.fullmatch(version)
+    if match is None:
+        raise Nonsense(version)
+    if (int(match[1]), int(match[2])) < (3, 8):
+        reason = b"RFB 3.8 is needed for TLS"
+        security = b"\0" if int(match[2]) == 7 else bytes(4)  # no types; before 3.7 one type in four bytes
+        yield Send(security + len(reason).to_bytes(4, "big") + reason)
+        raise left("an RFB older than 3.8")
+    yield Send(bytes((1, VENCRYPT)))
+    if (yield Exactly(1, "security type")) != bytes((VENCRYPT,)):
+        raise left("another security type")
+    yield Send(VENCRYPT_VERSION)
+    if (yield Exactly(2, "VeNCrypt version")) != VENCRYPT_VERSION:
+        yield Send(b"\xff")
+        raise left("another VeNCrypt than 0.2")
+    yield Send(b"\0" + bytes((len(X509_SUBTYPES),)) + b"".join(each.to_bytes(4, "big") for each in X509_SUBTYPES))
+    if int.from_bytes((yield Exactly(4, "VeNCrypt subtype")), "big") not in X509_SUBTYPES:
+        yield Send(b"\0")
+        raise left("a VeNCrypt subtype without a certificate")
+    yield Send(b"\x01")
+    return None

@@ -6,9 +6,9 @@ import re
 from typing import NamedTuple
 
 from cfcat.errors import DialogError
-from cfcat.protocols.dialog import MAX_MESSAGE_BYTES, Dialog, Names, Nonsense, Send, Step, Until
+from cfcat.protocols.dialog import MAX_MESSAGE_BYTES, Dialog, Names, Nonsense, Send, Step, Until, left
 
-__all__ = ["SECRETS", "VERBS", "c2s_client", "s2s_client", "starttls_answer"]
+__all__ = ["SECRETS", "VERBS", "c2s_client", "c2s_server", "s2s_client", "s2s_server", "starttls_answer"]
 
 VERBS = (  # RFC 6120
     "<?xml version='1.0'?>",
@@ -93,6 +93,46 @@ def starttls_answer(stream: Tag = NO_STREAM) -> Step[None]:
             raise Nonsense(tag.said + end.said)
 
 
+def c2s_server(names: Names) -> Dialog:
+    """RFC 6120 §5.4: STARTTLS is the one feature, and required."""
+    return _server("jabber:client", names)
+
+
+def s2s_server(names: Names) -> Dialog:
+    """RFC 6120 §5.4, between servers."""
+    return _server("jabber:server", names)
+
+
+def _server(namespace: str, names: Names) -> Dialog:
+    header = yield from _read_any_tag("stream header", may_declare=True)
+    if not _is(header, b"stream") or header.empty or header.closes:
+        raise Nonsense(header.said)
+    asked = dict(header.attributes).get(b"to", b"")  # as it is written there, so that it needs no escape here
+    source = names.server_name.translate(XML_ESCAPES).encode() if not asked or b"'" in asked else asked
+    # The stream's id has to be unpredictable for logins in clear text (§4.7.3), which there are none of.
+    yield Send(
+        b"<?xml version='1.0'?><stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='"
+        + namespace.encode() + b"' from='" + source + b"' id='cfcat' version='1.0'><stream:features>"
+        + b"<starttls xmlns='" + XMPP_TLS + b"'><required/></starttls></stream:features>"
+    )  # fmt: skip
+    request = yield from _read_any_tag("request for TLS")
+    if request.closes and _is(request, b"stream"):
+        yield Send(b"</stream:stream>")
+        raise left("</stream:stream>")
+    if not _is(request, b"starttls") or _namespace(request, header) != XMPP_TLS:
+        yield Send(
+            b"<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+            b"</stream:stream>"
+        )
+        raise left("another request")
+    if not request.empty:
+        end = yield from _read_any_tag("request for TLS")
+        if not end.closes or end.name != request.name:
+            raise Nonsense(request.said + end.said)
+    yield Send(b"<proceed xmlns='" + XMPP_TLS + b"'/>")
+    return None
+
+
 def _read_stream_header() -> Step[Tag]:
     tag = yield from _read_tag("stream header", may_declare=True)
     if not _is(tag, b"stream") or tag.empty:
@@ -158,7 +198,7 @@ def _read_markup(what: str, *, skip_text: bool = False) -> Step[bytes]:
         piece = yield Until(b">", what)
         markup += piece
         if len(markup) > MAX_MESSAGE_BYTES:
-            raise DialogError(f"the server's {what} has no end within 64 KiB")
+            raise Nonsense(b"", "has no end within 64 KiB")
 
 
 def _open_quote(piece: bytes, quote: bytes) -> bytes:
