@@ -17,10 +17,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cfcat.core.accepting import Listener as Listener
+    from cfcat.core.accepting import listen as listen
+    from cfcat.core.accepting import serve as serve
     from cfcat.core.address import SocketAddress as SocketAddress
     from cfcat.core.context import make_tls_context as make_tls_context
     from cfcat.core.options import SocketOptions as SocketOptions
     from cfcat.core.promise import Promise as Promise
+    from cfcat.core.server_context import make_server_context as make_server_context
     from cfcat.core.sockets import Socket as Socket
     from cfcat.core.sockets import SocketInfo as SocketInfo
     from cfcat.core.sockets import connect as connect
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from cfcat.errors import IncompleteReadError as IncompleteReadError
     from cfcat.errors import InjectionError as InjectionError
     from cfcat.errors import LimitError as LimitError
+    from cfcat.errors import ListenError as ListenError
     from cfcat.errors import LockError as LockError
     from cfcat.errors import LostError as LostError
     from cfcat.errors import OptionsError as OptionsError
@@ -53,10 +58,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "cfcat.core.accepting": ("Listener", "listen", "serve"),
     "cfcat.core.address": ("SocketAddress",),
     "cfcat.core.context": ("make_tls_context",),
     "cfcat.core.options": ("SocketOptions",),
     "cfcat.core.promise": ("Promise",),
+    "cfcat.core.server_context": ("make_server_context",),
     "cfcat.core.sockets": ("Socket", "SocketInfo", "connect"),
     "cfcat.core.workers": ("Judgement", "Verdict", "WorkersPolicy"),
     "cfcat.errors": (
@@ -73,6 +80,7 @@ _HOME = {
         "IncompleteReadError",
         "InjectionError",
         "LimitError",
+        "ListenError",
         "LockError",
         "LostError",
         "OptionsError",

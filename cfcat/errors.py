@@ -31,6 +31,7 @@ __all__ = [
     "IncompleteReadError",
     "InjectionError",
     "LimitError",
+    "ListenError",
     "LockError",
     "LostError",
     "OptionsError",
@@ -52,6 +53,7 @@ __all__ = [
 
 # EMFILE: the process has no descriptor left; ENFILE: the system has none.
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 MOST_PARTS = 8  # of a list in a message
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
 LOST = "Network connection lost."
@@ -267,6 +269,18 @@ class DialogError(SocketError):
         super().__init__(message)
         self.said = said
         self.speaks_tls = speaks_tls
+
+
+class ListenError(SocketError):
+    """Nobody can be accepted: the address is in use, not this machine's, not allowed; or descriptors are used up.
+
+    `message` names the address and the operating system's reason.
+    """
+
+    @property
+    def is_missing(self) -> bool:
+        """Has this machine no such address, or not even the family?"""
+        return self.errno in NO_SUCH_ADDRESS
 
 
 class IdleTimeout(SocketError, TimeoutError):

@@ -29,10 +29,12 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.record.events", "cfcat.core.workers"),  # what can happen: the core tells it first
     ("cfcat.core.trace",),
     ("cfcat.core.options", "cfcat.core.context"),
+    ("cfcat.core.server_context",),
     ("cfcat.core.lifecycle",),
     ("cfcat.core.codec",),
     ("cfcat.core.tls",),
     ("cfcat.core.loop",),
+    ("cfcat.core.hangups",),
     ("cfcat.core.promise",),
     ("cfcat.core.job",),
     ("cfcat.core.waiting",),
@@ -50,6 +52,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.receiving",),
     ("cfcat.core.wire",),
     ("cfcat.core.sockets",),
+    ("cfcat.core.accepting",),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),

@@ -94,6 +94,7 @@ def test_metadata(wheel: Path) -> None:
         "platformdirs",
         "prompt-toolkit",
         "rich",
+        "trustme",
         "truststore",
         "typer<0.29,",
     ]

@@ -21,7 +21,7 @@ class Codec(Protocol):
 
     @property
     def ends_with_fin(self) -> bool:
-        """Is TCP's own FIN our EOF? Under TLS it is not: servers lose data when a FIN follows close_notify."""
+        """Does TCP's FIN follow our EOF? A TLS client sends none: servers lose data when it follows close_notify."""
 
     @property
     def clear_in(self) -> bool:

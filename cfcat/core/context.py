@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from cfcat.core.choices import TlsVersion
 from cfcat.errors import CaFileError, ClientCertificateError, OptionsError, reason_of
 
-__all__ = ["VERSIONS", "default_context", "limited", "log_keys", "make_tls_context"]
+__all__ = [
+    "DEFAULT_CIPHERS",
+    "VERSIONS",
+    "default_context",
+    "limit_context",
+    "limited",
+    "load_certificate",
+    "load_file",
+    "log_keys",
+    "make_tls_context",
+]
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # The keychain of macOS and the store of Windows are not OpenSSL's.
@@ -81,11 +91,7 @@ def make_tls_context(
     file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     platform_store = cacert is None and not insecure and PLATFORM_STORE and not (file or folders)
     context = _platform_context() if platform_store else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = VERSIONS[tls_min]
-    if tls_max is not None:
-        if VERSIONS[tls_max] < VERSIONS[tls_min]:
-            raise OptionsError(f"no TLS version is at least {tls_min} and at most {tls_max}")
-        context.maximum_version = VERSIONS[tls_max]
+    limit_context(context, alpn=alpn, tls_min=tls_min, tls_max=tls_max, ciphers=ciphers)
     # The default accepts a certificate that names its host in the subject only; no browser has for years.
     context.hostname_checks_common_name = False
     # Python 3.13 sets both and 3.11 neither, and the same command must do the same on each. Strict would refuse most
@@ -93,6 +99,45 @@ def make_tls_context(
     # off with -k.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif cacert is not None:
+        load_file(context, os.fspath(cacert), os.fspath(cacert))
+    elif file or folders:
+        # OpenSSL silently skips unreadable files and then trusts no authority. Raise here, or the user would see only
+        # "unknown issuer". And where only one variable is set, it would go on trusting what the system has in the other
+        # place.
+        if file:
+            load_file(context, file, f"SSL_CERT_FILE={file}")
+        if folders:
+            _load_folders(context, folders)
+    elif not platform_store:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if cert is not None:
+        load_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)
+        context.post_handshake_auth = True
+    return context
+
+
+def limit_context(
+    context: ssl.SSLContext,
+    *,
+    alpn: Sequence[str],
+    tls_min: TlsVersion,
+    tls_max: TlsVersion | None,
+    ciphers: str,
+) -> None:
+    """What a client's and a server's context have in common: versions, suites, ALPN, no renegotiation, no truncation.
+
+    Raises:
+        OptionsError: as `make_tls_context()`.
+    """
+    context.minimum_version = VERSIONS[tls_min]
+    if tls_max is not None:
+        if VERSIONS[tls_max] < VERSIONS[tls_min]:
+            raise OptionsError(f"no TLS version is at least {tls_min} and at most {tls_max}")
+        context.maximum_version = VERSIONS[tls_max]
     # Builds of Python have lists of their own, of 17 suites or of 60; this is OpenSSL's, under the system's policy.
     _set_ciphers(context, ciphers)
     # TLS 1.2 renegotiation has no use here, and OpenSSL would obey a HelloRequest.
@@ -101,24 +146,6 @@ def make_tls_context(
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", ssl.Options(0))
     if alpn:
         _set_alpn(context, alpn)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif cacert is not None:
-        _load(context, os.fspath(cacert), os.fspath(cacert))
-    elif file or folders:
-        # OpenSSL silently skips unreadable files and then trusts no authority. Raise here, or the user would see only
-        # "unknown issuer". And where only one variable is set, it would go on trusting what the system has in the other
-        # place.
-        if file:
-            _load(context, file, f"SSL_CERT_FILE={file}")
-        if folders:
-            _load_folders(context, folders)
-    elif not platform_store:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if cert is not None:
-        _load_client_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)
-    return context
 
 
 def log_keys(context: ssl.SSLContext) -> str:
@@ -150,9 +177,12 @@ def _set_alpn(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
     context.set_alpn_protocols(list(alpn))
 
 
-def _load_client_certificate(
-    context: ssl.SSLContext, cert: str, key: str | None, password: Callable[[], str] | None
-) -> None:
+def load_certificate(context: ssl.SSLContext, cert: str, key: str | None, password: Callable[[], str] | None) -> None:
+    """Load our own certificate, with its key from the same file or another.
+
+    Raises:
+        ClientCertificateError: it cannot be used.
+    """
     asked = False
 
     def ask() -> str:
@@ -182,7 +212,6 @@ def _load_client_certificate(
         raise ClientCertificateError(text) from error
     except ValueError as error:  # a password that OpenSSL does not take: too long
         raise ClientCertificateError(f"{key or cert}: {error}") from error
-    context.post_handshake_auth = True
 
 
 def _load_folders(context: ssl.SSLContext, folders: str) -> None:
@@ -199,7 +228,12 @@ def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
         raise OptionsError(f"no cipher suite of TLS 1.2 matches {ciphers!r}") from error
 
 
-def _load(context: ssl.SSLContext, path: str, name: str) -> None:
+def load_file(context: ssl.SSLContext, path: str, name: str) -> None:
+    """Trust the authorities of a PEM file. `name`: what messages call it.
+
+    Raises:
+        CaFileError: it cannot be used.
+    """
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:

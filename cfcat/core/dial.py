@@ -34,7 +34,18 @@ if TYPE_CHECKING:
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
     from cfcat.record.events import Outcome, Trace
 
-__all__ = ["Address", "Dialed", "Dialer", "assess", "blocked", "connect_failed", "dial", "direct", "failure_message"]
+__all__ = [
+    "Address",
+    "Dialed",
+    "Dialer",
+    "addresses_of",
+    "assess",
+    "blocked",
+    "connect_failed",
+    "dial",
+    "direct",
+    "failure_message",
+]
 
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
 HTTP_HINT = ". It looks like you might be trying to connect to a HTTP-based service \u2014 consider using fetch instead"
@@ -163,6 +174,15 @@ def _permitted(target: Target, addresses: Sequence[Address], policy: WorkersPoli
         raise blocked(target, *judgement.verdicts)
     pairs = zip(addresses, judgement.verdicts, strict=True)
     return [address for address, verdict in pairs if verdict.status != "blocked"]
+
+
+async def addresses_of(target: Target, family: str | None) -> list[Address]:
+    """Resolve a target: its addresses in the resolver's order.
+
+    Raises:
+        ResolveError, ConnectError: it has none; the detail says why.
+    """
+    return await _resolve(target, FAMILIES[family])
 
 
 async def _resolve(target: Target, family: int) -> list[Address]:

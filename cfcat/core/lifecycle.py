@@ -4,7 +4,8 @@ Pure: no I/O, no clock. Events go in (what the application called, what the wire
 `sockets` and `wire` carry out). Everything that decides a state lives in this file; the questions "may I read?"
 and "may I write?" are answered here too (`reading`, `writing`).
 
-Source: RULES.md, H, C, D, S, N and W, with the differences V2, V5-V8, V12 and V16.
+Source: RULES.md, H, C, D, S, N and W, with the differences V2, V5-V8, V12 and V16. A connection that was accepted is
+always half-open, and `closed` goes by the connection (I10, I22, V23, V25).
 
 | | states |
 |---|---|
@@ -50,9 +51,11 @@ class Event(_Name):
     PIPED_EOF = auto()  # a pipe has read EOF (API-R10)
     LOST = auto()  # a read or a write found the connection broken (API-R9, W10, T7)
     FLUSHED = auto()  # what an effect FLUSH_… asked for is done
+    GONE = auto()  # both ends have ended on the wire, read or not; told of accepted connections (I22)
 
     END = auto()  # writer.close() (W6)
     ABORT = auto()  # writer.abort() (W8)
+    SOURCE_FAILED = auto()  # what a pipe reads from broke: here it stops in the middle (V25)
     CANCEL = auto()  # reader.cancel() (API-R7)
     CLOSE = auto()  # socket.close() (C1)
     DROP = auto()  # socket.abort(): now, without order; nothing was queued
@@ -144,6 +147,7 @@ class Writing(_Name):
 
 FINAL = frozenset({Phase.ENDED, Phase.CLOSED, Phase.FAILED, Phase.UPGRADED})
 DROPS = frozenset({Event.DROP, Event.DROP_QUEUED})
+ABORTS = frozenset({Event.ABORT, Event.SOURCE_FAILED})
 FROM_WIRE = frozenset(
     {
         Event.CONNECTED,
@@ -152,6 +156,7 @@ FROM_WIRE = frozenset(
         Event.PIPED_EOF,
         Event.LOST,
         Event.FLUSHED,
+        Event.GONE,
     }
 )
 
@@ -172,6 +177,8 @@ PHASE = {
     (Phase.CLOSING, Event.START_TLS): Phase.UPGRADING,  # S14: the upgrade wins over an un-awaited close()
     (Phase.CLOSING, Event.FLUSHED): Phase.CLOSED,
     (Phase.UPGRADING, Event.FLUSHED): Phase.UPGRADED,
+    (Phase.OPENING, Event.SOURCE_FAILED): Phase.CLOSED,
+    (Phase.OPEN, Event.SOURCE_FAILED): Phase.CLOSED,
     (Phase.OPENING, Event.DROP): Phase.CLOSED,
     (Phase.OPENING, Event.DROP_QUEUED): Phase.CLOSED,
     (Phase.OPEN, Event.DROP): Phase.CLOSED,
@@ -193,6 +200,8 @@ WRITE = {
     (WriteHalf.CLOSING, Event.FLUSHED): WriteHalf.CLOSED,
     (WriteHalf.OPEN, Event.ABORT): WriteHalf.ABORTED,
     (WriteHalf.CLOSING, Event.ABORT): WriteHalf.ABORTED,
+    (WriteHalf.OPEN, Event.SOURCE_FAILED): WriteHalf.ABORTED,
+    (WriteHalf.CLOSING, Event.SOURCE_FAILED): WriteHalf.ABORTED,
 }
 # The effects of entering a phase, after `_enter` has settled `opened` and `closed`.
 ENTER: dict[Phase, tuple[Effect, ...]] = {
@@ -210,6 +219,8 @@ DROPPED = (
     Effect(Action.END_STREAMS),
     Effect(Action.RESET_WIRE),
 )
+# What a pipe brings with it whose source broke: the peer must not take the part for the whole.
+CUT = (Effect(Action.STOP_READS), Effect(Action.END_STREAMS, Reason.ABORT), Effect(Action.RESET_WIRE))
 # S1's texts, in the order in which the reference checks.
 ON_TLS = "Cannot startTls on a TLS socket."
 CLOSED_BEFORE = "The connection was closed before startTls could be started."
@@ -238,9 +249,11 @@ class Lifecycle:
     always on entering a final phase; our EOF is asked for once at most.
     """
 
-    def __init__(self, *, secure_transport: str, allow_half_open: bool) -> None:
+    def __init__(self, *, secure_transport: str, allow_half_open: bool, accepted: bool = False) -> None:
         self.secure_transport = secure_transport
         self.allow_half_open = allow_half_open
+        self.accepted = accepted
+        self.gone = False  # both ends have ended on the wire, read or not
         self.phase = Phase.OPENING
         self.read = ReadHalf.OPEN
         self.write = WriteHalf.OPEN
@@ -302,12 +315,15 @@ class Lifecycle:
             effects.append(Effect(Action.RESOLVE_OPENED))
         if event is Event.FLUSHED and self.write is not before:
             effects.append(Effect(Action.WRITING_ENDED))
-        if event is Event.ABORT and self.write is not before:
+        if event in ABORTS and self.write is not before:
             effects.append(Effect(Action.DROP_WRITES, Reason.ABORT))
         if event is Event.CANCEL:
             effects.append(Effect(Action.STOP_READS))
         if event is Event.END:
             effects.append(Effect(Action.FLUSH_THEN_END))
+        if event is Event.GONE:
+            self.gone = True
+            effects += self._resolve_closed()
         if event in DROPS and self.phase is Phase.FAILED:
             effects.append(Effect(Action.END_STREAMS, Reason.FAILURE))  # what is left will not be read
         phase = PHASE.get((self.phase, event), self.phase)
@@ -317,6 +333,10 @@ class Lifecycle:
                 effects.append(Effect(Action.FAIL_UPGRADE))
         return effects + self._join()
 
+    def _resolve_closed(self) -> list[Effect]:
+        was_closed, self.closed = self.closed, True
+        return [] if was_closed else [Effect(Action.RESOLVE_CLOSED)]
+
     def _refuse_impossible(self, event: Event) -> None:
         impossible = {
             Event.CONNECTED: self.opened,
@@ -325,6 +345,7 @@ class Lifecycle:
             Event.PIPED_EOF: not self.opened or self.read is not ReadHalf.OPEN,
             Event.LOST: not self.opened,
             Event.FLUSHED: not self.opened,
+            Event.GONE: not (self.opened and self.accepted),
             Event.END: self.writing is not Writing.FLOWING,
             Event.START_TLS: not self.can_upgrade,
         }
@@ -332,7 +353,9 @@ class Lifecycle:
             raise RuntimeError(f"{event.name} in {self.phase.name}, {self.read.name}, {self.write.name}")
 
     def _join(self) -> list[Effect]:
-        """The rules that look at both halves (H1, H5, D4, W9)."""
+        """The rules that look at both halves (H1, H5, D4, W9; I22)."""
+        if self.accepted and self.allow_half_open:
+            return self._enter(Phase.ENDED, None) if self._accepted_is_over() and self.phase is Phase.OPEN else []
         if self.read is not ReadHalf.EOF or self.allow_half_open or self.phase is not Phase.OPEN:
             return []
         if self.write is WriteHalf.OPEN:
@@ -345,6 +368,11 @@ class Lifecycle:
             return [Effect(Action.REJECT_CLOSED, Reason.ABORT)]
         return []
 
+    def _accepted_is_over(self) -> bool:
+        """Nothing can come or go any more. Under TLS the two close_notify do not end the connection (I38)."""
+        in_clear = self.secure_transport != "on" and self.write is WriteHalf.CLOSED
+        return (self.gone or in_clear) and self.read in (ReadHalf.EOF, ReadHalf.PIPED)
+
     def _enter(self, phase: Phase, event: Event | None) -> list[Effect]:
         self.phase = phase
         effects = list(ENTER.get(phase, ()))
@@ -352,6 +380,10 @@ class Lifecycle:
             return effects
         if event in DROPS:
             effects = list(DROPPED)
+        elif event is Event.SOURCE_FAILED:
+            effects = list(CUT)
+        elif phase is Phase.CLOSED and self.accepted and self.write is WriteHalf.ABORTED:
+            effects[-1] = Effect(Action.RESET_WIRE)  # V23: an end in order would hide what was dropped
         if not self.opened:
             self.opened = True
             effects.insert(0, Effect(Action.REJECT_OPENED))

@@ -1,27 +1,49 @@
-"""Incoming connections: a listener returns sockets that are connected already.
+"""Where connections come in: one bound address of the operating system, TCP or Unix, that accepts.
 
-`sockets.adopt` takes either's result. Resolving names is not done here, nor is anything decided about who may connect.
+What is accepted here becomes a socket in `accepting`. Resolving names is not done here, nor is anything decided about
+who may connect.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import socket
-from typing import Protocol
+import stat
+from typing import NamedTuple, Protocol
 
 from cfcat.core.dial import Address
 from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
 
-__all__ = ["Listener", "TcpListener"]
+__all__ = ["Accepted", "Door", "TcpDoor", "UnixDoor"]
 
 BACKLOG = 128  # connections that the kernel keeps until they are accepted; Linux allowed no more for a long time
+OWNER_ONLY = 0o177  # a mask of permissions
+# accept(2): a connection that failed before it was accepted. The next one has nothing to do with it.
+GONE_ALREADY = frozenset(
+    {errno.ECONNABORTED, errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET}
+    | {errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EAGAIN, errno.EINTR}
+)
 
 
-class Listener(Protocol):
-    """What yields connected sockets."""
+class Accepted(NamedTuple):
+    """A connection, non-blocking, and where it comes from: `ip:port`, "" on a Unix socket."""
 
-    def accept(self) -> Promise[socket.socket]:
-        """Resolves with the next connection, non-blocking. Cancelling the wait loses none.
+    sock: socket.socket
+    remote: str
+
+
+class Door(Protocol):
+    """One address that connections come in by."""
+
+    @property
+    def text(self) -> str:
+        """`ip:port`, or `unix:PATH`."""
+
+    def accept(self) -> Promise[Accepted]:
+        """Resolves with the next connection. Cancelling the wait loses none.
 
         Raises:
             OSError: it cannot be accepted, such as for want of descriptors; later ones may be.
@@ -31,7 +53,46 @@ class Listener(Protocol):
         """Accept no more. Nobody may be waiting in `accept()`."""
 
 
-class TcpListener:
+class _Door:
+    """What both kinds share: a listening, non-blocking OS socket."""
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        self._sock = socket.socket(family, socket.SOCK_STREAM)
+
+    def accept(self) -> Promise[Accepted]:
+        """As `Door.accept`."""
+        loop = running_loop()
+        accepted: Promise[Accepted] = Promise(loop, lambda _: loop.remove_reader(self._sock))
+
+        def try_it() -> None:
+            try:
+                sock, address = self._sock.accept()
+            except OSError as error:
+                if error.errno in GONE_ALREADY:
+                    loop.add_reader(self._sock, try_it)
+                    return
+                accepted.reject(error)
+            else:
+                sock.setblocking(False)
+                accepted.resolve(Accepted(sock, self._remote(sock, address)))
+            loop.remove_reader(self._sock)
+
+        try_it()
+        return accepted
+
+    def close(self) -> None:
+        """As `Door.close`."""
+        self._sock.close()
+
+    def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
+        raise NotImplementedError
+
+    def _listen(self) -> None:
+        self._sock.listen(BACKLOG)
+        self._sock.setblocking(False)
+
+
+class TcpDoor(_Door):
     """Listens on one address as soon as it is created. Port 0 lets the kernel choose; `address` has the real one.
 
     Raises:
@@ -39,41 +100,86 @@ class TcpListener:
     """
 
     def __init__(self, address: Address) -> None:
-        self._sock = socket.socket(address.family, socket.SOCK_STREAM)
+        super().__init__(address.family)
         try:
             # A listener that was closed a moment ago must not keep its successor out. nc, curl's tests: the same.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if address.family == socket.AF_INET6:
                 self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # "::" is IPv6 alone everywhere
             self._sock.bind(address.sockaddr)
-            self._sock.listen(BACKLOG)
-            self._sock.setblocking(False)
+            self._listen()
             self.address = Address(address.family, self._sock.getsockname())
-        except OSError:
+        except BaseException:
             self._sock.close()
             raise
 
-    def accept(self) -> Promise[socket.socket]:
-        """As `Listener.accept`."""
-        loop = running_loop()
-        accepted: Promise[socket.socket] = Promise(loop, lambda _: loop.remove_reader(self._sock))
+    @property
+    def text(self) -> str:
+        return self.address.text
 
-        def try_it() -> None:
+    def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
+        return Address(sock.family, address).text
+
+
+class UnixDoor(_Door):
+    """Listens on a path that only its owner may connect to, and removes it at the end.
+
+    A socket that nobody listens on any more is replaced; anything else that is there is left alone.
+
+    Raises:
+        OSError: something is there that is no socket (EEXIST), or somebody listens on it (EADDRINUSE), or the path is
+            too long or not to be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(socket.AF_UNIX)
+        self.path = path
+        try:
+            _remove_stale(path)
+            mask = os.umask(OWNER_ONLY)
             try:
-                sock, _ = self._sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # the last: gone before it was accepted
-                loop.add_reader(self._sock, try_it)
-                return
-            except OSError as error:
-                accepted.reject(error)
-            else:
-                sock.setblocking(False)
-                accepted.resolve(sock)
-            loop.remove_reader(self._sock)
+                self._sock.bind(path)
+            finally:
+                os.umask(mask)
+            self._file = _identity(os.lstat(path))
+            self._listen()
+        except BaseException:
+            self._sock.close()
+            raise
 
-        try_it()
-        return accepted
+    @property
+    def text(self) -> str:
+        return f"unix:{self.path}"
+
+    def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
+        return ""
 
     def close(self) -> None:
-        """As `Listener.close`."""
-        self._sock.close()
+        """As `Door.close`; the file goes too, where it is still ours."""
+        super().close()
+        with contextlib.suppress(OSError):
+            if _identity(os.lstat(self.path)) == self._file:
+                os.unlink(self.path)
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.EEXIST, "something is there that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:  # somebody listens, and its backlog is full
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino

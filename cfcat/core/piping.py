@@ -59,7 +59,7 @@ class Pipe(Promise[None]):
         error = read.exception()
         if error is not None:
             if not self._prevent_abort:
-                self._writer.abort(error)
+                self._writer.cut(error)
             self._finish(error)
         elif chunk := read.result():
             self._writer.write(chunk).add_done_callback(self._was_written)

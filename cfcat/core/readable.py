@@ -81,6 +81,7 @@ class ReadableStream:
         self.owner = owner  # the socket; later what is left of it
         self._is_held = False  # by a reader; a reference to it would make a circle
         self._is_piped = False
+        self.pipe: Promise[None] | None = None  # that reads here, while it is under way
         self._read: Read[Any] | None = None
         self._returned = bytearray()  # by cancelled reads, or left by gathering ones; the next read has them first
         self.read_bytes = FIRST_READ_BYTES
@@ -133,9 +134,9 @@ class ReadableStream:
         """Copy everything to a writable and close that at EOF, unless `prevent_close` (API-R10).
 
         Both streams are locked until it is done. When a pipe reads EOF, the socket's writing side stays open and
-        `closed` stays pending. If reading fails, the destination is aborted with the error, unless `prevent_abort`; if
-        writing fails, or the destination ends meanwhile, reading is cancelled, unless `prevent_cancel`; either way the
-        promise rejects with the error.
+        `closed` stays pending. If reading fails, the destination is aborted with the error and its peer sees a reset
+        (V25), unless `prevent_abort`; if writing fails, or the destination ends meanwhile, reading is cancelled, unless
+        `prevent_cancel`; either way the promise rejects with the error.
 
         Cancelling the wait stops it at once: both locks are free, both streams can be used, and no byte is lost
         between them (what the destination has queued it still sends).
@@ -148,7 +149,7 @@ class ReadableStream:
 
         reader = self.get_reader()
         self._is_piped = True
-        return Pipe(
+        pipe = Pipe(
             self.owner.loop,
             reader,
             writable.get_writer(),
@@ -156,6 +157,12 @@ class ReadableStream:
             prevent_abort=prevent_abort,
             prevent_cancel=prevent_cancel,
         )
+        self.pipe = writable.pipe = pipe
+        pipe.add_done_callback(lambda _: self._unpiped(writable))
+        return pipe
+
+    def _unpiped(self, writable: WritableStream) -> None:
+        self.pipe = writable.pipe = None
 
     def __aiter__(self) -> _Chunks:
         """Read to EOF, holding the lock until the loop ends, also by `break` or an error."""
@@ -167,6 +174,16 @@ class ReadableStream:
     def wanted(self) -> int:
         """How many bytes a waiting read would take; 0: nobody reads, leave it to the kernel (API-R3)."""
         return self._read.limit if self._read is not None else 0
+
+    def take_returned(self) -> bytes:
+        """Take what a read gave back or left over, so that another may have it: the upgraded socket's handshake."""
+        returned = bytes(self._returned)
+        self._returned.clear()
+        return returned
+
+    def give_back(self, data: bytes) -> None:
+        """Have this read again: before all that a read gave back, and before what the wire has."""
+        self._returned[:0] = data
 
     @property
     def returned_bytes(self) -> int:

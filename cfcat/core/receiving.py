@@ -136,9 +136,7 @@ class Receiving:
             if not (transport.codec.reset_is_eof and isinstance(error, ConnectionResetError)):
                 raise lost_by(error, sending=self._sending.has_queued) from error
             size = 0
-        transport.moved_bytes += size
-        transport.has_received = True
-        transport.received_s = transport.loop.time()
+        self._count(size)
         if not size or not transport.codec.clear_in:
             transport.codec.receive(buffer[:size])
         return size
@@ -185,10 +183,15 @@ class Receiving:
         if not size:
             # EOF, or urgent bytes in front of it, where splice() stops for good: only receiving tells.
             raise BlockingIOError(errno.EAGAIN, "nothing was moved")
+        self._count(size)
+        return size
+
+    def _count(self, size: int) -> None:
+        transport = self._transport
         transport.moved_bytes += size
+        transport.received_bytes += size
         transport.has_received = True
         transport.received_s = transport.loop.time()
-        return size
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back whenever `take_into()` may have something, an error included; None ends that."""

@@ -170,12 +170,13 @@ class Sending:
 
     def _end_and_leave(self) -> None:
         self._put_end()
-        transport = self._transport
-        may_close = transport.codec.ends_with_fin or transport.has_received
-        self._when_empty(self._on_flushed if may_close else self._linger)
+        self._when_empty(self._leave)
 
-    def _linger(self) -> None:
-        self._transport.linger(self._on_flushed)
+    def _leave(self) -> None:
+        if self._transport.resets_at_close:
+            self._transport.linger(self._on_flushed)
+        else:
+            self._on_flushed()
 
     def _put_end(self) -> None:
         self._is_ending = True
@@ -233,6 +234,7 @@ class Sending:
         moved = 0
         while transport.sock is not None:
             if self._unsent:
+                transport.about_to_send()
                 try:
                     count = transport.sock.send(self._unsent)
                 except (BlockingIOError, InterruptedError):

@@ -82,13 +82,13 @@ def connect(
     return Socket._dialing(target, resolved, direct(family=resolved.address_family, policy=resolved.policy))
 
 
-def adopt(sock: stdlib.socket, target: Target, options: SocketOptions) -> Socket:
-    """Make a socket over an OS socket that is connected and non-blocking: a listener's, or one that a caller dialed.
+def adopt(sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo) -> Socket:
+    """Make a socket over a connection that a listener has accepted, non-blocking: its TLS is the server's.
 
-    It owns the OS socket from now on. `target` is what messages call the peer, and whom TLS expects; a handshake, if
-    the options ask for one, is the client's.
+    In clear text it is open at once; under TLS when the handshake is done, for which `options.connect_timeout` holds.
+    It owns the OS socket from now on. `target`: what messages call the client. `info`: what `opened` resolves with.
     """
-    return Socket._adopting(sock, target, options)
+    return Socket._adopting(sock, target, options, info)
 
 
 class Socket:
@@ -112,11 +112,16 @@ class Socket:
     writable: WritableStream
     _wire: Wire
 
-    def __init__(self, target: Target, options: SocketOptions, origin: Socket | None = None) -> None:
+    def __init__(
+        self, target: Target, options: SocketOptions, *, origin: Socket | None = None, accepted: bool = False
+    ) -> None:
         self.loop = running_loop()
         self._target = target
         self._options = options
-        self._lifecycle = Lifecycle(secure_transport=options.secure_transport, allow_half_open=options.allow_half_open)
+        self._accepted = accepted
+        self._lifecycle = Lifecycle(
+            secure_transport=options.secure_transport, allow_half_open=options.allow_half_open, accepted=accepted
+        )
         self._error: BaseException = ClosedError(SOCKET_CLOSED)
         self._opened: Promise[SocketInfo] = Promise(self.loop)
         self._closed: Promise[None] = Promise(self.loop)
@@ -136,7 +141,7 @@ class Socket:
         self._leave: Callable[[], None] | None = None  # frees this connection's slot
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
-        self._wire = Wire(self.readable, self.writable, self.on)
+        self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted)
         # For the streams, which ask for each chunk: what a read and a write meet, where bytes come from and go to.
         self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing
         self.receiving: Receiving | None = self._wire.receiving  # None: all is over
@@ -168,6 +173,11 @@ class Socket:
         return self._closed
 
     @property
+    def accepted(self) -> bool:
+        """Did a listener accept this connection? Then we are the server in an upgrade."""
+        return self._accepted
+
+    @property
     def upgraded(self) -> bool:
         """Has `start_tls()` taken effect on this socket (S5)? The new one says False."""
         return self._upgraded
@@ -186,6 +196,21 @@ class Socket:
     def ignored_bytes(self) -> int:
         """How many bytes have come behind the peer's close_notify; they are not read (SEC-R9)."""
         return 0 if self._secured is None else self._secured.ignored_bytes
+
+    @property
+    def peer(self) -> str:
+        """What messages call the peer: the address as it was given, or where an accepted connection comes from."""
+        return self._target.text
+
+    @property
+    def over(self) -> Promise[None]:
+        """Resolves when nothing more can come of this socket: ended, closed, failed or upgraded. Never rejects."""
+        return self._over
+
+    @property
+    def latest(self) -> Socket:
+        """The socket that has the connection now: this one, or what upgrades have made of it."""
+        return self if self._upgrade is None else self._upgrade.latest
 
     @property
     def hostname(self) -> str:
@@ -241,6 +266,10 @@ class Socket:
         `allow_half_open` and `high_water_mark` carry over (S13). `wrapper`: packs the handshake for protocols such as
         MS-TDS. A socket that is never upgraded stays in clear text (S15).
 
+        On a socket that was accepted the handshake is the server's, with the listener's context unless `tls` is given,
+        and `expected_server_hostname` means nothing (I51). What has come behind the last write and is unread is the
+        handshake; clear text is what had come before it.
+
         Raises:
             UpgradeError: the socket was not opened for it, is closed, or was upgraded before (S1, V16).
         """
@@ -250,7 +279,7 @@ class Socket:
             changes["expected_server_hostname"] = expected_server_hostname
         if tls is not None:
             changes["tls"] = tls
-        upgraded = Socket(self._target, make_options(self._options, changes), self)
+        upgraded = Socket(self._target, make_options(self._options, changes), origin=self, accepted=self._accepted)
         upgraded._wrapper = wrapper
         if self._lifecycle.can_upgrade:
             self._upgrade = upgraded
@@ -326,7 +355,7 @@ class Socket:
     def _let_go(self) -> None:
         self._wire.let_go()
         self.receiving = self.sending = None
-        self._origin = self._upgrade = None
+        self._origin = None
         self.readable.owner = self.writable.owner = Ended(self)
 
     # ---- making the connection
@@ -338,10 +367,14 @@ class Socket:
         return socket
 
     @classmethod
-    def _adopting(cls, sock: stdlib.socket, target: Target, options: SocketOptions) -> Socket:
-        socket = cls(target, options)
+    def _adopting(cls, sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo) -> Socket:
+        socket = cls(target, options, accepted=True)
+        socket._info = info
         socket._wire.attach(sock)
-        socket._begin(lambda: socket._open_attached(time.monotonic()))
+        if options.secure_transport == "on":
+            socket._begin(socket._handshake)
+        else:
+            socket.on(Event.CONNECTED)
         return socket
 
     def _begin(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -440,10 +473,12 @@ class Socket:
     def _tls_codec(self) -> TlsCodec:
         context = self._options.tls
         assert context is not None
+        if self._accepted:
+            return self._server_codec(context)
         name = self._options.expected_server_hostname
         if name is None:
             name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
-        max_tls = None if self._wrapper is None else self._wrapper.max_tls
+        max_tls = self._max_tls
         from cfcat.core.context import limited  # lazy: ssl
         from cfcat.core.tls import TlsCodec
 
@@ -453,6 +488,17 @@ class Socket:
         except (ValueError, OSError) as error:  # UnicodeError, ssl.SSLError
             raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
+    def _server_codec(self, context: ssl.SSLContext) -> TlsCodec:
+        from cfcat.core.context import limited  # lazy: ssl
+        from cfcat.core.tls import TlsCodec
+
+        with limited(context, self._max_tls):
+            return TlsCodec(context, server_side=True, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
+
+    @property
+    def _max_tls(self) -> str | None:
+        return None if self._wrapper is None else self._wrapper.max_tls
+
     def _timeout(self) -> ConnectTimeout:
         phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
         if self._turn is not None and not self._turn.done():
@@ -460,7 +506,8 @@ class Socket:
 
             phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
         seconds = self._options.connect_timeout
-        return ConnectTimeout(failure_message(self._target.port), f"{self._target.text}: {phase} after {seconds:g} s")
+        detail = f"{self._target.text}: {phase} after {seconds:g} s"
+        return ConnectTimeout(detail if self._accepted else failure_message(self._target.port), detail)
 
     # ---- effects, a method for each action
 
@@ -505,8 +552,14 @@ class Socket:
         upgraded._info = self._info
         upgraded.round_trip_s = self.round_trip_s
         upgraded._leave, self._leave = self._leave, None
-        unread = self.readable.returned_bytes + self._wire.unread_bytes()
-        self._wire.move_to(upgraded._wire)
+        early = b""
+        if self._accepted:
+            early = self.readable.take_returned()
+            unread = self._wire.injected_bytes(len(early))
+        else:
+            unread = self.readable.returned_bytes + self._wire.unread_bytes()
+        self._wire.move_to(upgraded._wire, early)
+        upgraded._origin = None
         if unread:
             text = f"{unread} bytes of clear text were unread at the upgrade to TLS (possible injection)"
             upgraded.on(Event.CONNECT_FAILED, InjectionError(text, unread))

@@ -30,6 +30,11 @@ ALERT, HANDSHAKE = 0x15, 0x16  # content types (RFC 8446 §5.1)
 IN_OUR_WORDS = {
     "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "the server does not know secure renegotiation (RFC 5746)",
 }
+# The alerts of a client that does not like a server's certificate (RFC 8446 §6.2).
+DISTRUST = frozenset(
+    {"TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_UNKNOWN"}
+    | {"SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_REVOKED", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE"}
+)
 TLS_FIRST_BYTES = frozenset({ALERT, HANDSHAKE})
 
 
@@ -46,7 +51,6 @@ class TlsCodec:
     close_notify counts as EOF, and so does a reset. An attacker who can forge one can also forge the other.
     """
 
-    ends_with_fin = False
     clear_in = False
     clear_out = False
 
@@ -60,6 +64,7 @@ class TlsCodec:
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self.ends_with_fin = server_side  # I38
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
@@ -218,6 +223,12 @@ class TlsCodec:
         if _is_eof(error):
             return TlsError("peer closed the connection during the TLS handshake", reason="EOF")
         text = _reason_text(error)
+        if self._tls.server_side:
+            if _reason(error) == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                return CertificateError("the client sent no certificate")
+            if _reason(error) in DISTRUST:
+                alert = text.removeprefix("the peer sent the alert ")
+                text = f"the client does not trust our certificate (alert {alert})"
         if not _reason(error) and self._first_bytes[:1] == bytes((ALERT,)) and len(self._first_bytes) > 6:
             text = f"the peer sent the alert number {self._first_bytes[6]}"  # one that OpenSSL has no name for
         return TlsError(f"TLS handshake failed: {text}", reason=_reason(error))

@@ -45,6 +45,7 @@ class Transport(ABC):
         self.has_received = False  # anything since the handshake; set by `Receiving`
         self.received_s = -math.inf  # when bytes, or the end, last came, by the loop's clock; set by `Receiving`
         self.peer_has_ended = False  # its EOF was read; set by `Receiving`
+        self.received_bytes = 0  # from the wire; counted by `Receiving`
 
     @abstractmethod
     def lose(self, error: SocketError) -> None:
@@ -53,6 +54,15 @@ class Transport(ABC):
     @abstractmethod
     def wake_reader(self) -> None:
         """Ending our side may have found a TLS error that the reader must get."""
+
+    @property
+    @abstractmethod
+    def resets_at_close(self) -> bool:
+        """Would closing now make the kernel send a reset, over what the peer has not read yet?"""
+
+    @abstractmethod
+    def about_to_send(self) -> None:
+        """Bytes of ours are on their way: what has come until now cannot be an answer to them."""
 
     @abstractmethod
     def linger(self, then: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ connection's beginning, the handshake, what breaks it, and its end.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import struct
@@ -21,9 +22,10 @@ from cfcat.core.sending import Sending
 from cfcat.core.transport import Transport
 from cfcat.core.waiting import is_readable, is_writable
 from cfcat.core.writable import WritableStream
-from cfcat.errors import LostError, SocketError, TlsError, reason_of
+from cfcat.errors import LOST, LostError, SocketError, TlsError, reason_of
 
 if TYPE_CHECKING:
+    from cfcat.core.hangups import Hangups
     from cfcat.core.tls import TlsCodec
 
 __all__ = ["HandshakeWrapper", "Wire"]
@@ -69,9 +71,15 @@ class Wire(Transport):
         readable: ReadableStream,
         writable: WritableStream,
         on: Callable[[Event, BaseException | None], None],
+        *,
+        accepted: bool = False,
     ) -> None:
         super().__init__()
         self._on = on
+        self._accepted = accepted
+        self._hangups: type[Hangups] | None = None  # while they are watched
+        self._early = b""  # read already, and part of the handshake
+        self._arrived_bytes = 0  # of `received_bytes`: so many had come, read or not, when we last sent something
         self.sending = Sending(self, writable, lambda: on(Event.FLUSHED, None))
         self.receiving = Receiving(self, readable, self.sending)
 
@@ -94,20 +102,39 @@ class Wire(Transport):
         """Is there a connection, open or not?"""
         return self.sock is not None
 
-    def move_to(self, other: Wire) -> None:
-        """Give the connection to the wire of the upgraded socket."""
+    def move_to(self, other: Wire, early: bytes = b"") -> None:
+        """Give the connection to the wire of the upgraded socket. `early`: what has been read of its handshake."""
         self._unwatch()
+        self._unwatch_hangups()
         other.sock, self.sock = self.sock, None
+        other._early = early
         self.is_open = False
 
     def unread_bytes(self) -> int:
-        """How much clear text the kernel holds that nobody has read (V13); more than 64 KiB counts as that."""
+        """How many bytes the kernel holds that nobody has read (V13).
+
+        recv(MSG_PEEK) would not do: it takes a pending error away from who reads next.
+        """
         if self.sock is None:
             return 0
-        try:
-            return len(self.sock.recv(HANDSHAKE_READ_BYTES, socket.MSG_PEEK))
-        except OSError:
-            return 0  # nothing there; or broken, which the handshake will find out
+        import fcntl  # lazy: an upgrade only
+        import termios
+
+        with contextlib.suppress(OSError):
+            count: int = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)))[0]
+            return count
+        return 0
+
+    def about_to_send(self) -> None:
+        # A client may begin TLS right behind our go-ahead: only what came before that is out of place (V13).
+        if self._accepted and self.codec.clear_out:
+            self._arrived_bytes = self.received_bytes + self.unread_bytes()
+
+    def injected_bytes(self, unread: int) -> int:
+        """How much of the clear text that nobody has read had come when we last sent something (V13). `unread`: how
+        much the application has given back, or left over.
+        """
+        return max(0, self._arrived_bytes - (self.received_bytes - unread))
 
     @property
     def quiet_s(self) -> float:
@@ -163,7 +190,8 @@ class Wire(Transport):
     async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         assert self.sock is not None
         limit = HANDSHAKE_READ_BYTES if wrapper is None else wrapper.wanted
-        while True:
+        data, self._early = self._early[:limit], self._early[limit:]
+        while not data:
             try:
                 data = self.sock.recv(limit)
                 break
@@ -179,10 +207,22 @@ class Wire(Transport):
     def open(self) -> None:
         """From here on the application's bytes move."""
         self.is_open = True
+        if self._accepted and self.sock is not None:
+            from cfcat.core.hangups import Hangups  # lazy: most runs dial
+
+            self._hangups = Hangups
+            Hangups.watch(self.loop, self.sock, self._gone)
         self.sending.push()
         self.receiving.open()
 
     # ---- the end
+
+    def _gone(self, error: int) -> None:
+        """The kernel has given the connection up, although nobody reads or writes."""
+        if error:
+            self.lose(LostError(LOST, os.strerror(error).lower(), sending=self.sending.has_queued))
+        else:
+            self._on(Event.GONE, None)
 
     def lose(self, error: SocketError) -> None:
         """The connection is broken. What the kernel holds still counts: it is kept for the reads to come."""
@@ -207,11 +247,18 @@ class Wire(Transport):
         self.receiving.pull()
         self.receiving.call_watcher()
 
+    @property
+    def resets_at_close(self) -> bool:
+        if self._accepted and self._has_unread():  # V24
+            return True
+        return not (self.codec.ends_with_fin or self.has_received)
+
     def linger(self, then: Callable[[], None]) -> None:
         """Send TCP's FIN and wait a moment for the peer's end, so that what was sent arrives.
 
         A TLS 1.3 server sends session tickets after the handshake. Where nothing has been read since, closing makes
-        the kernel answer them with a reset, and the peer may lose what it has not read yet.
+        the kernel answer them with a reset, and the peer may lose what it has not read yet. A client may still be
+        sending a request that nobody wants: the same (V24).
         """
         if self.sock is None:
             return
@@ -225,6 +272,7 @@ class Wire(Transport):
         self._unwatch()
         self.is_open = False
         if self.sock is not None:
+            self._unwatch_hangups()
             self.sock.close()
             self.sock = None
 
@@ -238,6 +286,11 @@ class Wire(Transport):
     def let_go(self) -> None:
         """All is over: forget the directions, which refer to the wire and would keep it alive, and the listener."""
         del self._on, self.sending, self.receiving
+
+    def _unwatch_hangups(self) -> None:
+        if self._hangups is not None and self.sock is not None:
+            self._hangups.unwatch(self.loop, self.sock)
+        self._hangups = None
 
     def _unwatch(self) -> None:
         self.sending.unwatch()

@@ -101,6 +101,7 @@ class WritableStream:
         self._ending: Promise[None] | None = None
         self._failure_told = False  # N7, W10: the error is told once, then "has been closed"
         self._closing_lock: object | None = None
+        self.pipe: Promise[None] | None = None  # that writes here, while it is under way
         self.queue: deque[Write] = deque()
         self.queued_bytes = 0
         self.abort_reason: BaseException = AbortError(None)
@@ -275,10 +276,10 @@ class WritableStream:
         self.owner.on(Event.END)
         return self._ending
 
-    def _abort(self, reason: object) -> Promise[None]:
+    def _abort(self, reason: object, event: Event = Event.ABORT) -> Promise[None]:
         if self.owner.writing not in (Writing.FAILED, Writing.RELEASED):
             self.abort_reason = reason if isinstance(reason, BaseException) else AbortError(reason)
-            self.owner.on(Event.ABORT)
+            self.owner.on(event)
         return Promise.resolved(self.owner.loop, None)
 
     def _tell_ready(self) -> None:
@@ -361,6 +362,12 @@ class WritableStreamWriter:
         if stream is None:
             return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
         return stream._abort(reason)
+
+    def cut(self, error: BaseException) -> None:
+        """For a pipe: its source broke. As `abort()`, and the peer sees a reset: it has a part only (V25)."""
+        stream = self._attached
+        if stream is not None:
+            stream._abort(error, Event.SOURCE_FAILED)
 
     def release_lock(self) -> None:
         """Give the lock back; every use of this writer fails from then on. Writes under way are done (W5)."""

@@ -69,7 +69,8 @@ class Channel:
 
     def __init__(self, sock: socket.socket, stop: Stop) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._stop = stop
         self._tls: ssl.SSLObject | None = None
@@ -108,6 +109,24 @@ class Channel:
             self.end = None
         return data
 
+    def receive_raw(self, limit: int, deadline: float) -> bytes:
+        """As `receive`, of TCP itself."""
+        return self._receive_wire(limit, deadline)
+
+    def send_for(self, data: bytes, seconds: float) -> bool:
+        """Send as much as goes within the time; was that all?
+
+        Raises:
+            Stopped: the script is stopped.
+        """
+        deadline = time.monotonic() + seconds
+        view = memoryview(data)
+        with contextlib.suppress(OSError):
+            while view and self._stop.wait(self._sock, select.POLLOUT, deadline):
+                with contextlib.suppress(BlockingIOError):
+                    view = view[self._sock.send(view) :]
+        return not view
+
     # ---- ends
 
     def shutdown_write(self) -> None:
@@ -138,13 +157,14 @@ class Channel:
 
     # ---- TLS
 
-    def handshake(self, context: ssl.SSLContext) -> bool:
-        """Act as a TLS server from here on; False when no handshake came about.
+    def handshake(self, context: ssl.SSLContext, server_name: str | None = None) -> bool:
+        """Act as a TLS server from here on, or as the client of one; False when no handshake came about.
 
         Raises:
             Stopped: the script is stopped.
         """
-        tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        server_side = server_name is None
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name)
         while True:
             try:
                 tls.do_handshake()

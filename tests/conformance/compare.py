@@ -9,7 +9,7 @@ from tests.conformance.data import Event
 from tests.conformance.patterns import Run, same, shown
 from tests.conformance.rules import Expectation
 
-__all__ = ["Verdict", "compare"]
+__all__ = ["Verdict", "agree", "compare", "line"]
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def compare(expectation: Expectation, run: Run) -> Verdict:
     ):
         for at in range(max(len(expected), len(seen))):
             wanted, got = _at(expected, at), _at(seen, at)
-            if wanted is None or got is None or not _agree(wanted, got, run):
+            if wanted is None or got is None or not agree(wanted, got, run):
                 number = f" ({by[at]})" if at < len(by) and by[at] else ""
-                problem = f"{kind}[{at}]: expected{number} {_line(wanted)}, seen {_line(got)}"
+                problem = f"{kind}[{at}]: expected{number} {line(wanted)}, seen {line(got)}"
                 return Verdict(name, "FAIL", problem=_with_complaints(problem, run))
             recorded = _at(reference, at)
-            if recorded is None or not _agree(recorded, got, run):
+            if recorded is None or not agree(recorded, got, run):
                 rules.add(by[at])
     if run.complaints:
         return Verdict(name, "FAIL", problem=_with_complaints("all events as expected, but", run))
@@ -51,7 +51,7 @@ def compare(expectation: Expectation, run: Run) -> Verdict:
     return Verdict(name, "differs" if numbers else "pass", numbers)
 
 
-def _agree(expected: Event, seen: Event, run: Run) -> bool:
+def agree(expected: Event, seen: Event, run: Run) -> bool:
     """As `same`, but an outcome of null is one: `resolved` is neither `returned` nor nothing."""
     outcomes = {"resolved", "returned", "rejected", "threw", "started", "pending", "done"}
     return set(expected) & outcomes == set(seen) & outcomes and same(expected, seen, run)
@@ -61,7 +61,8 @@ def _at(events: list[Event], at: int) -> Event | None:
     return events[at] if at < len(events) else None
 
 
-def _line(event: Event | None) -> str:
+def line(event: Event | None) -> str:
+    """An event on one line; None is nothing."""
     return "nothing" if event is None else shown(event)
 
 

@@ -11,9 +11,9 @@ import array
 import asyncio
 import gc
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cfcat import Socket, SocketAddress, SocketInfo, connect
 from tests.conformance.data import (
@@ -30,7 +30,6 @@ from tests.conformance.data import (
 from tests.conformance.names import SeenError, record_error
 from tests.conformance.network import PublicOnly
 from tests.conformance.patience import settles
-from tests.conformance.scenario import Scenario
 from tests.conformance.signals import Signals
 
 __all__ = ["Driver"]
@@ -66,10 +65,21 @@ class Promise:
     outcome: asyncio.Future[Event]
 
 
+class Program(Protocol):
+    """What the driver asks of a scenario."""
+
+    @property
+    def connect(self) -> Mapping[str, Json]: ...
+    @property
+    def client(self) -> Sequence[Op]: ...
+    @property
+    def network(self) -> str | None: ...
+
+
 class Driver:
     """Runs one client program in the running event loop. `trace` is what was seen so far."""
 
-    def __init__(self, scenario: Scenario, port: int, tls: ssl.SSLContext, signals: Signals) -> None:
+    def __init__(self, scenario: Program, port: int, tls: ssl.SSLContext, signals: Signals) -> None:
         self._scenario = scenario
         self._port = port
         self._tls = tls
@@ -86,7 +96,11 @@ class Driver:
         self._note({"op": "connect"}, await self._perform(first))
         if "threw" in self.trace[0]:
             return
-        for op in self._scenario.client:
+        await self.play(self._scenario.client)
+
+    async def play(self, ops: Iterable[Op]) -> None:
+        """Run these in order."""
+        for op in ops:
             subject: Event = {key: op[key] for key in ("on", "what") if key in op}
             self._note({"op": op["op"], **subject}, await self._perform(op))
 
@@ -173,7 +187,11 @@ class Driver:
             return {"rejected": self._error(error)}
 
     def _error(self, error: Exception) -> SeenError:
-        return SeenError(hide_port(record_error(error), self._port), error)
+        return SeenError(self.hide(record_error(error)), error)
+
+    def hide(self, value: Json) -> Json:
+        """Put the placeholders back for what was chosen at run time."""
+        return hide_port(value, self._port)
 
     def _value(self, operation: Awaitable[Any]) -> Promise:
         """A promise whose value is recorded as it is."""
@@ -185,8 +203,8 @@ class Driver:
         return self._begin(outcome())
 
     def _info(self, info: SocketInfo) -> Event:
-        ends = {"remoteAddress": info.remote_address, "localAddress": info.local_address}
-        hidden: Event = hide_port(ends, self._port)
+        ends = {"remoteAddress": info.remote_address or None, "localAddress": info.local_address}
+        hidden: Event = self.hide({key: value for key, value in ends.items() if value is not None})
         return hidden
 
     # ---- sockets

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.conformance.compare import Verdict, compare
 from tests.conformance.data import ScenarioError
@@ -21,10 +21,11 @@ from tests.conformance.server import Server
 from tests.conformance.signals import Signals
 from tests.helpers.certs import CertSet, make_certs
 
-__all__ = ["JOBS", "Certificates", "judge", "judge_all"]
+__all__ = ["GRACE_MS", "JOBS", "Certificates", "complaint", "judge", "judge_all"]
 
 # Most of a scenario is waiting; its heavy moments (16 MiB under TLS) must not starve the others of time.
 JOBS = 4
+Kind = TypeVar("Kind")
 # A script that comes to its end when the reference runs it may take longer on a busy machine.
 GRACE_MS = 5000
 
@@ -67,10 +68,15 @@ def judge(scenario: Scenario, certificates: Certificates) -> Verdict:
         return Verdict(scenario.name, "FAIL", problem=f"the runner failed: {error!r}")
 
 
-def judge_all(scenarios: Sequence[Scenario], certificates: Certificates, jobs: int = JOBS) -> Iterator[Verdict]:
-    """Run scenarios, `jobs` at a time, and yield the verdicts in the order of the scenarios."""
+def judge_all(
+    scenarios: Sequence[Kind],
+    certificates: Certificates,
+    jobs: int,
+    judge_one: Callable[[Kind, Certificates], Verdict],
+) -> Iterator[Verdict]:
+    """Run scenarios of one kind, `jobs` at a time, and yield the verdicts in the order of the scenarios."""
     with ThreadPoolExecutor(jobs, thread_name_prefix="scenario") as pool:
-        yield from pool.map(lambda scenario: judge(scenario, certificates), scenarios)
+        yield from pool.map(lambda scenario: judge_one(scenario, certificates), scenarios)
 
 
 def _play(expectation: Expectation, certificates: Certificates) -> Run:
@@ -82,7 +88,7 @@ def _play(expectation: Expectation, certificates: Certificates) -> Run:
         driver = Driver(scenario, server.port, certificates.client_context(), signals)
         server.start()
         with asyncio.Runner() as loop:
-            loop.get_loop().set_exception_handler(lambda _, context: complaints.append(_complaint(context)))
+            loop.get_loop().set_exception_handler(lambda _, context: complaints.append(complaint(context)))
             try:
                 loop.run(_run_program(driver, server, scenario, _runs_to_its_end(expectation)))
             finally:
@@ -111,6 +117,7 @@ def _runs_to_its_end(expectation: Expectation) -> bool:
     return not any(entry.get("ended") in waits or entry.get("result") in waits for entry in expectation.saw)
 
 
-def _complaint(context: dict[str, Any]) -> str:
+def complaint(context: dict[str, Any]) -> str:
+    """What the event loop tells its exception handler, on one line."""
     cause = context.get("exception")
     return f"the event loop reported: {context.get('message')}" + (f": {cause!r}" if cause else "")

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.conformance.data import Event, Json, ScenarioError
 
-__all__ = ["SCENARIOS", "Scenario", "load_folder", "parse_scenario"]
+__all__ = [
+    "DEFAULT_SETTLE_MS",
+    "SCENARIOS",
+    "Scenario",
+    "check_fields",
+    "load_folder",
+    "load_records",
+    "parse_scenario",
+]
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -41,12 +50,7 @@ def parse_scenario(record: Json) -> Scenario:
     Raises:
         ScenarioError: a field is missing, unknown or of the wrong kind.
     """
-    if not isinstance(record, dict):
-        raise ScenarioError(f"a scenario is an object, not {record!r:.80}")
-    name = record.get("name")
-    for field, kind in REQUIRED.items():
-        if not isinstance(record.get(field), kind):
-            raise ScenarioError(f"scenario {name!r}: {field!r} is missing or no {kind.__name__}")
+    name = check_fields(record, REQUIRED)
     if not record["trace"]:
         raise ScenarioError(f"scenario {name!r}: the trace has no event for connect")
     if "address" not in record["connect"]:
@@ -61,29 +65,50 @@ def parse_scenario(record: Json) -> Scenario:
     return scenario
 
 
+def check_fields(record: Json, required: Mapping[str, type]) -> object:
+    """Check that a record has these fields, each of its kind; return its name.
+
+    Raises:
+        ScenarioError: it has not, or is no record.
+    """
+    if not isinstance(record, dict):
+        raise ScenarioError(f"a scenario is an object, not {record!r:.80}")
+    name = record.get("name")
+    for field, kind in required.items():
+        if not isinstance(record.get(field), kind):
+            raise ScenarioError(f"scenario {name!r}: {field!r} is missing or no {kind.__name__}")
+    return name
+
+
 def load_folder(folder: Path) -> list[Scenario]:
     """Read all scenarios of the `*.json` files of a folder, in the order of file names.
 
     Raises:
         ScenarioError: there are none, a file is no JSON array of scenarios, or a name occurs twice.
     """
-    scenarios = [scenario for path in sorted(folder.glob("*.json")) for scenario in _load_file(path)]
-    if not scenarios:
+    return [parse_scenario(record) for record in load_records(folder)]
+
+
+def load_records(folder: Path) -> list[Json]:
+    """Read all records of the `*.json` files of a folder, in the order of file names.
+
+    Raises:
+        ScenarioError: there are none, a file is no JSON array, or a name occurs twice.
+    """
+    records = [record for path in sorted(folder.glob("*.json")) for record in _load_file(path)]
+    if not records:
         raise ScenarioError(f"no scenario files in {folder}")
-    seen: set[str] = set()
-    for scenario in scenarios:
-        if scenario.name in seen:
-            raise ScenarioError(f"the name {scenario.name!r} occurs twice")
-        seen.add(scenario.name)
-    return scenarios
+    names = Counter(record.get("name") for record in records if isinstance(record, dict))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ScenarioError(f"the name {twice[0]!r} occurs twice")
+    return records
 
 
-def _load_file(path: Path) -> Iterator[Scenario]:
+def _load_file(path: Path) -> list[Json]:
     try:
         records = json.loads(path.read_text("utf-8"))
-        if not isinstance(records, list):
-            raise ScenarioError("not a JSON array")
-        for record in records:
-            yield parse_scenario(record)
-    except (ValueError, OSError, ScenarioError) as error:
+    except (ValueError, OSError) as error:
         raise ScenarioError(f"{path}: {error}") from error
+    if not isinstance(records, list):
+        raise ScenarioError(f"{path}: not a JSON array")
+    return records

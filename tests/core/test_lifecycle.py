@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 
 from cfcat.core.lifecycle import (
+    ABORTS,
     DROPS,
     FINAL,
     FROM_WIRE,
@@ -60,9 +62,9 @@ def named(value: object) -> str:
     return "+".join(map(named, value)) or "nothing" if isinstance(value, tuple) else str(value)
 
 
-def machine(*events: Event, half_open: bool = False, transport: str = "starttls") -> Lifecycle:
+def machine(*events: Event, half_open: bool = False, transport: str = "starttls", accepted: bool = False) -> Lifecycle:
     """A machine to which these events have happened."""
-    made = Lifecycle(secure_transport=transport, allow_half_open=half_open)
+    made = Lifecycle(secure_transport=transport, allow_half_open=half_open, accepted=accepted)
     for event in events:
         made.on(event)
     return made
@@ -133,13 +135,13 @@ def refused_by_contract(state: Lifecycle, past: Past, event: Event) -> bool:
 
 
 @functools.cache
-def walk(transport: str, half_open: bool) -> tuple[Step, ...]:
+def walk(transport: str, half_open: bool, accepted: bool) -> tuple[Step, ...]:
     """Every edge that a legal sequence of events can take, each once."""
-    return tuple(_walk(transport, half_open))
+    return tuple(_walk(transport, half_open, accepted))
 
 
-def _walk(transport: str, half_open: bool) -> Iterator[Step]:
-    start = machine(half_open=half_open, transport=transport)
+def _walk(transport: str, half_open: bool, accepted: bool) -> Iterator[Step]:
+    start = machine(half_open=half_open, transport=transport, accepted=accepted)
     waiting: list[tuple[tuple[Event, ...], Lifecycle, Past]] = [((), start, Past())]
     seen = set()
     while waiting:
@@ -161,16 +163,16 @@ def _walk(transport: str, half_open: bool) -> Iterator[Step]:
 
 
 every_socket = pytest.mark.parametrize(
-    ("transport", "half_open"),
-    [(transport, half_open) for transport in ("off", "on", "starttls") for half_open in (False, True)],
-    ids=lambda value: value if isinstance(value, str) else "half-open" if value else "not-half-open",
+    ("transport", "half_open", "accepted"),
+    list(itertools.product(("off", "on", "starttls"), (False, True), (False, True))),
+    ids=lambda value: str(value),
 )
 
 
 @every_socket
-def test_every_sequence_settles_opened_and_closed_once(transport: str, half_open: bool) -> None:
+def test_every_sequence_settles_opened_and_closed_once(transport: str, half_open: bool, accepted: bool) -> None:
     """At most once each; both have settled in a final phase; the flags say what was done."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         assert (step.past.opened, step.past.closed) == (step.after.opened, step.after.closed), str(step)
         if step.after.phase in FINAL:
             assert step.past.opened == step.past.closed == 1, str(step)
@@ -180,17 +182,17 @@ def test_every_sequence_settles_opened_and_closed_once(transport: str, half_open
 
 
 @every_socket
-def test_every_sequence_sends_our_eof_once_at_most(transport: str, half_open: bool) -> None:
+def test_every_sequence_sends_our_eof_once_at_most(transport: str, half_open: bool, accepted: bool) -> None:
     """Asked for once, sent once and only when asked for; the write half says that it is sent."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         assert step.past.end_sent <= step.past.end_asked <= 1, str(step)
         assert (step.after.write is WriteHalf.CLOSED) == bool(step.past.end_sent), str(step)
 
 
 @every_socket
-def test_every_sequence_ends_for_good(transport: str, half_open: bool) -> None:
+def test_every_sequence_ends_for_good(transport: str, half_open: bool, accepted: bool) -> None:
     """A final phase stays, but for close() of a socket that has ended; late news asks for nothing."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         if step.before.phase not in FINAL:
             continue
         assert set(step.actions) <= LETTING_GO, str(step)
@@ -204,22 +206,24 @@ def test_every_sequence_ends_for_good(transport: str, half_open: bool) -> None:
 
 
 @every_socket
-def test_every_sequence_takes_the_wire_down_when_it_ends(transport: str, half_open: bool) -> None:
+def test_every_sequence_takes_the_wire_down_when_it_ends(transport: str, half_open: bool, accepted: bool) -> None:
     """Entering a final phase closes or resets the wire, once, or hands it over."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         if step.after.phase in FINAL and step.before.phase not in FINAL:
             ways = [action for action in step.actions if action in END_OF_WIRE | {Action.HAND_OVER}]
             assert len(ways) == 1, str(step)
             assert (ways == [Action.HAND_OVER]) == (step.after.phase is Phase.UPGRADED), str(step)
-            assert (ways == [Action.RESET_WIRE]) == (step.event in DROPS), str(step)
+            is_cut = step.event in {*DROPS, Event.SOURCE_FAILED}
+            is_hidden = accepted and step.after.phase is Phase.CLOSED and step.after.write is WriteHalf.ABORTED
+            assert (ways == [Action.RESET_WIRE]) == (is_cut or is_hidden), str(step)
         elif step.after.phase not in FINAL:
             assert not END_OF_WIRE & set(step.actions), str(step)
 
 
 @every_socket
-def test_every_sequence_settles_the_upgrade_once(transport: str, half_open: bool) -> None:
+def test_every_sequence_settles_the_upgrade_once(transport: str, half_open: bool, accepted: bool) -> None:
     """V12: leaving UPGRADING either hands the wire over or fails the new socket, and nothing else does."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         told = [action for action in step.actions if action in (Action.HAND_OVER, Action.FAIL_UPGRADE)]
         left = step.before.phase is Phase.UPGRADING and step.after.phase is not Phase.UPGRADING
         assert len(told) == left, str(step)
@@ -230,9 +234,9 @@ def test_every_sequence_settles_the_upgrade_once(transport: str, half_open: bool
 
 
 @every_socket
-def test_every_sequence_moves_the_halves_forwards(transport: str, half_open: bool) -> None:
+def test_every_sequence_moves_the_halves_forwards(transport: str, half_open: bool, accepted: bool) -> None:
     """No half comes back to life, and each answers a read or a write by the state that it is in."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         assert step.after.read in AFTER_READ[step.before.read], str(step)
         assert step.after.write in AFTER_WRITE[step.before.write] | {step.before.write}, str(step)
         if step.after.phase in FINAL:
@@ -241,9 +245,9 @@ def test_every_sequence_moves_the_halves_forwards(transport: str, half_open: boo
 
 
 @every_socket
-def test_no_sequence_hangs_on_close(transport: str, half_open: bool) -> None:
+def test_no_sequence_hangs_on_close(transport: str, half_open: bool, accepted: bool) -> None:
     """C2: from anywhere, close() and a wire that does its part lead to a final phase."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         state, past = copy.copy(step.after), step.past
         past = past.after(Event.CLOSE, state.on(Event.CLOSE))
         if not state.opened:
@@ -255,9 +259,9 @@ def test_no_sequence_hangs_on_close(transport: str, half_open: bool) -> None:
 
 
 @every_socket
-def test_no_sequence_survives_abort(transport: str, half_open: bool) -> None:
+def test_no_sequence_survives_abort(transport: str, half_open: bool, accepted: bool) -> None:
     """DROP ends everything at once, wherever it comes."""
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         for event in DROPS:
             state = copy.copy(step.after)
             state.on(event)
@@ -265,10 +269,10 @@ def test_no_sequence_survives_abort(transport: str, half_open: bool) -> None:
 
 
 @every_socket
-def test_impossible_events_raise_and_change_nothing(transport: str, half_open: bool) -> None:
+def test_impossible_events_raise_and_change_nothing(transport: str, half_open: bool, accepted: bool) -> None:
     """An impossible event is a bug in cfcat: it is said, and the state is as before."""
     refused = set()
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         for event in Event:
             state = copy.copy(step.after)
             try:
@@ -285,35 +289,39 @@ def test_impossible_events_raise_and_change_nothing(transport: str, half_open: b
 
 
 @every_socket
-def test_the_walk_gets_everywhere(transport: str, half_open: bool) -> None:
+def test_the_walk_gets_everywhere(transport: str, half_open: bool, accepted: bool) -> None:
     """A walk that misses half of the machine proves nothing: every phase, half and event is in it."""
-    steps = walk(transport, half_open)
+    steps = walk(transport, half_open, accepted)
     upgrade = {Phase.UPGRADING, Phase.UPGRADED} if transport != "starttls" else set()
-    ended = {Phase.ENDED} if half_open else set()
+    ended = {Phase.ENDED} if half_open and not accepted else set()
+    refused = {Event.GONE} if not accepted else set()
     assert {step.after.phase for step in steps} >= set(Phase) - {Phase.OPENING} - upgrade - ended
     assert {step.after.read for step in steps} == set(ReadHalf)
     assert {step.after.write for step in steps} == set(WriteHalf)
-    assert {step.event for step in steps} >= set(Event) - ({Event.START_TLS} if upgrade else set())
+    assert {step.event for step in steps} >= set(Event) - ({Event.START_TLS} if upgrade else set()) - refused
     assert max(len(step.path) for step in steps) >= 6
 
 
 @every_socket
-def test_every_effect_has_its_reason(transport: str, half_open: bool) -> None:
+def test_every_effect_has_its_reason(transport: str, half_open: bool, accepted: bool) -> None:
     """What fails says why: the failure, the abort, or the close; what does not fail says nothing."""
     reasons = set()
-    for step in walk(transport, half_open):
+    for step in walk(transport, half_open, accepted):
         failed = step.after.phase is Phase.FAILED
         reason_of = {
-            Action.DROP_WRITES: Reason.ABORT if step.event is Event.ABORT else Reason.CLOSED,
+            Action.DROP_WRITES: Reason.ABORT if step.event in ABORTS else Reason.CLOSED,
             Action.REJECT_CLOSED: Reason.DROPPED if step.event is Event.DROP_QUEUED else Reason.ABORT,
         }
-        if failed and step.event is not Event.ABORT:
+        if step.event is Event.SOURCE_FAILED:
+            reason_of[Action.END_STREAMS] = Reason.ABORT
+        if failed and step.event not in ABORTS:
             reason_of = dict.fromkeys((Action.DROP_WRITES, Action.REJECT_CLOSED, Action.END_STREAMS), Reason.FAILURE)
         for action, reason in step.effects:
             assert reason is reason_of.get(action), str(step)
             reasons.add((action, reason))
     assert {reason for action, reason in reasons if action is Action.DROP_WRITES} == set(Reason) - {Reason.DROPPED}
-    assert {reason for action, reason in reasons if action is Action.END_STREAMS} == {None, Reason.FAILURE}
+    ended = {reason for action, reason in reasons if action is Action.END_STREAMS}
+    assert ended == {None, Reason.FAILURE, Reason.ABORT}
 
 
 # -------------------------------------------------------------------------------- opening: N4, V2, C2
@@ -776,3 +784,42 @@ def test_abort_drops_everything_and_resets_the_wire(past: tuple[Event, ...]) -> 
         Effect(Action.RESET_WIRE),
         Effect(Action.RESOLVE_CLOSED),
     ]
+
+
+# --------------------------------------------------------------- accepted connections: I10, I22, V23, V25
+
+
+@pytest.mark.parametrize("eof", [Event.PEER_EOF, Event.PIPED_EOF], ids=named)
+def test_i10_i22_an_accepted_socket_ends_when_both_sides_have(eof: Event) -> None:
+    """Its EOF changes nothing by itself; with our end sent as well all is over, read by a pipe or by hand."""
+    state = machine(Event.CONNECTED, eof, half_open=True, accepted=True)
+    assert (state.phase, state.writing) == (Phase.OPEN, Writing.FLOWING)
+    state.on(Event.END)
+    assert state.on(Event.FLUSHED)[-2:] == [Effect(Action.CLOSE_WIRE), Effect(Action.RESOLVE_CLOSED)]
+    assert (state.phase, state.writing) == (Phase.ENDED, Writing.ENDED)
+
+
+def test_i22_a_connection_that_is_gone_resolves_closed_and_can_still_be_read() -> None:
+    """Nothing else changes; what comes later settles `closed` no more."""
+    state = machine(Event.CONNECTED, half_open=True, accepted=True)
+    assert state.on(Event.GONE) == [Effect(Action.RESOLVE_CLOSED)]
+    assert state.on(Event.GONE) == []
+    assert (state.phase, state.reading) == (Phase.OPEN, Reading.FLOWING)
+    assert Action.REJECT_CLOSED not in [effect.action for effect in state.on(Event.LOST)]
+
+
+def test_v23_close_after_abort_resets_an_accepted_connection() -> None:
+    """A clean end would hide what was dropped; one that was dialed is closed (V7)."""
+    for accepted, way in ((True, Action.RESET_WIRE), (False, Action.CLOSE_WIRE)):
+        state = machine(Event.CONNECTED, Event.ABORT, Event.CLOSE, half_open=True, accepted=accepted)
+        assert way in [effect.action for effect in state.on(Event.FLUSHED)]
+        assert state.closed
+
+
+@pytest.mark.parametrize("before", [(), (Event.CONNECTED,)], ids=named)
+def test_v25_a_pipe_whose_source_failed_resets_its_destination(before: tuple[Event, ...]) -> None:
+    """`closed` has the reason, and writes that wait have it too."""
+    effects = machine(*before).on(Event.SOURCE_FAILED)
+    assert Effect(Action.RESET_WIRE) in effects
+    assert Effect(Action.DROP_WRITES, Reason.ABORT) in effects
+    assert Effect(Action.REJECT_CLOSED, Reason.ABORT) in effects

@@ -1,139 +1,159 @@
-"""A listener's connections, and sockets over them."""
+"""The doors that connections come in by: TCP and Unix, their addresses, their files, and what is refused."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
+import os
 import socket as stdlib
-import struct
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from cfcat import ClosedError, ConnectError, LostError, SocketOptions, UpgradeError, connect
-from cfcat.core.address import parse_address
 from cfcat.core.dial import Address
-from cfcat.core.listen import TcpListener
-from cfcat.core.sockets import Socket, adopt
-from tests.core.links import BIG, open_descriptors, outcome, read_all, turns
+from cfcat.core.listen import TcpDoor, UnixDoor
+from tests.core.links import open_descriptors, outcome, turns
 
 HOSTS = {"127.0.0.1": stdlib.AF_INET, "::1": stdlib.AF_INET6}
 
 
 @contextlib.contextmanager
-def listening(host: str = "127.0.0.1") -> Iterator[TcpListener]:
-    listener = TcpListener(Address(HOSTS[host], (host, 0)))
+def listening(host: str = "127.0.0.1") -> Iterator[TcpDoor]:
+    door = TcpDoor(Address(HOSTS[host], (host, 0)))
     try:
-        yield listener
+        yield door
     finally:
-        listener.close()
+        door.close()
 
 
-async def accepted(listener: TcpListener, options: SocketOptions | None = None) -> Socket:
-    sock = await listener.accept()
-    target = parse_address(Address(sock.family, sock.getpeername()).text)
-    return adopt(sock, target, options or SocketOptions(allow_half_open=True))
+def dial(door: TcpDoor) -> stdlib.socket:
+    return stdlib.create_connection(door.address.sockaddr[:2], timeout=5)
 
 
 @pytest.mark.parametrize("host", HOSTS)
-async def test_a_connection_is_accepted_and_each_end_knows_the_other(host: str) -> None:
-    """What one calls remote the other calls local, as `ip:port`; `opened` needs no byte to have come."""
-    with listening(host) as listener:
-        theirs = connect(listener.address.text)
-        ours = await accepted(listener)
-        remote, local = await ours.opened
-        assert (local, remote) == await theirs.opened
-        assert local == listener.address.text
-        await asyncio.gather(theirs.close(), ours.close())
-
-
-async def test_an_accepted_socket_is_a_socket() -> None:
-    """Bytes and ends both ways, more than a buffer holds; half-open where the options say so."""
-    with listening() as listener:
-        theirs = connect(listener.address.text, allow_half_open=True)
-        ours = await accepted(listener)
-        writing = theirs.writable.get_writer()
-        sent = writing.write(BIG), writing.close()
-        assert await read_all(ours) == BIG
-        await asyncio.gather(*sent)
-        answer = ours.writable.get_writer()
-        sent = answer.write(BIG[::-1]), answer.close()
-        assert await read_all(theirs) == BIG[::-1]
-        await asyncio.gather(*sent, theirs.close(), ours.close())
-
-
-async def test_an_accepted_socket_learns_of_a_reset() -> None:
-    """As any other: the read rejects."""
-    with listening() as listener:
-        theirs = connect(listener.address.text)
-        ours = await accepted(listener)
-        await asyncio.gather(theirs.opened, ours.opened)
-        theirs.abort()
-        with pytest.raises(LostError):
-            await ours.readable.get_reader().read()
-        with pytest.raises(LostError):
-            await ours.closed
-
-
-async def test_a_client_that_is_gone_already_rejects_opened() -> None:
-    """Its reset came between `accept()` and the first look at the socket; the descriptor is closed."""
-    before = open_descriptors()
-    with listening() as listener:
-        client = stdlib.create_connection(listener.address.sockaddr[:2])
-        sock = await listener.accept()
-        client.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
-        assert select.select([sock], [], [], 5)[0]
-        ours = adopt(sock, parse_address("client.test:1"), SocketOptions())
-        with pytest.raises(ConnectError, match="connection reset by peer"):
-            await ours.opened
-    assert open_descriptors() == before
-
-
-async def test_an_accepted_socket_may_be_dropped_at_once() -> None:
-    """Before its first turn: the descriptor is closed all the same."""
-    before = open_descriptors()
-    with listening() as listener:
-        with stdlib.create_connection(listener.address.sockaddr[:2], timeout=5) as theirs:
-            ours = await accepted(listener)
-            ours.abort()
-            with pytest.raises(ClosedError):
-                await ours.opened
-            await turns(5)
-            with pytest.raises(ConnectionResetError):
-                theirs.recv(1)
-    assert open_descriptors() == before
-
-
-async def test_an_accepted_socket_in_clear_text_is_not_upgraded() -> None:
-    """Its options are `off`, and the text is the same as for `connect()`."""
-    with listening() as listener:
-        theirs = connect(listener.address.text)
-        ours = await accepted(listener)
-        with pytest.raises(UpgradeError):
-            ours.start_tls()
-        await asyncio.gather(theirs.close(), ours.close())
+async def test_a_connection_is_accepted_with_where_it_comes_from(host: str) -> None:
+    """Non-blocking, and `ip:port`, IPv6 in brackets."""
+    with listening(host) as door, dial(door) as client:
+        sock, remote = await door.accept()
+        with sock:
+            assert not sock.getblocking()
+            assert remote == Address(HOSTS[host], client.getsockname()).text
 
 
 async def test_a_cancelled_accept_loses_no_connection() -> None:
     """The next `accept()` has it."""
-    with listening() as listener:
-        waiting = asyncio.create_task(outcome(listener.accept()))
+    with listening() as door:
+        waiting = asyncio.create_task(outcome(door.accept()))
         await turns(2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        theirs = connect(listener.address.text)
-        ours = await accepted(listener)
-        await asyncio.gather(theirs.opened, ours.opened)
-        await asyncio.gather(theirs.close(), ours.close())
+        with dial(door) as client:
+            sock, remote = await door.accept()
+            with sock:
+                assert remote == Address(stdlib.AF_INET, client.getsockname()).text
 
 
 def test_an_address_in_use_is_an_error_and_leaves_nothing_behind() -> None:
-    """Said when the listener is made."""
-    with listening() as listener:
+    """Said when the door is made."""
+    with listening() as door:
         before = open_descriptors()
         with pytest.raises(OSError, match="in use"):
-            TcpListener(listener.address)
+            TcpDoor(door.address)
         assert open_descriptors() == before
+
+
+def test_an_address_can_be_used_again_at_once() -> None:
+    """The connection that was accepted before lingers in the kernel, and keeps nobody out."""
+    with listening() as door:
+        address = door.address
+        client = dial(door)
+        sock, _ = door._sock.accept()
+        sock.close()
+        client.close()
+    TcpDoor(address).close()
+
+
+async def test_a_unix_door_is_for_its_owner_and_goes_with_it(tmp_path: Path) -> None:
+    """The file is 0600 whatever the mask, and is removed at the end."""
+    path = tmp_path / "door"
+    mask = os.umask(0)
+    try:
+        door = UnixDoor(str(path))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert os.umask(0) == 0
+    finally:
+        os.umask(mask)
+    assert door.text == f"unix:{path}"
+    with stdlib.socket(stdlib.AF_UNIX) as client:
+        client.connect(str(path))
+        sock, remote = await door.accept()
+        sock.close()
+    assert remote == ""
+    door.close()
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:
+    """What a server that was killed has left."""
+    path = tmp_path / "door"
+    with stdlib.socket(stdlib.AF_UNIX) as left:
+        left.bind(str(path))
+    door = UnixDoor(str(path))
+    with stdlib.socket(stdlib.AF_UNIX) as client:
+        client.connect(str(path))
+    door.close()
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["", "its backlog is full"])
+def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path, full: bool) -> None:
+    """Somebody listens there: in use, as for TCP."""
+    path = tmp_path / "door"
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(stdlib.socket(stdlib.AF_UNIX))
+        server.bind(str(path))
+        server.listen(0)
+        for _ in range(5 if full else 0):
+            client = stack.enter_context(stdlib.socket(stdlib.AF_UNIX))
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(str(path))
+        before = open_descriptors()
+        with pytest.raises(OSError, match="in use"):
+            UnixDoor(str(path))
+        assert open_descriptors() == before
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_no_socket_is_never_touched(tmp_path: Path, kind: str) -> None:
+    """Neither removed nor followed."""
+    path = tmp_path / "door"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="no socket"):
+        UnixDoor(str(path))
+    assert os.path.lexists(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_took_the_place_is_left(tmp_path: Path) -> None:
+    """At the end only what is still ours is removed."""
+    path = tmp_path / "door"
+    door = UnixDoor(str(path))
+    path.unlink()
+    path.write_text("mine")
+    door.close()
+    assert path.read_text() == "mine"
+
+
+def test_a_path_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    """The kernel takes 107 bytes."""
+    with pytest.raises(OSError, match="too long"):
+        UnixDoor(str(tmp_path / ("x" * 120)))

@@ -15,8 +15,7 @@ import trio.testing
 from cfcat import make_tls_context
 from cfcat.core.address import parse_address
 from cfcat.core.options import SecureTransport, SocketOptions
-from cfcat.core.sockets import Socket, adopt, connect
-from cfcat.core.tls import TlsCodec
+from cfcat.core.sockets import SocketInfo, adopt, connect
 from tests.helpers.certs import CertSet
 from tests.helpers.trio_loop import SocketStream, running_in_trio, wait_for
 
@@ -31,14 +30,13 @@ async def make_pair(certs: CertSet, version: TLSVersion | None) -> Pair:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         secure: SecureTransport = "off" if version is None else "on"
         options = SocketOptions(secure_transport=secure, tls=make_tls_context(cacert=certs.ca), allow_half_open=True)
+        server = options._replace(tls=None if version is None else certs.server_context(version=version))
         dialed = connect(address, options)
         while not listener_is_ready(listener):
             await trio.lowlevel.checkpoint()
         sock, _ = listener.accept()
         sock.setblocking(False)
-        accepted = adopt(sock, parse_address(address), options)
-        if version is not None:
-            serve_tls(accepted, certs, version)
+        accepted = adopt(sock, parse_address(address), server, SocketInfo("", address))
         for socket in (dialed, accepted):
             await wait_for(socket.opened)
         return SocketStream(dialed), SocketStream(accepted)
@@ -46,12 +44,6 @@ async def make_pair(certs: CertSet, version: TLSVersion | None) -> Pair:
 
 def listener_is_ready(listener: sockets.socket) -> bool:
     return bool(select.select([listener], [], [], 0)[0])
-
-
-def serve_tls(socket: Socket, certs: CertSet, version: TLSVersion) -> None:
-    """Its handshake, which has not begun, is the server's."""
-    context = certs.server_context(version=version)
-    socket._tls_codec = lambda: TlsCodec(context, server_side=True)  # type: ignore[method-assign]  # no option asks for it yet
 
 
 async def clog(pair: Pair) -> Pair:

@@ -14,22 +14,23 @@ from typing import Any
 
 import pytest
 
-import cfcat
 from cfcat import (
     BlockedError,
     ConnectError,
     ConnectTimeout,
     Judgement,
+    OptionsError,
     Socket,
     SocketError,
     SocketOptions,
     Verdict,
     WorkersPolicy,
     connect,
+    listen,
     make_tls_context,
 )
 from cfcat.core.trace import Resolved, TraceEvent
-from cfcat.core.workers import AS_OF, MOST_SOCKETS, judge
+from cfcat.core.workers import AS_OF, MOST_SOCKETS, RANGES, judge
 from tests.conformance.network import is_public
 from tests.core.links import open_descriptors, turns
 from tests.core.test_dial import Resolve, found, names
@@ -115,7 +116,7 @@ def test_p1_p2_all_ranges_are_known() -> None:
     """Fifteen and seven of Cloudflare's; and the day on which it was so."""
     assert [ip_network(text).version for text in CLOUDFLARE].count(4) == 15
     assert len(CLOUDFLARE) == 22
-    assert {each.network: (each.rule, each.what) for each in cfcat.core.workers.RANGES} == WHAT
+    assert {each.network: (each.rule, each.what) for each in RANGES} == WHAT
     assert AS_OF.startswith("2026-")
 
 
@@ -323,9 +324,10 @@ def test_p5_there_is_no_global_scope() -> None:
         connect("192.0.2.7:22", policy=WorkersPolicy())
 
 
-def test_p8_nothing_listens() -> None:
-    """There is no inbound connection: the library has no word for it."""
-    assert [name for name in (*cfcat.__all__, *dir(Socket)) if "listen" in name or "accept" in name] == []
+def test_p8_a_policy_judges_no_connection_that_comes_in() -> None:
+    """It is about where a Worker may connect to: a listener refuses to be given one."""
+    with pytest.raises(OptionsError, match="a policy is for connect\\(\\)"):
+        listen("127.0.0.1:0", policy=WorkersPolicy())
 
 
 def test_a_policy_is_a_policy() -> None:

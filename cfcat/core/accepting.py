@@ -1,0 +1,337 @@
+"""`listen()` and `serve()`: connections that come in, as sockets with the API of those that go out.
+
+Source: inbound rules I1-I4, I24-I30, I36, I43; differences V21-V24, V26.
+"""
+
+from __future__ import annotations
+
+import socket as stdlib
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Unpack
+
+from cfcat.core.address import SocketAddress, Target, format_address, parse_address
+from cfcat.core.dial import Address, addresses_of
+from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor
+from cfcat.core.options import Changes, SocketOptions, make_options
+from cfcat.core.promise import Promise
+from cfcat.core.sockets import Socket, SocketInfo, adopt
+from cfcat.core.waiting import settled, while_moving
+from cfcat.errors import ConnectError, ListenError, OptionsError, reason_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Listener", "listen", "serve"]
+
+UNIX = "unix:"
+ANYWHERE = "*:"
+WILDCARDS = ("0.0.0.0", "::")  # what the user asks for with "*"
+HANDSHAKE_S = 30.0  # a client that says nothing must not be kept for ever (not I48)
+MOST_HANDSHAKES = 256  # under way at a time; the others wait in the backlog
+OUT_OF_SOMETHING_S = 0.25  # no descriptors, no memory: until then somebody may have given some back
+
+
+def listen(
+    address: str | SocketAddress,
+    options: SocketOptions | Mapping[str, object] | None = None,
+    **changes: Unpack[Changes],
+) -> Listener:
+    """Make a listener; `async with` begins to listen, `async for` yields its connections, opened already.
+
+    `address` is `"host:port"`, `"*:port"` for every address of this machine, or `"unix:/path"`; port 0 lets the system
+    choose. A name is listened on at all its addresses. Options are those of `connect()`: `secure_transport="on"` does
+    the handshake as the server, with the context `tls` (see `make_server_context`), before a connection is yielded;
+    "starttls" yields sockets whose `start_tls()` does it. `connect_timeout` is the deadline of a handshake, 30 s where
+    it is not given. Connections are half-open unless `allow_half_open=False` is given (I10).
+
+    Raises:
+        AddressError: the address cannot be parsed.
+        OptionsError, TypeError: as `connect()`; or there is no server's context where TLS was asked for.
+    """
+    is_path = isinstance(address, str) and address.startswith(UNIX)
+    any_host = isinstance(address, str) and address.startswith(ANYWHERE)
+    target = Target(str(address), "", 0) if is_path else parse_address(_with_host(address) if any_host else address)
+    resolved = make_options(options, {"allow_half_open": True, **_given(options), **changes})
+    if resolved.policy is not None:
+        raise OptionsError("a policy is for connect(): it says where a Worker may connect to (rule P8)")
+    if resolved.secure_transport != "off":
+        _check_context(resolved)
+        if resolved.connect_timeout is None:
+            resolved = resolved._replace(connect_timeout=HANDSHAKE_S)
+    return Listener(target, resolved, hosts=WILDCARDS if any_host else ())
+
+
+def _with_host(address: object) -> str:
+    return str(address).replace("*", WILDCARDS[0], 1)
+
+
+def _given(options: SocketOptions | Mapping[str, object] | None) -> dict[str, object]:
+    return {} if options is None or isinstance(options, SocketOptions) else dict(options)
+
+
+def _check_context(options: SocketOptions) -> None:
+    if options.tls is None:
+        mode = options.secure_transport
+        raise OptionsError(f"secure_transport={mode!r} needs a server's context: tls=make_server_context()")
+    import ssl  # lazy: it has a context
+
+    if options.tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise OptionsError("tls is a client's context; make_server_context() makes a server's")
+
+
+class Listener:
+    """Where connections come in. Made by `listen()`, used in `async with`; leaving that stops listening, then ends
+    what is open: in order, or where the block raised with a reset.
+
+    States: made → listening (`start`) → closed (`close`), for good.
+    """
+
+    def __init__(self, target: Target, options: SocketOptions, *, hosts: tuple[str, ...] = ()) -> None:
+        self._target = target
+        self._options = options
+        self._hosts = hosts
+        self._doors: list[Door] = []
+        self._accepted: list[Accepted] = []  # and nobody has asked for them yet
+        self._opening: list[Socket] = []  # a handshake is under way
+        self._open: set[Socket] = set()
+
+    def __repr__(self) -> str:
+        return f"<Listener {', '.join(self.local_addresses) or self._target.text}>"
+
+    @property
+    def local_address(self) -> str:
+        """`ip:port` with the real port, or `unix:PATH`; of several addresses the first; "" before it listens."""
+        return self.local_addresses[0] if self._doors else ""
+
+    @property
+    def local_addresses(self) -> tuple[str, ...]:
+        """All of them: a name may have an address of IPv4 and one of IPv6."""
+        return tuple(door.text for door in self._doors)
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            ListenError: the address is in use, not this machine's, not allowed, or no address at all.
+        """
+        if self._target.text.startswith(UNIX):
+            path = self._target.text.removeprefix(UNIX)
+            self._doors = [self._door(self._target.text, lambda: UnixDoor(path))]
+            return
+        try:
+            addresses = await self._addresses()
+        except ConnectError as error:
+            raise ListenError(f"cannot listen on {error.detail}") from error
+        try:
+            self._start_on(addresses)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _addresses(self) -> list[Address]:
+        family = self._options.address_family
+        if not self._hosts:
+            return await addresses_of(self._target, family)
+        found: list[Address] = []
+        for host in self._hosts:
+            if family is None or (family == "ipv6") is (":" in host):
+                text = format_address(host, self._target.port)
+                found += await addresses_of(Target(text, host, self._target.port), None)
+        return found
+
+    def _start_on(self, addresses: list[Address]) -> None:
+        """On each address that this machine has; the port that the first one got is that of all."""
+        failure: ListenError | None = None
+        port = self._target.port
+        for address in addresses:
+            there = Address(address.family, (address.ip, port, *address.sockaddr[2:]))
+            try:
+                door = self._door(there.text, lambda there=there: TcpDoor(there))  # type: ignore[misc]
+            except ListenError as error:
+                if not error.is_missing:
+                    raise
+                failure = error  # such as ::1 where there is no IPv6
+            else:
+                self._doors.append(door)
+                port = int(door.text.rpartition(":")[2])
+        if not self._doors and failure is not None:
+            raise failure
+
+    def _door(self, text: str, make: Callable[[], Door]) -> Door:
+        try:
+            return make()
+        except OSError as error:
+            raise ListenError(f"cannot listen on {text}: {reason_of(error)}") from error
+
+    # ---- connections
+
+    async def accept(self) -> Socket:
+        """Return the next connection, which under TLS may still be opening: its `opened` tells.
+
+        Raises:
+            ListenError: none can be accepted now, such as for want of descriptors.
+        """
+        while not self._accepted:
+            await self._wait(())
+        return self._adopt(self._accepted.pop(0))
+
+    def __aiter__(self) -> Listener:
+        return self
+
+    async def __anext__(self) -> Socket:
+        while True:
+            for socket in [each for each in self._opening if each.opened.done()]:
+                self._opening.remove(socket)
+                if (error := socket.opened.exception()) is None:
+                    return socket
+                _log(f"{socket.peer}: {error}")
+            while self._accepted:
+                self._opening.append(self._adopt(self._accepted.pop(0)))
+            if self._opening and any(each.opened.done() for each in self._opening):
+                continue
+            opening = [each.opened for each in self._opening]
+            try:
+                await self._wait(opening)
+            except ListenError as error:
+                _log(str(error))
+                await settled(opening, OUT_OF_SOMETHING_S)
+
+    async def _wait(self, opening: list[Promise[SocketInfo]] | tuple[()]) -> None:
+        """Wait for a connection, or until one of these has opened."""
+        may_accept = len(opening) < MOST_HANDSHAKES
+        waits = [door.accept() for door in self._doors] if may_accept else []
+        if not waits and not opening:
+            raise ListenError(f"{self._target.text}: not listening")
+        failure: BaseException | None = None
+        try:
+            await settled([*waits, *opening])
+        finally:
+            for wait in waits:
+                if not wait.done():
+                    wait.cancel()
+                elif (error := wait.exception()) is not None:
+                    failure = error
+                else:
+                    self._accepted.append(wait.result())
+        if failure is not None and not self._accepted:
+            raise ListenError(f"cannot accept a connection: {reason_of(failure)}") from failure
+
+    def _adopt(self, accepted: Accepted) -> Socket:
+        sock, remote = accepted
+        local = _local_address(sock)
+        host, _, port = remote.rpartition(":")
+        target = Target(remote or local, host.strip("[]"), int(port) if port else 0)
+        socket = adopt(sock, target, self._options, SocketInfo(remote, local))
+        self._keep(socket)
+        return socket
+
+    def _keep(self, socket: Socket) -> None:
+        """Know a socket as open until it is over; an upgrade takes its place."""
+        self._open.add(socket)
+        socket.over.add_done_callback(lambda _: self._over(socket))
+
+    def _over(self, socket: Socket) -> None:
+        self._open.discard(socket)
+        if socket.latest is not socket:
+            self._keep(socket.latest)
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Listen no more; connections that nobody has asked for are reset, those handed out go on."""
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
+        for accepted in self._accepted:
+            accepted.sock.close()
+        self._accepted.clear()
+        for socket in self._opening:
+            socket.abort()
+        self._opening.clear()
+
+    async def __aenter__(self) -> Listener:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if error is None:
+            closing = [(socket, socket.close()) for socket in self._open]
+            for socket, closed in closing:
+                await while_moving(closed, lambda socket=socket: socket.moved_bytes)  # type: ignore[misc]
+        for socket in list(self._open):
+            socket.abort()
+
+
+async def serve(
+    handler: Callable[[Socket], Awaitable[object]],
+    address: str | SocketAddress,
+    options: SocketOptions | Mapping[str, object] | None = None,
+    *,
+    ready: Callable[[str], object] | None = None,
+    **changes: Unpack[Changes],
+) -> None:
+    """Call the handler for each connection, in a task of its own, until this is cancelled: a Worker's `connect()`.
+
+    `address` and options are those of `listen()`; `ready` is told the address once it listens. The end of a handler
+    ends its socket: what it has written goes out first as long as the client takes it, and pipes under way end by
+    themselves (V23). Its exception resets the connection, goes to the loop's exception handler, and the server goes on.
+
+    Raises:
+        AddressError, OptionsError, TypeError, ListenError: as `listen()` and `Listener.start()`.
+    """
+    import asyncio  # lazy: handlers have it
+
+    tasks: set[asyncio.Task[None]] = set()
+    async with listen(address, options, **changes) as listener:
+        if ready is not None:
+            ready(listener.local_address)
+        try:
+            async for socket in listener:
+                task = asyncio.create_task(_handle(handler, socket))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _handle(handler: Callable[[Socket], Awaitable[object]], socket: Socket) -> None:
+    import asyncio  # lazy: as above
+
+    try:
+        await handler(socket)
+        await _end(socket)
+    except asyncio.CancelledError:
+        socket.latest.abort()
+        raise
+    except Exception as error:
+        socket.latest.abort()
+        context = {"message": f"{socket.peer}: the handler failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
+async def _end(socket: Socket) -> None:
+    """Close in order, behind what is under way; a client that takes nothing more is dropped."""
+    socket = socket.latest
+    pipes = [pipe for pipe in (socket.readable.pipe, socket.writable.pipe) if pipe is not None]
+    for pipe in pipes:
+        while not pipe.done():
+            await settled([pipe])
+    if not await while_moving(socket.close(), lambda: socket.moved_bytes):
+        socket.abort()
+
+
+def _local_address(sock: stdlib.socket) -> str:
+    name = sock.getsockname()
+    return f"{UNIX}{name}" if sock.family == stdlib.AF_UNIX else format_address(*name[:2])
+
+
+def _log(text: str) -> None:
+    import logging  # lazy: a failure only
+
+    logging.getLogger("cfcat").info("%s", text)

@@ -1,0 +1,1 @@
+"""Scenarios in which cfcat accepts: what a `connect()` handler is given, against a scripted client."""
