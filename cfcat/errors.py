@@ -62,10 +62,12 @@ LOST = "Network connection lost."
 class SocketError(OSError):
     """Base of all errors of a connection. They can be copied and pickled, but for their causes.
 
-    `message`: the reference text. `detail`: what happened here, or "". `was_raised`: somebody has met it.
+    `message`: the reference text. `detail`: what happened here, or "". `was_raised`: somebody has met it. `client`:
+    whose connection it is about, `ip:port`, where that one was accepted by a run that listens.
     """
 
     was_raised = False
+    client = ""
 
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)  # with two arguments OSError takes the first for a number
@@ -165,7 +167,7 @@ class TlsError(SocketError):
 
     `reason`: OpenSSL's name for it, such as `WRONG_VERSION_NUMBER`. `said`: the first bytes that the peer sent
     in place of TLS, at most 40; text of the peer, to be escaped before it is shown. `upgrading`: it happened in the
-    handshake of `start_tls()`.
+    handshake of `start_tls()`. `by_client`: we were the server in it.
     """
 
     def __init__(self, message: str, detail: str = "", *, reason: str = "", said: bytes = b"") -> None:
@@ -173,6 +175,7 @@ class TlsError(SocketError):
         self.reason = reason
         self.said = said
         self.upgrading = False
+        self.by_client = False
 
 
 class CertificateError(TlsError):

@@ -4,9 +4,9 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --tls --starttls \
-        --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol --proto --log \
-        --export --from --color
+    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out \
+        --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol \
+        --proto --log --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -54,7 +54,7 @@ complete -c cfcat -n __fish_cfcat_needs_target -a '(__fish_cfcat_targets)'
 complete -c cfcat -n __fish_cfcat_needs_port -a '(__fish_cfcat_ports)' -d port
 
 # made by python -m tests.documents: options
-complete -c cfcat -l half-open -d 'Keep sending after the server\'s EOF'
+complete -c cfcat -l half-open -d 'Keep sending after the peer\'s EOF; with -l that is the default, but on a terminal'
 complete -c cfcat -l no-half-open -d 'The opposite of --half-open'
 complete -c cfcat -s 4 -d 'Use IPv4 addresses only'
 complete -c cfcat -s 6 -d 'Use IPv6 addresses only'
@@ -66,12 +66,17 @@ complete -c cfcat -l shutdown -x -a 'auto now never' -d 'At the end of standard 
 complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'
 complete -c cfcat -s q -l quit-after -x -d 'After the end of standard input wait at most so long, then exit 0'
 
+complete -c cfcat -s l -l listen -d 'Accept a client: PORT on loopback, ADDRESS:PORT, *:PORT, or unix:PATH'
+complete -c cfcat -l keep -d 'With -l: then the next client, until a signal'
+complete -c cfcat -l client-ca -r -F -d 'With -l: clients need a certificate of these authorities'
+complete -c cfcat -l ca-out -r -F -d 'With -l: write the authority of the certificate made for this run'
+
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'
 complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats http' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'
 complete -c cfcat -l helo -x -d 'With --starttls smtp or lmtp: who EHLO says we are'
-complete -c cfcat -l sni -x -a '(__fish_print_hostnames)' -d 'Server name to send and to verify'
+complete -c cfcat -l sni -x -a '(__fish_print_hostnames)' -d 'Server name to send and to verify; with -l one that the certificate has'
 complete -c cfcat -l cacert -r -F -d 'Trust the authorities in FILE, not the system\'s'
-complete -c cfcat -l cert -r -F -d 'Client certificate, with its chain'
+complete -c cfcat -l cert -r -F -d 'Our certificate, with its chain'
 complete -c cfcat -l key -r -F -d 'Its key, where that is not in the same FILE'
 complete -c cfcat -l alpn -x -d 'ALPN protocols to offer: h2,http/1.1'
 complete -c cfcat -l tls-min -x -a '1.2 1.3' -d 'Lowest TLS version'

@@ -53,6 +53,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.wire",),
     ("cfcat.core.sockets",),
     ("cfcat.core.accepting",),
+    ("cfcat.core.clients",),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),
@@ -84,6 +85,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.help",),
     ("cfcat.program.output", "cfcat.program.process"),
     ("cfcat.program.request",),
+    ("cfcat.program.listening",),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.habits",),
     ("cfcat.program.cli",),

@@ -7,6 +7,10 @@ its own stands for any lines, and within a line for any characters.
 from __future__ import annotations
 
 import re
+import shlex
+import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,7 +22,7 @@ import pytest
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, Server, serve
-from tests.helpers.program import Result, shell
+from tests.helpers.program import Result, cfcat, environment, shell, start
 from tests.helpers.terminal import terminal
 from tests.servers.fleet import Fleet, Name
 
@@ -51,8 +55,10 @@ def chosen(language: str, mark: str = "") -> list[Block]:
 
 SESSIONS = chosen("console", SESSION)
 CONSOLES = [block for block in chosen("console") if block not in SESSIONS]
-SCRIPTS = [block for block in chosen("sh") if not block.text.startswith(ELSEWHERE)]
-PROGRAMS = chosen("python")
+LISTENERS = [block for block in chosen("sh") if block.text.startswith("cfcat -l ")]
+SCRIPTS = [block for block in chosen("sh") if block not in LISTENERS and not block.text.startswith(ELSEWHERE)]
+SERVERS = chosen("python", "serve(")
+PROGRAMS = [block for block in chosen("python") if block not in SERVERS]
 
 
 def name_of(block: Block) -> str:
@@ -181,9 +187,9 @@ def test_every_block_is_run() -> None:
     """Here or, where it installs, elsewhere; and the README has one of each kind."""
     installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
     assert len(installing) == 3
-    assert len(SESSIONS) + len(CONSOLES) + len(SCRIPTS) + len(PROGRAMS) + len(installing) == len(ALL)
-    assert SESSIONS
-    assert PROGRAMS
+    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, PROGRAMS, SERVERS)
+    assert sum(map(len, kinds)) + len(installing) == len(ALL)
+    assert all(kinds)
 
 
 @pytest.mark.parametrize("block", CONSOLES, ids=name_of)
@@ -250,3 +256,39 @@ def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> 
         assert seen == "b'R' b'\\x00\\x00\\x00\\x00'\n"
     else:
         assert re.search(r"250-STARTTLS.*TLS go ahead.*SocketInfo\(.*TLSv1\.3", seen, re.DOTALL), seen
+
+
+def dial(address: str) -> socket.socket:
+    if address.startswith("unix:"):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(address.removeprefix("unix:"))
+        return client
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=10)
+
+
+@pytest.mark.parametrize("line", [line for block in LISTENERS for line in block.text.splitlines()])
+def test_listener(line: str, tmp_path: Path) -> None:
+    """Each command listens where it says, and a client can come; any free port in place of the one that is shown."""
+    words = shlex.split(re.sub(r"\b(2525|5432)\b", "0", line.partition("#")[0]).replace("/tmp", str(tmp_path)))
+    with start(*words[1:], "-v") as program:
+        said = program.read_stderr_until("listening on ") + program.read_stderr_until("\n")
+        found = re.search(r"listening on (\S+?)(,.*)?\n", said)
+        assert found is not None
+        with dial(found[1]):
+            program.read_stderr_until("cfcat: accepted ")
+        program.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("block", SERVERS, ids=["echo"])
+def test_server(block: Block, tmp_path: Path) -> None:
+    """The example listens, and echoes under TLS to who trusts the authority that it wrote."""
+    (tmp_path / "program.py").write_text(block.text.replace(":8025", ":0"))
+    command = [sys.executable, "-u", "-W", "error", "program.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, env=environment()) as program:
+        try:
+            assert program.stdout is not None
+            address = program.stdout.readline().decode().strip()
+            flags = ("--tls", "on", "--cacert", tmp_path / "ca.pem", "--sni", "mail.example")
+            assert cfcat(*flags, address, stdin=b"hello") == Result(b"hello", "", 0)
+        finally:
+            program.terminate()

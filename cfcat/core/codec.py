@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-__all__ = ["TLS_ALERT", "Buffer", "Codec", "PlainCodec", "fill"]
+__all__ = ["TLS_ALERT", "TLS_HELLO", "Buffer", "Codec", "PlainCodec", "fill"]
 
 Buffer = bytes | bytearray | memoryview
 
 # How the answer of a TLS server to clear text begins: content type alert, major version 3 (RFC 5246 §6.2.1).
 TLS_ALERT = b"\x15\x03"
+TLS_HELLO = b"\x16\x03"  # and how a client begins: handshake
 
 
 class Codec(Protocol):

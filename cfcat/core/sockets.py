@@ -203,6 +203,17 @@ class Socket:
         return self._target.text
 
     @property
+    def ends(self) -> SocketInfo:
+        """Both ends of the connection: what `opened` resolves with; known before, where it was accepted.
+
+        Raises:
+            ValueError: they are not known yet.
+        """
+        if self._info is None:
+            raise ValueError("the connection is not there yet")
+        return self._info
+
+    @property
     def over(self) -> Promise[None]:
         """Resolves when nothing more can come of this socket: ended, closed, failed or upgraded. Never rejects."""
         return self._over

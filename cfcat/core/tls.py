@@ -109,7 +109,9 @@ class TlsCodec:
         except ssl.SSLZeroReturnError as error:
             raise TlsError("TLS handshake failed: the peer sent the alert close notify", reason="EOF") from error
         except ssl.SSLError as error:
-            raise self._handshake_error(error) from error
+            failure = self._handshake_error(error)
+            failure.by_client = self._tls.server_side
+            raise failure from error
         self._is_handshake_done = True
         return True
 

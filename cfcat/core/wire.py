@@ -219,7 +219,7 @@ class Wire(Transport):
 
     def _gone(self, error: int) -> None:
         """The kernel has given the connection up, although nobody reads or writes."""
-        if error:
+        if error and not self.codec.reset_is_eof:
             self.lose(LostError(LOST, os.strerror(error).lower(), sending=self.sending.has_queued))
         else:
             self._on(Event.GONE, None)

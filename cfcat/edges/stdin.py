@@ -15,7 +15,7 @@ from cfcat.edges import descriptors
 from cfcat.edges.descriptors import NOTHING, Callback, Join
 from cfcat.errors import StdinError, reason_of
 
-__all__ = ["READ_BYTES", "Input", "open_input"]
+__all__ = ["READ_BYTES", "Input", "no_input", "open_input"]
 
 # stdin is read ahead so far and no further. One buffer, used again: a new one costs its page faults with each chunk.
 READ_BYTES = 256 * 1024
@@ -39,6 +39,11 @@ def open_input(fd: int, loop: Loop) -> Input:
     if own is None:
         return _ThreadInput(fd, loop)
     return _PolledInput(fd, own, loop, fifo=stat.S_ISFIFO(mode))
+
+
+def no_input(loop: Loop) -> Input:
+    """An input that is at its end."""
+    return _EmptyInput(loop)
 
 
 class Input(ABC):

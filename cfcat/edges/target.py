@@ -12,7 +12,11 @@ from contextlib import suppress
 from cfcat.core.address import Target, is_ipv6, parse_address, without_zone
 from cfcat.errors import AddressError
 
-__all__ = ["is_service_name", "typed_target"]
+__all__ = ["LOOPBACK", "UNIX", "is_service_name", "listen_target", "typed_target"]
+
+LOOPBACK = ("127.0.0.1", "::1")
+ANYWHERE = ("0.0.0.0", "::")
+UNIX = "unix:"
 
 SERVICE_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_+.-]*")
 
@@ -25,9 +29,7 @@ def typed_target(text: str, port: str | None = None) -> Target:
             machine does not know.
     """
     if port is None:
-        host, colon, last = text.rpartition(":")
-        if colon and "://" not in text:
-            text = f"{host}:{_number(last)}"
+        text = _with_number(text)
     else:
         text = f"{_bracketed(text)}:{_number(port)}"
     target = parse_address(text)
@@ -36,9 +38,39 @@ def typed_target(text: str, port: str | None = None) -> Target:
     return target
 
 
+def listen_target(text: str, port: str | None = None) -> tuple[Target, tuple[str, ...]]:
+    """Where to listen: a target, and the hosts where that is more than one, or none that a name could say.
+
+    A port alone is loopback, `*:port` every address of this machine, `unix:PATH` a Unix socket. Port 0 is any free one.
+
+    Raises:
+        AddressError: there is no such address.
+    """
+    if text.startswith(UNIX) and port is None:
+        if not text.removeprefix(UNIX):
+            raise AddressError("no path")
+        return Target(text, "", 0), ()
+    hosts: tuple[str, ...] = ()
+    if port is None and ":" not in text:
+        text, port, hosts = LOOPBACK[0], text, LOOPBACK
+    elif text == "*" or (port is None and text.startswith("*:")):
+        port, hosts = text.removeprefix("*:") if port is None else port, ANYWHERE
+        text = ANYWHERE[0]
+    address = f"{_bracketed(text)}:{_number(port)}" if port is not None else _with_number(text)
+    target = parse_address(address)
+    if hosts == LOOPBACK and target.port == 0:
+        hosts = LOOPBACK[:1]  # two families would get two ports
+    return target, hosts
+
+
 def is_service_name(text: str) -> bool:
     """Is this a possible name of a service? A number is not."""
     return SERVICE_NAME.fullmatch(text) is not None
+
+
+def _with_number(text: str) -> str:
+    host, colon, last = text.rpartition(":")
+    return f"{host}:{_number(last)}" if colon and "://" not in text else text
 
 
 def _number(port: str) -> str:

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from cfcat.core.choices import Shutdown
-from cfcat.core.codec import TLS_ALERT, Buffer
+from cfcat.core.codec import TLS_ALERT, TLS_HELLO, Buffer
 from cfcat.core.job import Job
 from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
@@ -35,7 +35,7 @@ from cfcat.pipe.ending import STDIN_LOST_S
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
-from cfcat.record.events import Moved, OurSideEnded, PeerEnded, StdinEnded, Subscribers
+from cfcat.record.events import Moved, OurSideEnded, PeerEnded, SpeaksTls, StdinEnded, Subscribers
 
 __all__ = ["Pump", "PumpOptions"]
 
@@ -193,6 +193,8 @@ class Pump:
         if len(self._first_bytes) < len(TLS_ALERT):
             self._end.answer()
             self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
+            if self._first_bytes == TLS_HELLO and self._socket.accepted and not self._is_secure:
+                self._events.tell(SpeaksTls())
             if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and not self._wants_bytes:
                 # The first bytes have been checked for a TLS alert; later ones may bypass this process.
                 self._down.joined = partial(self._socket.readable.receive_by, self._stdout.joined)

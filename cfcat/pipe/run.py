@@ -1,7 +1,8 @@
-"""One run of pipe mode: connect, pump, end."""
+"""One run of pipe mode: connect or accept, pump, end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.core.codec import Buffer
@@ -10,16 +11,18 @@ from cfcat.core.options import SocketOptions, connecting
 from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket, connect
 from cfcat.edges.descriptors import NOTHING, Callback
-from cfcat.edges.stdin import open_input
+from cfcat.edges.stdin import no_input, open_input
 from cfcat.edges.stdout import Output, open_output
+from cfcat.errors import SocketError, StdinError, StdoutError
 from cfcat.pipe.pump import Pump, PumpOptions
-from cfcat.record.events import Dialog, Entered, Moving, Stopped, Subscribers
+from cfcat.record.events import Accepted, Dialog, Entered, Moving, Stopped, Subscribers
 
 if TYPE_CHECKING:
+    from cfcat.core.clients import Clients
     from cfcat.protocols import Protocol
     from cfcat.report.render import TerminalFilter
 
-__all__ = ["PipeEnd", "run_pipe"]
+__all__ = ["PipeEnd", "Upgrading", "run_accepted", "run_pipe"]
 
 
 class PipeEnd(NamedTuple):
@@ -32,74 +35,152 @@ class PipeEnd(NamedTuple):
     is_silent: bool
 
 
+class Upgrading(NamedTuple):
+    """What comes before the application's bytes: the dialog of `protocol`, as client or as server; None: no dialog.
+
+    `helo`: as for `open_upgraded`.
+    """
+
+    protocol: Protocol | None = None
+    helo: str | None = None
+
+
+NO_DIALOG = Upgrading()
+
+
 async def run_pipe(
     target: str,
     options: SocketOptions,
     ends: PumpOptions,
     events: Subscribers,
     *,
-    protocol: Protocol | None = None,
-    helo: str | None = None,
+    upgrading: Upgrading = NO_DIALOG,
     shown: TerminalFilter | None = None,
 ) -> PipeEnd:
     """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
-    `protocol`: upgrade by its dialog first; stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
-    `helo`: as for `open_upgraded`.
+    `upgrading`: stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
     `shown`: the filter for a terminal on stdout (SEC-R22).
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
     """
-    loop = running_loop()
-    stdout, stdin = open_output(1, loop), open_input(0, loop)
-    filtered = None if shown is None else _Filtered(stdout, shown)
-    name = None if protocol is None else protocol.name
-    events.tell(connecting(target, options, name, no_shutdown=ends.shutdown == "never"))
-    options = options._replace(trace=events.trace)
-    socket = connect(target, options)
-    try:
-        socket = await _open(socket, target, options, protocol, helo, events)
-        pump = Pump(socket, stdin, filtered or stdout, ends, events)
-        events.tell(Moving(pump))
-        try:
-            await pump.run()
-        finally:
-            events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
-        return PipeEnd(socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
-    except BaseException:
-        socket.abort()
-        raise
-    finally:
-        if filtered is not None:
-            await filtered.finish()
-        stdin.close()
-        stdout.close()
+    async with _Pipes(ends, events, upgrading, shown) as pipes:
+        protocol = upgrading.protocol
+        name = None if protocol is None else protocol.name
+        events.tell(connecting(target, options, name, no_shutdown=ends.shutdown == "never"))
+        options = options._replace(trace=events.trace)
+        return await pipes.join(connect(target, options), target, options)
 
 
-async def _open(
-    socket: Socket,
-    target: str,
+async def run_accepted(
+    clients: Clients,
     options: SocketOptions,
-    protocol: Protocol | None,
-    helo: str | None,
+    ends: PumpOptions,
     events: Subscribers,
-) -> Socket:
-    """Wait for the connection and, with a protocol, for its upgrade."""
-    if protocol is None:
-        await socket.opened
-        return socket
-    from cfcat.protocols.upgrade import open_upgraded  # lazy: most runs have no dialog
+    *,
+    upgrading: Upgrading = NO_DIALOG,
+    shown: TerminalFilter | None = None,
+    failed: Callable[[SocketError], object],
+) -> PipeEnd:
+    """Connect stdin and stdout to the client that comes, or to each of them; otherwise as `run_pipe`.
 
-    return await open_upgraded(
-        socket,
-        target,
-        options,
-        protocol,
-        helo=helo,
-        heard=lambda direction, data: events.tell(Dialog(direction, data)),
-        entered=lambda step, _: events.tell(Entered(step)),
-    )
+    Where clients are kept coming, stdin goes to the first one as far as it reaches, and the later ones see our end at
+    once; `failed` is told of a connection that broke, and it goes on with the next.
+
+    Raises:
+        ListenError, ConnectTimeout: as `Clients.next()`.
+        SocketError, BrokenPipeError: as `run_pipe`; of those that concern one client only where it is the only one.
+    """
+    options = options._replace(trace=events.trace)
+    async with _Pipes(ends, events, upgrading, shown, keeps=clients.keep) as pipes:
+        while True:
+            socket = await clients.next(options)
+            events.tell(Accepted(*socket.ends))
+            try:
+                end = await pipes.join(socket, socket.peer, options)
+            except (StdinError, StdoutError):
+                raise
+            except SocketError as error:
+                error.client = socket.peer
+                if not clients.keep:
+                    raise
+                failed(error)
+            else:
+                if not clients.keep:
+                    return end
+            pipes.next_client()
+
+
+class _Pipes:
+    """stdin and stdout, for one connection or for several one after the other. Use it in `async with`."""
+
+    def __init__(
+        self,
+        ends: PumpOptions,
+        events: Subscribers,
+        upgrading: Upgrading,
+        shown: TerminalFilter | None,
+        *,
+        keeps: bool = False,
+    ) -> None:
+        self._loop = running_loop()
+        self._ends = ends
+        self._events = events
+        self._upgrading = upgrading
+        self._opened = open_output(1, self._loop)
+        self._filtered = None if shown is None else _Filtered(self._opened, shown)
+        self._output: Output = self._filtered or self._opened
+        if keeps:
+            self._output = _Kept(self._output)
+        self._input = open_input(0, self._loop)
+
+    async def join(self, socket: Socket, target: str, options: SocketOptions) -> PipeEnd:
+        """Open the socket, move everything both ways, and close it in order."""
+        try:
+            socket = await self._open(socket, target, options)
+            pump = Pump(socket, self._input, self._output, self._ends, self._events)
+            self._events.tell(Moving(pump))
+            try:
+                await pump.run()
+            finally:
+                self._events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
+            return PipeEnd(socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
+        except BaseException:
+            socket.abort()
+            raise
+
+    def next_client(self) -> None:
+        """stdin was the last one's: there is nothing more to say."""
+        self._input.close()
+        self._input = no_input(self._loop)
+
+    async def _open(self, socket: Socket, target: str, options: SocketOptions) -> Socket:
+        """Wait for the connection and, with a protocol, for its upgrade."""
+        protocol, helo = self._upgrading
+        if protocol is None:
+            await socket.opened
+            return socket
+        from cfcat.protocols.upgrade import open_upgraded  # lazy: most runs have no dialog
+
+        return await open_upgraded(
+            socket,
+            target,
+            options,
+            protocol,
+            helo=helo,
+            heard=lambda direction, data: self._events.tell(Dialog(direction, data)),
+            entered=lambda step, _: self._events.tell(Entered(step)),
+        )
+
+    async def __aenter__(self) -> _Pipes:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._filtered is not None:
+            await self._filtered.finish()
+        self._input.close()
+        self._opened.close()
 
 
 class _Filtered(Output):
@@ -128,3 +209,27 @@ class _Filtered(Output):
 
     def end(self) -> None:
         """A terminal has no reader that waits for its end."""
+
+
+class _Kept(Output):
+    """An output that outlives a connection: more may come from the next."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output.inherited, output.loop)
+        self._output = output
+        self.joined = output.joined
+
+    def give(self, chunk: Buffer = NOTHING) -> bool:
+        return self._output.give(chunk)
+
+    def watch(self, callback: Callback) -> None:
+        self._output.watch(callback)
+
+    def unwatch(self) -> None:
+        self._output.unwatch()
+
+    def reader_gone(self) -> Promise[None]:
+        return self._output.reader_gone()
+
+    def end(self) -> None:
+        """Not yet."""

@@ -28,8 +28,22 @@ from cfcat.program.modes import (
 )
 from cfcat.program.output import OutputOptions
 from cfcat.program.process import kind_of_stdin
-from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S, CheckRequest, ExportRequest, Request, TlsRequest
-from cfcat.program.values import check_helo, check_name, check_profile, check_protocol, check_target
+from cfcat.program.request import (
+    DEFAULT_CONNECT_TIMEOUT_S,
+    CheckRequest,
+    ExportRequest,
+    ListenRequest,
+    Request,
+    TlsRequest,
+)
+from cfcat.program.values import (
+    check_helo,
+    check_listen_target,
+    check_name,
+    check_profile,
+    check_protocol,
+    check_target,
+)
 from cfcat.report.color import ColorChoice
 from cfcat.report.status import ExitStatus
 
@@ -67,9 +81,13 @@ def cfcat(
     ] = None,
     port: Annotated[str | None, typer.Argument(metavar="[PORT]", help="for nc's habit: cfcat host 25")] = None,
     half_open: Annotated[
-        bool,
-        typer.Option("--half-open/--no-half-open", show_default=False, help="Keep sending after the server's EOF."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--half-open/--no-half-open",
+            show_default=False,
+            help="Keep sending after the peer's EOF; with -l that is the default, but on a terminal.",
+        ),
+    ] = None,
     ipv4: Annotated[bool, typer.Option("-4", help="Use IPv4 addresses only.")] = False,
     ipv6: Annotated[bool, typer.Option("-6", help="Use IPv6 addresses only.")] = False,
     workers: Annotated[
@@ -117,6 +135,18 @@ def cfcat(
             help="After the end of standard input wait at most so long, then exit 0.",
         ),
     ] = None,
+    listen: Annotated[
+        bool,
+        typer.Option("-l", "--listen", help="Accept a client: PORT on loopback, ADDRESS:PORT, *:PORT, or unix:PATH."),
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="With -l: then the next client, until a signal.")] = False,
+    client_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With -l: clients need a certificate of these authorities.")
+    ] = None,
+    ca_out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With -l: write the authority of the certificate made for this run."),
+    ] = None,
     tls: Annotated[
         SecureTransport | None,
         typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]"),
@@ -131,11 +161,14 @@ def cfcat(
     helo: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --starttls smtp or lmtp: who EHLO says we are.")
     ] = None,
-    sni: Annotated[str | None, typer.Option(metavar="NAME", help="Server name to send and to verify.")] = None,
+    sni: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Server name to send and to verify; with -l one that the certificate has."),
+    ] = None,
     cacert: Annotated[
         str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE, not the system's.")
     ] = None,
-    cert: Annotated[str | None, typer.Option(metavar="FILE", help="Client certificate, with its chain.")] = None,
+    cert: Annotated[str | None, typer.Option(metavar="FILE", help="Our certificate, with its chain.")] = None,
     key: Annotated[
         str | None, typer.Option(metavar="FILE", help="Its key, where that is not in the same FILE.")
     ] = None,
@@ -213,18 +246,24 @@ def cfcat(
         check_export(given)
         assert export is not None
         return ExportRequest(transcript, export)
-    address = check_target(target, port)
+    if listen:
+        address, hosts = check_listen_target(target, port)
+    else:
+        address = check_target(target, port)
     check_family(given)
     family: AddressFamily | None = "ipv4" if ipv4 else "ipv6" if ipv6 else None
-    if check_workers:
+    if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
     mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
     check_options(mode, given)
     protocol = None if starttls is None else check_protocol(starttls)
     check_together(given)
-    if sni is not None:
-        check_name(sni)
+    names = tuple(sni or ())
+    for name in names:
+        check_name(name)
+    if len(names) > 1 and not listen:
+        raise UsageError("--sni is given more than once: a connection has one server name")
     if helo is not None:
         check_helo(helo)
     profile = check_profile(proto or "auto")
@@ -232,6 +271,13 @@ def cfcat(
     from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
     from cfcat.pipe.pump import PumpOptions
 
+    accepting = None
+    if listen:
+        from cfcat.core.clients import ListenTo  # lazy: most runs dial
+
+        half_open = not os.isatty(0) if half_open is None else half_open
+        to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
+        accepting = ListenRequest(to, client_ca, ca_out, names)
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
@@ -262,14 +308,14 @@ def cfcat(
         mode=mode,
         options=SocketOptions(
             secure_transport=secure_transport,
-            allow_half_open=half_open,
-            expected_server_hostname=sni,
+            allow_half_open=bool(half_open),
+            expected_server_hostname=names[0] if names else None,
             address_family=family,
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
         ),
         pump=PumpOptions(
-            half_open=half_open,
+            half_open=bool(half_open),
             shutdown="never" if no_shutdown else shutdown or "auto",
             quit_after=quit_after,
             idle_timeout=idle_timeout,
@@ -283,6 +329,7 @@ def cfcat(
         export=export,
         workers=workers,
         raw=raw,
+        listen=accepting,
     )
 
 

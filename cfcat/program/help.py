@@ -14,7 +14,13 @@ from typer.core import TyperCommand
 __all__ = ["GroupedHelp"]
 
 # A group begins with this parameter and goes on to the next one's.
-GROUPS = {"half_open": "Connection", "tls": "TLS", "repl": "Mode and data", "verbose": "Output"}
+GROUPS = {
+    "half_open": "Connection",
+    "listen": "Listening",
+    "tls": "TLS",
+    "repl": "Mode and data",
+    "verbose": "Output",
+}
 
 # Words are kept as they are, columns and all.
 MORE = """\
@@ -23,6 +29,7 @@ Examples:
   cfcat --starttls smtp mail.example:587           a session: mail by hand
   cfcat -v -q 0 --tls on example.com:443 </dev/null    the certificate
   cfcat --repl --tls starttls mail.example:587 <FILE    a script
+  cfcat -l 2525 --starttls smtp                    be the server, by hand
 
 In a session:
   Text is sent with a line ending; :help lists the commands, such as :cert
@@ -32,8 +39,8 @@ Exit status:
    0  ended in order                 35  TLS handshake failed, or no TLS there
    1  a script's command failed      55  sending failed
    2  usage                          56  receiving failed (reset)
-   6  name not found                 58  client certificate unusable
-   7  could not connect              60  certificate not trusted, or for
+   6  name not found                 58  certificate unusable
+   7  could not connect or listen    60  certificate not trusted, or for
    8  bytes injected after a             another name
       STARTTLS go-ahead              64  STARTTLS refused or not possible
   18  TLS stream cut short: no       70  a bug in cfcat

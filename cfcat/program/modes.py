@@ -108,6 +108,23 @@ FAMILY = Excludes("-4", "-6", "-4 and -6 exclude each other")
 # In the order in which they are looked at.
 TOGETHER: tuple[Needs | Excludes, ...] = (
     *(
+        Excludes("--listen", option, f"-l excludes {option}{why}")
+        for option, why in (
+            ("-k", ": clients are verified only with --client-ca"),
+            ("--cacert", "; --client-ca FILE verifies clients"),
+            ("--helo", ": it is for a client"),
+            ("--workers", ": it says where a Worker may connect to"),
+            ("--check-workers", ": it says where a Worker may connect to"),
+            ("--export", ": an export dials"),
+        )
+    ),
+    Needs("--keep", "-l", ("--listen",)),
+    Needs("--client-ca", "-l", ("--listen",)),
+    Needs("--ca-out", "-l", ("--listen",)),
+    Excludes("--keep", "--json", "--keep excludes --json, which reports one connection"),
+    Excludes("--keep", "--progress", "--keep excludes --progress, which is about one connection"),
+    Excludes("--ca-out", "--cert", "--ca-out is about a certificate that is made: it excludes --cert"),
+    *(
         Excludes("--no-shutdown", f"--shutdown {when}", f"--no-shutdown excludes --shutdown {when}")
         for when in get_args(Shutdown)
     ),
@@ -126,6 +143,8 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Needs("--key", "--cert", ("--cert",)),
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
     Needs("--log-secrets", "--log FILE", ("--log",)),
+    Needs("--client-ca", "--tls on", _TLS),
+    Needs("--ca-out", "--tls on", _TLS),
 )
 # What the verdict of --check-workers may depend on: other options concern the connection, which a check does not make.
 WITH_CHECK = frozenset({"target", "port", "--check-workers", "-4", "-6", "--connect-timeout", "--json"})

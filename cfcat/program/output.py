@@ -132,7 +132,7 @@ def tell_failure(error: BaseException, target: str, reporter: Reporter | None = 
         put("\n".join(map(escape, lines)))  # a name in it may be a peer's
     from cfcat.report.messages import explain, status_of  # lazy: a failure only
 
-    message, status = explain(error, target), status_of(error)
+    message, status = explain(error, getattr(error, "client", "") or target), status_of(error)
     if reporter is None and json:
         reporter = make_reporter(OutputOptions(json=True), target, "pipe")
     if reporter is None:

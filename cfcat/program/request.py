@@ -18,12 +18,21 @@ from cfcat.program.values import check_target
 if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.core.choices import AddressFamily, TlsVersion
+    from cfcat.core.clients import ListenTo
     from cfcat.core.options import SocketOptions
     from cfcat.pipe.pump import PumpOptions
     from cfcat.protocols import Protocol
     from cfcat.repl.settings import Settings
 
-__all__ = ["DEFAULT_CONNECT_TIMEOUT_S", "CheckRequest", "ExportRequest", "Request", "TlsRequest", "plain_request"]
+__all__ = [
+    "DEFAULT_CONNECT_TIMEOUT_S",
+    "CheckRequest",
+    "ExportRequest",
+    "ListenRequest",
+    "Request",
+    "TlsRequest",
+    "plain_request",
+]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
 DEFAULT_CONNECT_TIMEOUT_S = 30.0
@@ -42,14 +51,26 @@ class TlsRequest(NamedTuple):
     ciphers: str = "DEFAULT"  # OpenSSL's own list
 
 
+class ListenRequest(NamedTuple):
+    """`-l`: where to listen. `client_ca`: whose certificates clients need. `ca_out`: the file for the authority of a
+    certificate that is made for this run, and `names`: whom that is for, too.
+    """
+
+    to: ListenTo
+    client_ca: str | None = None
+    ca_out: str | None = None
+    names: tuple[str, ...] = ()
+
+
 class Request(NamedTuple):
-    """A run. `target`: host:port.
+    """A run. `target`: host:port, or where to listen.
 
     `options`: how to connect; the run adds the context, the policy and the trace, which may fail or have something to
     say. `pump`: who ends when, in pipe mode and in a script. `settings`: how a session begins; None in pipe mode.
     `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
     it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
-    Worker could (a session has a setting for it). `raw`: a terminal gets control characters too.
+    Worker could (a session has a setting for it). `raw`: a terminal gets control characters too. `listen`: accept in
+    place of connecting.
     """
 
     target: str
@@ -64,6 +85,7 @@ class Request(NamedTuple):
     export: str | None = None
     workers: bool = False
     raw: bool = False
+    listen: ListenRequest | None = None
 
 
 def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:

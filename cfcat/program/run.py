@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
 from cfcat.core.options import SocketOptions
 from cfcat.edges.poll_loop import PollLoop
-from cfcat.pipe.run import run_pipe
+from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
 from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
 from cfcat.program.process import check_descriptors, die_of_sigpipe
@@ -42,6 +42,7 @@ def perform(request: Request) -> int:
     """
     recorder = None if request.export is None else make_recorder(request.export)
     reporter = None
+    exits = contextlib.ExitStack()  # what is to go at the end
     try:
         reporter = make_reporter(
             request.output,
@@ -51,10 +52,10 @@ def perform(request: Request) -> int:
             offered=() if request.tls is None else request.tls.alpn,
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
         )
-        request = request._replace(options=_complete(request, say if reporter is None else reporter.note))
+        request = request._replace(options=_complete(request, say if reporter is None else reporter.note, exits))
         if request.mode is not Mode.PIPE:
             check_descriptors()  # asyncio's loop needs some
-        status = _run(request, reporter, recorder)
+        status = _run(request, reporter, recorder, exits)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
         if reporter is not None:
@@ -65,13 +66,19 @@ def perform(request: Request) -> int:
         die_of_sigpipe()
     except Exception as error:
         return tell_failure(error, request.target, reporter, json=request.output.json)
+    finally:
+        exits.close()
     return status
 
 
-def _complete(request: Request, note: Note) -> SocketOptions:
+def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> SocketOptions:
     """The options, with what may fail or has something to say: the TLS context, and in pipe mode the policy."""
     options = request.options
-    if request.tls is not None:
+    if request.listen is not None and request.tls is not None:
+        from cfcat.program.listening import server_context  # lazy: most runs dial
+
+        options = options._replace(tls=server_context(request, note, exits))
+    elif request.tls is not None:
         options = options._replace(tls=_make_context(request.tls, note))
     if request.mode is not Mode.PIPE:
         return options  # a session has its own policy
@@ -116,41 +123,60 @@ def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
     return context
 
 
-def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None) -> int:
+def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack) -> int:
     if request.mode is Mode.PIPE:
-        return _run_in_pipe(request, reporter)
-    make_session = _session_maker(request, reporter, recorder)
+        return _run_in_pipe(request, reporter, exits)
+    make_session = _session_maker(request, reporter, recorder, exits)
     if request.mode is Mode.SCRIPT:
         return _run_script_file(request, make_session, reporter)
     return _run_on_terminal(request, make_session)
 
 
-def _run_in_pipe(request: Request, reporter: Reporter | None) -> int:
+def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.ExitStack) -> int:
     """stdin to the socket, the socket to stdout. Raises as `run_pipe`."""
     note = say if reporter is None else reporter.note
     events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
-        end = PollLoop().run(
-            run_pipe(
-                request.target,
-                request.options,
-                request.pump,
-                events,
-                protocol=request.protocol,
-                helo=request.helo,
-                shown=shown,
-            )
-        )
+        end = PollLoop().run(_pipe(request, events, note, shown, exits))
     if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
 
         note(ignored_note(request.target, end.ignored_bytes))
-    if end.is_silent:
+    if end.is_silent and request.listen is None:
         from cfcat.report.messages import silent_note  # lazy: as above
 
         if text := silent_note(request.target):
             note(text)
     return ExitStatus.OK
+
+
+def _pipe(
+    request: Request, events: Subscribers, note: Note, shown: TerminalFilter | None, exits: contextlib.ExitStack
+) -> Coroutine[Any, Any, PipeEnd]:
+    """What connects stdin and stdout, dialing or listening."""
+    upgrading = Upgrading(request.protocol, request.helo)
+    if request.listen is None:
+        return run_pipe(request.target, request.options, request.pump, events, upgrading=upgrading, shown=shown)
+    from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
+    from cfcat.report.messages import explain
+
+    events.add(ListenNotes(say, note, always=_says_address(request)))
+    return run_accepted(
+        make_clients(request, events, exits),
+        request.options,
+        request.pump,
+        events,
+        upgrading=upgrading,
+        shown=shown,
+        failed=lambda error: note(explain(error, error.client).text),
+    )
+
+
+def _says_address(request: Request) -> bool:
+    """Would anybody miss the line that says where we listen?"""
+    assert request.listen is not None
+    to = request.listen.to.target
+    return (to.port == 0 and bool(to.host)) or request.output.verbose > 0 or os.isatty(2)
 
 
 def _run_script_file(request: Request, make_session: Callable[[Face], Session], reporter: Reporter | None) -> int:
@@ -172,7 +198,9 @@ def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) 
     return asyncio.run(run_screen(make_session, color=request.output.colored(1)))
 
 
-def _session_maker(request: Request, reporter: Reporter | None, recorder: Recorder | None) -> Callable[[Face], Session]:
+def _session_maker(
+    request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack
+) -> Callable[[Face], Session]:
     from cfcat.repl.session import Session  # lazy: it knows all commands
 
     settings = request.settings
@@ -181,8 +209,17 @@ def _session_maker(request: Request, reporter: Reporter | None, recorder: Record
     def make_session(face: Face) -> Session:
         if reporter is not None:
             reporter.show_lines_by(face.show_notice)
-        events = None if reporter is None else reporter.events
-        return Session(request.target, request.options, face, settings, events=events, recorder=recorder)
+        events = Subscribers() if reporter is None else reporter.events
+        clients = None
+        if request.listen is not None:
+            from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
+
+            is_screen = request.mode is Mode.REPL
+            events.add(ListenNotes(face.show_notice, face.show_notice, always=is_screen or _says_address(request)))
+            clients = make_clients(request, events, exits)
+        return Session(
+            request.target, request.options, face, settings, events=events, recorder=recorder, clients=clients
+        )
 
     return make_session
 

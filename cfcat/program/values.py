@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cfcat.edges.target import typed_target
+from cfcat.edges.target import listen_target, typed_target
 from cfcat.errors import AddressError, UsageError
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.protocols import Protocol
 
-__all__ = ["check_helo", "check_name", "check_profile", "check_protocol", "check_target"]
+__all__ = ["check_helo", "check_listen_target", "check_name", "check_profile", "check_protocol", "check_target"]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
@@ -28,6 +28,20 @@ def check_target(target: str | None, port: str | None) -> Target:
         from cfcat.report.messages import explain_address  # lazy: what is wrong only
 
         raise UsageError(*explain_address(target if port is None else f"{target}:{port}", error)) from error
+
+
+def check_listen_target(target: str | None, port: str | None) -> tuple[Target, tuple[str, ...]]:
+    """Where `-l` listens, as `listen_target`. Raises UsageError."""
+    if target is None:
+        raise UsageError("-l: no port given", "cfcat -l PORT, or -l ADDRESS:PORT, or -l unix:PATH")
+    if port is not None and (":" in target and not target.startswith(("[", ":")) and _has_port(target)):
+        raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat -l {_shown(target)}")
+    try:
+        return listen_target(target, port)
+    except AddressError as error:
+        text = _shown(target if port is None else f"{target} {port}")
+        hint = "cfcat -l PORT, or -l ADDRESS:PORT, or -l unix:PATH"
+        raise UsageError(f"-l: '{text}' is not an address to listen on", hint) from error
 
 
 def _shown(text: str) -> str:

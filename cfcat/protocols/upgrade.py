@@ -1,8 +1,8 @@
 """From a clear-text socket to TLS, by the dialog of a protocol: `open_upgraded` and `upgrade`.
 
 The side of `starttls` that waits: it moves a dialog's bytes over the streams, up to the go-ahead, and waits for the
-handshake, all under one deadline (SEC-R7). Pipe mode and the interactive session use it alike. What the server said
-stays here (SEC-R2).
+handshake, all under one deadline (SEC-R7). On a socket that was accepted it is the server's half. Pipe mode and the
+interactive session use it alike. What the server said stays here (SEC-R2).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from cfcat.core.address import parse_address, without_zone
 from cfcat.core.options import SocketOptions
-from cfcat.core.sockets import Socket
+from cfcat.core.sockets import Socket, SocketInfo
 from cfcat.core.waiting import in_time
 from cfcat.errors import ConnectTimeout, DialogError, LostError
 from cfcat.protocols import DialogRun, HandshakeWrapper, Names, Protocol
@@ -114,8 +114,7 @@ async def _upgrade(
         waiting[0] = f"the {protocol.title} {DIALOG}"
         if entered is not None:
             entered("starttls", socket)
-        local = parse_address((await socket.opened).local_address).host
-        names = names_for(socket.hostname, local, sni=options.expected_server_hostname, helo=helo)
+        names = _names(socket, await socket.opened, options, helo)
         wrapper = await converse(socket, protocol, names, heard=heard, earlier=earlier)
     waiting[0] = "the TLS handshake"
     secure = socket.start_tls(wrapper=wrapper)
@@ -144,6 +143,19 @@ async def _in_time(
         detail = f"{target}: {waiting[0]} was not complete after {limit_s:g} s"
         silent = waiting[0].endswith(DIALOG) and math.isinf(socket.quiet_s)
         raise ConnectTimeout(detail, detail, is_silent_dialog=silent) from error
+
+
+def _names(socket: Socket, info: SocketInfo, options: SocketOptions, helo: str | None) -> Names:
+    sni = options.expected_server_hostname
+    if socket.accepted:
+        name = sni or own_helo_name(sockets.gethostname(), _host_of(info.local_address))
+        return Names(client_name=name, server_name=name)
+    return names_for(socket.hostname, _host_of(info.local_address), sni=sni, helo=helo)
+
+
+def _host_of(address: str) -> str:
+    """The host of an end; a Unix socket is on this one."""
+    return "127.0.0.1" if address.startswith("unix:") else parse_address(address).host
 
 
 def names_for(host: str, local: str, *, sni: str | None = None, helo: str | None = None) -> Names:
@@ -179,11 +191,11 @@ async def converse(
         DialogError: there was no go-ahead: refused, nonsense, the end of the connection, a limit (SEC-R2, SEC-R7).
         InjectionError: there was clear text after it (SEC-R1). Nothing but the dialog has been sent in any case.
     """
-    conversation = DialogRun(protocol, names)
+    conversation = DialogRun(protocol, names, as_server=socket.accepted)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
     tell = heard or (lambda direction, data: None)
     try:
-        known = conversation.feed_earlier(*earlier)
+        known = 0 if socket.accepted else conversation.feed_earlier(*earlier)
         while True:
             if data := conversation.to_send():
                 tell("sent", data)
@@ -191,8 +203,17 @@ async def converse(
             if conversation.done:
                 break
             data = await reader.read()
+            if socket.accepted and 0 < (size := conversation.wanted) < len(data):
+                # A client's hello may come right behind its last message: it is for the handshake.
+                socket.readable.give_back(data[size:])
+                data = data[:size]
             try:
                 conversation.feed(data)
+            except DialogError:
+                if last := conversation.to_send():  # who is refused, or leaves, hears why
+                    tell("sent", last)
+                    await writer.write(last)
+                raise
             finally:
                 said = conversation.heard()
                 if new := said[known:]:

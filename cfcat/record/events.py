@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MARKS",
+    "Accepted",
     "Attempted",
     "Broke",
     "Connected",
@@ -33,6 +34,7 @@ __all__ = [
     "Failed",
     "Kept",
     "LineFailed",
+    "Listening",
     "Moved",
     "Moving",
     "Note",
@@ -43,6 +45,7 @@ __all__ = [
     "PeerEnded",
     "Phase",
     "Resolved",
+    "SpeaksTls",
     "StdinEnded",
     "Stopped",
     "Subscriber",
@@ -252,6 +255,39 @@ class Opened(NamedTuple):
         return match and cls(match[1])
 
 
+class Listening(NamedTuple):
+    """Clients may come, at these addresses: `ip:port`, or `unix:PATH`."""
+
+    addresses: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"listening on {', '.join(self.addresses)}"
+
+    @classmethod
+    def parse(cls, text: str) -> Listening | None:
+        match = re.fullmatch(r"listening on (.+)", text, re.DOTALL)
+        return match and cls(tuple(match[1].split(", ")))
+
+
+class Accepted(NamedTuple):
+    """A client has come: `ip:port` of both ends; `remote_address` is "" on a Unix socket."""
+
+    remote_address: str
+    local_address: str
+
+    def text(self) -> str:
+        return f"accepted {self.remote_address or 'a client'} on {self.local_address}"
+
+    @classmethod
+    def parse(cls, text: str) -> Accepted | None:
+        match = re.fullmatch(r"accepted (a client|\S+) on (.+)", text, re.DOTALL)
+        return match and cls("" if match[1] == "a client" else match[1], match[2])
+
+
+class SpeaksTls(NamedTuple):
+    """A client has begun with TLS, where clear text was expected."""
+
+
 class Entered(NamedTuple):
     """A part begins that the socket knows nothing of: the dialog ("starttls"), or the handshake after it ("tls")."""
 
@@ -421,13 +457,27 @@ class Note(NamedTuple):
 
 
 Ended = StdinEnded | OurSideEnded | PeerEnded
-Kept = TraceEvent | TranscriptOf | Connecting | Failed | Opened | TlsUp | Expected | Ended | Broke | Over | Note
-Event = Kept | Entered | Dialog | Moving | Moved | Stopped | LineFailed
+Kept = (
+    TraceEvent
+    | TranscriptOf
+    | Listening
+    | Accepted
+    | Connecting
+    | Failed
+    | Opened
+    | TlsUp
+    | Expected
+    | Ended
+    | Broke
+    | Over
+    | Note
+)
+Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
-    *(Resolved.parse, Attempted.parse),
+    *(Listening.parse, Accepted.parse, Resolved.parse, Attempted.parse),
 )
 
 

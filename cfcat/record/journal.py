@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from cfcat.protocols.secrets import MASK, SecretGuard
-from cfcat.record.events import Dialog, Direction, Event, Moved
+from cfcat.record.events import Connecting, Dialog, Direction, Event, Listening, Moved
 
 __all__ = ["Item", "Journal", "Line", "Writer"]
 
@@ -47,20 +47,23 @@ class Journal:
     """A subscriber that tells its writers what a connection did, line by line.
 
     What one direction has begun is written before anything of the other, and before an event. `masks`: secrets are
-    masked, those of `protocol` (None: of every protocol).
+    masked, those of `protocol` (None: of every protocol). It is the client who says them: we where we have dialed, the
+    peer where we listen.
     """
 
     def __init__(self, *writers: Writer, masks: bool = True, protocol: str | None = None) -> None:
         self._writers = list(writers)
         self._masks = masks
         self._protocol = protocol
+        self._client: Direction = "sent"  # what the client says goes this way
         self._begin()
 
     def _begin(self) -> None:
         """Forget all buffered data and what the guard knows."""
         self._guard = SecretGuard(self._protocol) if self._masks else None
-        sent, received = _Half("sent", _SentLines(self._guard)), _Half("received", _ReceivedLines())
-        self._halves = {half.direction: half for half in (sent, received)}
+        server: Direction = "received" if self._client == "sent" else "sent"
+        halves = _Half(self._client, _ClientLines(self._guard)), _Half(server, _ServerLines())
+        self._halves = {half.direction: half for half in halves}
 
     @property
     def is_done(self) -> bool:
@@ -84,6 +87,8 @@ class Journal:
         self._writers.remove(writer)
 
     def take(self, event: Event) -> None:
+        if isinstance(event, (Connecting, Listening)):
+            self._roles("sent" if isinstance(event, Connecting) else "received")
         if self.is_done:
             return
         if isinstance(event, Moved):
@@ -93,13 +98,19 @@ class Journal:
         else:
             self._write([*self._held(), event])
 
+    def _roles(self, client: Direction) -> None:
+        if client != self._client:
+            self.flush()
+            self._client = client
+            self._begin()
+
     def flush(self) -> None:
         """Write what was held back."""
         self._write(self._held())
 
     def _take_bytes(self, direction: Direction, data: bytes, tls: bool) -> None:
         others = [line for half in self._halves.values() if half.direction != direction for line in half.held()]
-        if self._guard is not None and direction == "received":
+        if self._guard is not None and direction != self._client:
             self._guard.received(data)  # it says nothing of what was sent before it
         self._write([*others, *self._halves[direction].feed(data, tls)])
 
@@ -115,7 +126,7 @@ class Journal:
 class _Half:
     """The lines of one direction, each under TLS or not."""
 
-    def __init__(self, direction: Direction, lines: _ReceivedLines | _SentLines) -> None:
+    def __init__(self, direction: Direction, lines: _ServerLines | _ClientLines) -> None:
         self.direction = direction
         self._lines = lines
         self._tls = False
@@ -132,7 +143,7 @@ class _Half:
             yield Line(self.direction, self._tls, piece)
 
 
-class _ReceivedLines:
+class _ServerLines:
     """Chunks to lines; what is not complete is held, up to a limit."""
 
     def __init__(self) -> None:
@@ -149,8 +160,8 @@ class _ReceivedLines:
         return [held] if held else []
 
 
-class _SentLines:
-    """The same for what is sent, with the secrets masked.
+class _ClientLines:
+    """The same for what the client says, with the secrets masked.
 
     A line ends with LF, CR LF or CR: so that two lines are never judged as one, whichever line ending the peer uses.
     Where a line has been written in part, its next piece is judged with all that came before it.

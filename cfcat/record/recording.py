@@ -15,6 +15,7 @@ from typing import TypeVar
 from cfcat.errors import CommandError
 from cfcat.protocols.secrets import MASK
 from cfcat.record.events import (
+    Accepted,
     Connecting,
     Event,
     Expected,
@@ -165,6 +166,8 @@ class Recorder:
     def _take_event(self, event: Event) -> None:
         if isinstance(event, (Connecting, TlsUp)) and _is_wrapped(event):
             self._fail("TLS inside of the packets of MS-TDS, which connect() has not")
+        elif isinstance(event, Accepted):
+            self._fail("the connection was accepted, and an export dials")
         elif isinstance(event, Connecting):
             self._conversations.append(Conversation(event))
             self._left -= STEP_BYTES

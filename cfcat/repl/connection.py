@@ -14,9 +14,10 @@ from typing import Any
 from typing import Protocol as Interface
 
 from cfcat.core.choices import Shutdown
+from cfcat.core.codec import TLS_HELLO
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions
-from cfcat.core.sockets import Socket, connect
+from cfcat.core.sockets import Socket
 from cfcat.core.waiting import STALL_S, while_moving
 from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostError, SocketError
 from cfcat.pipe.hold import HeldEnd
@@ -39,6 +40,9 @@ class Watcher(Interface):
     async def on_received(self, data: bytes) -> None:
         """It came; nothing more is read before this returns."""
 
+    def on_held(self, count: int) -> None:
+        """A client has begun TLS before we have; so many bytes of it are kept."""
+
     def on_dialog(self, direction: Direction, data: bytes) -> None:
         """A piece of a STARTTLS dialog."""
 
@@ -53,16 +57,19 @@ class Watcher(Interface):
 
 
 class Connection:
-    """A connection to `target`. `helo`: as for `open_upgraded`.
+    """A connection, dialed or accepted: `socket`, which is opening or open. `target`: what messages call it. `helo`:
+    as for `open_upgraded`.
 
     `error`: what broke it, or None. `opened`: did it come about? `opening_s`, `tls_s`: how long that took, and how
     long its upgrade. `spoken`: the protocol of that upgrade's dialog. `over` is set when nothing more is read.
     """
 
-    def __init__(self, target: str, options: SocketOptions, watcher: Watcher, *, helo: str | None = None) -> None:
+    def __init__(
+        self, socket: Socket, target: str, options: SocketOptions, watcher: Watcher, *, helo: str | None = None
+    ) -> None:
         self.target = target
         self.options = options
-        self.socket = connect(target, options)
+        self.socket = socket
         self.memory = Memory()
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -82,6 +89,8 @@ class Connection:
         self._quiet = asyncio.Event()  # no command in flight will report the failure
         self._quiet.set()
         self._told: BaseException | None = None  # the error that a command has raised
+        self._held = bytearray()  # a client's hello, which came before `:starttls` was typed
+        self._has_come = False  # anything since we sent something
 
     # ---- the beginning
 
@@ -140,6 +149,8 @@ class Connection:
             LostError: it broke.
         """
         self.need_writing()
+        await self._let_go()
+        self._has_come = False
         self.sent_bytes += len(data)
         self._script_end.opening.feed(data)
         self.memory.ask(data)
@@ -223,6 +234,26 @@ class Connection:
         self._receiver = Receiver(self.socket.readable, self._take, self._end, self._receiver)
 
     async def _take(self, chunk: bytes) -> None:
+        if self._is_hello(chunk):
+            self._held += chunk
+            self._watcher.on_held(len(self._held))
+            return
+        self._has_come = True
+        await self._show(chunk)
+
+    def _is_hello(self, chunk: bytes) -> bool:
+        """Does a client begin TLS behind the go-ahead that was typed, or has it begun?"""
+        if not self.socket.accepted or self.socket.secure_transport != "starttls":
+            return False
+        return bool(self._held) or (bool(self.sent_bytes) and not self._has_come and chunk.startswith(TLS_HELLO))
+
+    async def _let_go(self) -> None:
+        """What was taken for a client's hello is data: it is not upgraded."""
+        held, self._held = bytes(self._held), bytearray()
+        if held:
+            await self._show(held)
+
+    async def _show(self, chunk: bytes) -> None:
         self._script_end.answer()
         await self._watcher.on_received(chunk)  # show first, so that `:expect` never matches bytes that were not shown
         self.received_bytes += len(chunk)
@@ -231,6 +262,7 @@ class Connection:
 
     async def _end(self, error: BaseException | None) -> None:
         """The peer's end has been read, or an error."""
+        await self._let_go()
         if self.memory.begins_with_tls_alert and not self.is_secure:
             error = CrossedWiresError("the peer answered clear text with a TLS alert")
         self.error = error
@@ -268,7 +300,10 @@ class Connection:
         try:
             if self._receiver is not None:
                 await self._receiver.stop()
-            if protocol is None:
+            if self._held:
+                self.socket.readable.give_back(bytes(self._held))
+                self._held.clear()
+            if protocol is None and not self.socket.accepted:
                 last = self.memory.asked.rstrip(b"\r\n").rpartition(b"\n")[2]
                 check_go_ahead(last, self.memory.answer)
             await upgrade(

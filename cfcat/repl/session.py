@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cfcat.core.address import parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions, connecting
+from cfcat.core.sockets import Socket, connect
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
 from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
 from cfcat.protocols.secrets import SecretGuard
 from cfcat.record.events import (
     MARKS,
+    Accepted,
     Broke,
     Dialog,
     Direction,
@@ -52,6 +54,8 @@ from cfcat.report.verdict import workers_policy
 
 if TYPE_CHECKING:
     import ssl
+
+    from cfcat.core.clients import Clients
 
 __all__ = ["Face", "PromptState", "Session"]
 
@@ -131,8 +135,10 @@ class Session:
         *,
         events: Subscribers | None = None,
         recorder: Recorder | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self.target = target
+        self._clients = clients  # who is accepted, where we do not dial
         self.events = events or Subscribers()
         self.options = options._replace(trace=self.events.tell)
         self.face = face
@@ -159,7 +165,16 @@ class Session:
     def prompt_state(self) -> PromptState:
         """What the prompt is made of, asked of the socket each time."""
         tls = "" if not self.tls_version else "tls!" if self.settings.insecure else "tls"
-        return PromptState(self.target, tls, self._marks())
+        return PromptState(self._peer, tls, self._marks())
+
+    @property
+    def _peer(self) -> str:
+        """What the prompt calls the other end."""
+        if self._clients is None:
+            return self.target
+        if self.connection is None:
+            return self.target
+        return f"from {self.connection.socket.peer}"
 
     def _marks(self) -> tuple[str, ...]:
         if self.connection is None:
@@ -220,17 +235,23 @@ class Session:
         if self.settings.proto != "auto":
             return self.settings.proto
         spoken = None if self.connection is None else self.connection.spoken
-        return spoken if spoken in PROFILES else profile_for(parse_address(self.target).port)
+        return spoken if spoken in PROFILES else profile_for(self._port)
+
+    @property
+    def _port(self) -> int:
+        return 0 if self.target.startswith("unix:") else parse_address(self.target).port
 
     @property
     def banner(self) -> str:
         """What an interactive session begins with, once it is open."""
-        address = self.target if self.connection is None else self.connection.remote_address
-        return f"connected to {address}; :help lists commands, Ctrl-D ends"
+        if self.connection is None or self._clients is None:
+            address = self.target if self.connection is None else self.connection.remote_address
+            return f"connected to {address}; :help lists commands, Ctrl-D ends"
+        return f"accepted {self.connection.socket.peer}; :help lists commands, Ctrl-D ends"
 
     def explain(self, error: BaseException) -> Message:
         """An error, as it is told in a session: hints can be typed there."""
-        return explain_here(error, self.target)
+        return explain_here(error, getattr(error, "client", "") or self.target)
 
     # ---- what the faces do
 
@@ -282,6 +303,8 @@ class Session:
                 with contextlib.suppress(SocketError):
                     await self.connection.close()
         finally:
+            if self._clients is not None:
+                self._clients.close()
             self.events.tell(Stopped(self.sent_bytes, self.received_bytes))
             self.log_to(None)
 
@@ -377,6 +400,8 @@ class Session:
             except SocketError as error:
                 self.face.show_error(self.explain(error))
             self.connection = None
+        if wanted.target and self._clients is not None:
+            raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
         self.target = wanted.target or self.target
         self.options = self._with_tls(options, wanted)
         self.settings = dataclasses.replace(
@@ -385,7 +410,8 @@ class Session:
             insecure=wanted.insecure or (self.settings.insecure and wanted.cacert is None),
         )
         await self._connect()
-        self.face.show_notice(f"connected to {self.need_connection().remote_address}")
+        verb = "connected to" if self._clients is None else "accepted"
+        self.face.show_notice(f"{verb} {self.need_connection().socket.peer}")
 
     def _with_tls(self, options: SocketOptions, wanted: Reopening) -> SocketOptions:
         if options.secure_transport == "off":
@@ -411,19 +437,33 @@ class Session:
 
     async def _connect(self) -> None:
         wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
-        self.events.tell(connecting(self.target, self.options, wanted))
-        self.connection = Connection(self.target, self._options_now(), self, helo=self.settings.helo)
+        options = self._options_now()
+        if self._clients is None:
+            self.events.tell(connecting(self.target, self.options, wanted))
+            socket = connect(self.target, options)
+        else:
+            socket = await self._accept(self._clients, options)
+        self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
         self.face.state_changed()
         try:
             await self.connection.open(None if wanted is None else PROTOCOLS[wanted])
         except BaseException as error:
+            if isinstance(error, SocketError) and socket.accepted:
+                error.client = socket.peer
             self.events.tell(Failed(self.explain(error).text))
             raise
         finally:
             self.face.state_changed()
         self.watch_for_secrets()
-        self.events.tell(Opened(self.connection.remote_address))
+        if self._clients is None:
+            self.events.tell(Opened(self.connection.remote_address))
         self.note_tls()
+
+    async def _accept(self, clients: Clients, options: SocketOptions) -> Socket:
+        """Wait for the next client; Ctrl-C ends the wait."""
+        socket = await clients.next(options)
+        self.events.tell(Accepted(*socket.ends))
+        return socket
 
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
@@ -490,6 +530,15 @@ class Session:
         self.events.tell(Dialog(direction, data))
         self.face.show_notice("\n".join(f"{MARKS[direction]} {line}" for line in dialog_lines(data)))
 
+    def on_held(self, count: int) -> None:
+        self.face.show_notice(
+            f"the client begins TLS: {plural(count, 'byte')} held; :starttls takes them, a line lets them go as data"
+        )
+
+    def _is_known_by_port(self) -> bool:
+        """Would a silent peer say nothing of the port that we know? Under TLS, and where it has come to us."""
+        return self._clients is not None or self.need_connection().is_secure
+
     def on_sending_ended(self) -> None:
         self.events.tell(OurSideEnded(self.sent_bytes))
 
@@ -497,9 +546,9 @@ class Session:
         self.events.tell(PeerEnded(self.received_bytes) if error is None else Broke(error, *self.explain(error)))
         if error is not None and not told:
             self.face.show_error(self.explain(error))
-        if error is None and not self.received_bytes and not self.need_connection().is_secure:
+        if error is None and not self.received_bytes and not self._is_known_by_port():
             if text := silent_note_here(self.target):
                 self.face.show_notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
-            self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the server's end of TLS ignored")
+            self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
         self.face.state_changed()

@@ -6,6 +6,7 @@ case, no full stop, no class names; what a peer said is escaped (SEC-R20).
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from cfcat.errors import (
     DialogError,
     IdleTimeout,
     InjectionError,
+    ListenError,
     LostError,
     OptionsError,
     ResolveError,
@@ -102,6 +104,10 @@ TLS_HINTS = {
     "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
 }
+# Where we are the server.
+OTHER_CLIENTS = "--client-ca FILE says whose certificates clients need"
+CLEAR_CLIENT = "without --tls on it is accepted in clear text; --starttls PROTO upgrades"
+VERSIONS_DIFFER = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER"})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 TLS_SCHEMES = frozenset({"https", "wss"})
 
@@ -148,7 +154,7 @@ def log_note(problem: str) -> str:
 
 def ignored_note(target: str, count: int) -> str:
     """Bytes came behind close_notify (SEC-R9)."""
-    return f"warning: {target}: {plural(count, 'byte')} behind the server's end of TLS ignored"
+    return f"warning: {target}: {plural(count, 'byte')} behind the peer's end of TLS ignored"
 
 
 def silent_note(target: str) -> str:
@@ -228,12 +234,20 @@ def _url_hint(scheme: str, rest: str) -> str:
 
 def _explain_certificate(error: CertificateError, target: str) -> Message:
     text = f"{target}: {escape(error.detail or error.message)}"
+    if error.by_client:
+        return Message(text, OTHER_CLIENTS)
     return Message(text, f"{CERTIFICATE_HINTS.get(error.verify_code, REPLACED)}; {INSECURE_HINT}")
 
 
 def _explain_tls(error: TlsError, target: str) -> Message:
     if error.said and error.upgrading:
-        return Message(f"{target}: the server went on in clear text in place of TLS; it said {quote(error.said)}")
+        peer = "client" if error.by_client else "server"
+        return Message(f"{target}: the {peer} went on in clear text in place of TLS; it said {quote(error.said)}")
+    if error.said and error.by_client:
+        return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", CLEAR_CLIENT)
+    if error.by_client:
+        hint = OTHER_VERSION if error.reason in VERSIONS_DIFFER else ""
+        return Message(f"{target}: {escape(error.detail or error.message)}", hint)
     if error.said:
         from cfcat.protocols.table import guess  # lazy: few errors need the protocols
 
@@ -265,6 +279,15 @@ def _explain_unresolved(error: ResolveError, target: str) -> Message:
 def _explain_blocked(error: BlockedError, target: str) -> Message:
     hint = f"{escape(error.detail)}; without --workers it is tried all the same"
     return Message(f"{target}: blocked as in a Worker: {error.message}", hint)
+
+
+def _explain_listening(error: ListenError, target: str) -> Message:
+    hint = ""
+    if error.errno == errno.EACCES and not target.startswith("unix:"):
+        hint = "a port below 1024 needs the right to it: root, or CAP_NET_BIND_SERVICE"
+    elif error.errno == errno.EADDRINUSE:
+        hint = "-l 0 listens on any free port" if not target.startswith("unix:") else "somebody listens there already"
+    return Message(escape(error.message), hint)
 
 
 def _explain_lost(error: LostError, target: str) -> Message:
@@ -309,7 +332,7 @@ LADDER: tuple[_Row, ...] = (
     _Row(
         ClientCertificateError,
         ExitStatus.CLIENT_CERTIFICATE,
-        lambda error, target: Message(f"cannot use the client certificate: {escape(error.message)}"),
+        lambda error, target: Message(f"cannot use the certificate: {escape(error.message)}"),
     ),
     _Row(AddressError, ExitStatus.USAGE, lambda error, target: explain_address(target, error)),
     _Row(OptionsError, ExitStatus.USAGE, lambda error, target: Message(str(error))),
@@ -319,6 +342,7 @@ LADDER: tuple[_Row, ...] = (
         ExitStatus.TIMEOUT,
         lambda error, target: Message(error.detail, TLS_AT_ONCE_HINT if error.is_silent_dialog else LONGER_HINT),
     ),
+    _Row(ListenError, ExitStatus.CONNECT, _explain_listening),
     _Row(BlockedError, ExitStatus.CONNECT, _explain_blocked),
     _Row(ConnectError, ExitStatus.CONNECT, lambda error, target: Message(error.detail)),
     _Row(IdleTimeout, ExitStatus.TIMEOUT, _of_target),

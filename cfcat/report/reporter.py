@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from cfcat.core.loop import Handle, running_loop
 from cfcat.record.events import (
     MARKS,
+    Accepted,
     Broke,
     Connecting,
     Counters,
@@ -52,7 +53,7 @@ __all__ = ["Reporter"]
 
 TICK_S = 0.25  # as often as anybody reads a number that changes
 # What -v tells. A session shows the rest itself.
-SHOWN = TraceEvent | StdinEnded | PeerEnded | Over
+SHOWN = TraceEvent | Accepted | StdinEnded | PeerEnded | Over
 SHOWN_IN_PIPES = SHOWN | OurSideEnded
 
 

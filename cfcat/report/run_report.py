@@ -13,12 +13,14 @@ from typing import Any
 from cfcat.core.certificate import PeerCertificate, TlsInfo
 from cfcat.errors import IdleTimeout, LostError, TruncatedError, UnansweredError
 from cfcat.record.events import (
+    Accepted,
     Attempted,
     Broke,
     Connected,
     Direction,
     Event,
     LineFailed,
+    Listening,
     OurSideEnded,
     PeerEnded,
     Phase,
@@ -77,6 +79,11 @@ class RunReport:
         elif isinstance(event, Connected):
             self.connected = event
             self.phase = "tls" if self.handshake_next else "session"
+        elif isinstance(event, Listening):
+            self.phase = "connect"
+        elif isinstance(event, Accepted):
+            self.connected = Connected(event.remote_address, event.local_address, 0.0)
+            self.phase = "tls" if self.handshake_next else "session"
         elif isinstance(event, TlsEstablished):
             self.tls = event.info
             self.tls_s = event.seconds
@@ -115,7 +122,7 @@ class RunReport:
             "target": self.target,
             "mode": self.mode,
             "addresses": list(map(_attempt, self.attempts)),
-            "remote_address": None if connected is None else connected.remote_address,
+            "remote_address": None if connected is None else connected.remote_address or None,
             "local_address": None if connected is None else connected.local_address,
             "times": {name: _rounded(seconds) for name, seconds in times.items()},
             "tls": None if self.tls is None else _tls(self.tls, time.time()),

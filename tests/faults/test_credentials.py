@@ -111,7 +111,7 @@ def test_row_80_client_certificate(certs: CertSet, tmp_path: Path, fault: str) -
         result = cfcat("--tls", "on", "--cacert", certs.ca, "--cert", path, *key, server.address, by=nobody_special())
         assert server.connections == 0
     named = key[1] if key else path
-    assert check_message(result, 58, f"cannot use the client certificate: {named}: ") == ""
+    assert check_message(result, 58, f"cannot use the certificate: {named}: ") == ""
 
 
 def test_row_80_wrong_password(certs: CertSet) -> None:
@@ -136,7 +136,7 @@ def test_row_80_password_without_a_terminal(certs: CertSet) -> None:
         arguments: list[Argument] = ["--tls", "on", "--cacert", certs.ca, *options, server.address]
         result = cfcat(*arguments, stdin=KEY_PASSWORD.encode() + b"\n")
         assert server.connections == 0
-    check_message(result, 58, "cannot use the client certificate: ")
+    check_message(result, 58, "cannot use the certificate: ")
     assert "there is no terminal" in result.stderr
 
 

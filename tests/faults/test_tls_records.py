@@ -201,7 +201,7 @@ def test_row_69_what_is_behind_close_notify(tls_way: Transport) -> None:
     for script, count in ((clear, 22), (sealed, len(b"more") + (33 - 4 if tls_way.name == "tls1.2" else 22))):
         with forging(tls_way, script) as server:
             result = cfcat(*tls_way.options, server.address)
-        warning = f"cfcat: warning: {server.address}: {count} bytes behind the server's end of TLS ignored\n"
+        warning = f"cfcat: warning: {server.address}: {count} bytes behind the peer's end of TLS ignored\n"
         assert result == Result(b"data", warning, 0)
 
 

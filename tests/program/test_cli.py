@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from cfcat import __version__
-from tests.faults.ways import check_message
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
 from tests.helpers.program import Result, cfcat, shell
@@ -102,12 +101,6 @@ def test_misspelt_option(command: Command, typed: str, meant: str) -> None:
     assert status == 2
     assert text.startswith(f"no such option: {typed}")
     assert meant in stderr
-
-
-def test_p8_there_is_no_way_to_listen() -> None:
-    """nc's -l is no option."""
-    result = cfcat("-l", "2525")
-    check_message(result, 2, "no such option: -l")
 
 
 def test_time_of_zero_for_quit_after() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 import typer
@@ -175,6 +176,11 @@ def test_options_of_a_session() -> None:
 # --------------------------------------------------------------------------------------- options together
 
 
+def is_another_need(other: Needs | Excludes, option: str, rule: Needs | Excludes) -> TypeGuard[Needs]:
+    """What else this option needs, beside the rule in question."""
+    return isinstance(other, Needs) and other is not rule and other.option == option
+
+
 @pytest.mark.parametrize("rule", TOGETHER)
 def test_options_that_do_not_go_together(rule: Needs | Excludes) -> None:
     """Each rule is broken by its option alone, or by the two of it; whatever else it needs is there."""
@@ -186,8 +192,8 @@ def test_options_that_do_not_go_together(rule: Needs | Excludes) -> None:
         text = rule.text
     for choice in mended:
         assert rule.problem(choice) is None
-    if rule.option == "-k" and isinstance(rule, Excludes):
-        given.append("--tls on")  # which both of them need
+    for option in tuple(given):
+        given += [other.others[0] for other in TOGETHER if is_another_need(other, option, rule)]
     with pytest.raises(UsageError) as caught:
         check_together(given)
     assert caught.value.message == text

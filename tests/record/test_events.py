@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cfcat.core.certificate import TlsInfo
 from cfcat.record.events import (
     PARSERS,
+    Accepted,
     Attempted,
     Broke,
     Connected,
@@ -20,6 +21,7 @@ from cfcat.record.events import (
     Expected,
     Failed,
     Kept,
+    Listening,
     Moved,
     Note,
     Opened,
@@ -56,6 +58,8 @@ lines = st.text(max_size=30)
 # For each kind that is read back as itself, such events.
 KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
     TranscriptOf: st.builds(TranscriptOf, lines),
+    Listening: st.builds(Listening, st.lists(addresses, min_size=1, max_size=3).map(tuple)),
+    Accepted: st.builds(Accepted, st.one_of(st.just(""), addresses), addresses),
     Connecting: st.builds(
         Connecting,
         addresses,

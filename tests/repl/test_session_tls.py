@@ -465,7 +465,7 @@ async def test_bytes_behind_the_end_of_tls_are_not_shown(certs: CertSet, monkeyp
             await face.until(lambda: session.is_closed)
             await face.until(lambda: face.notices)
             assert face.received == b"answer"
-            assert face.notices == ["warning: 5 bytes behind the server's end of TLS ignored"]
+            assert face.notices == ["warning: 5 bytes behind the peer's end of TLS ignored"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Clients one after the other, for pipes and sessions: `next()` listens where nobody does yet, and waits.
+
+Without `keep` the listener is closed as soon as a client has come, so that a second one is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cfcat.core.accepting import Listener
+from cfcat.core.address import Target
+from cfcat.core.options import SocketOptions
+from cfcat.core.sockets import Socket
+from cfcat.core.waiting import in_time, settled
+from cfcat.errors import ConnectTimeout, ListenError
+
+__all__ = ["Clients", "ListenTo"]
+
+OUT_OF_SOMETHING_S = 0.25  # no descriptors: until then somebody may have given some back
+
+
+class ListenTo(NamedTuple):
+    """Where to listen: `target`, or its port at each of `hosts`. `keep`: go on listening when a client has come.
+
+    `wait_s`: how long a client may take to come; None: for ever.
+    """
+
+    target: Target
+    hosts: tuple[str, ...] = ()
+    keep: bool = False
+    wait_s: float | None = None
+
+
+class Clients:
+    """Who comes to one address. `listening` is told the addresses each time that listening begins."""
+
+    def __init__(self, to: ListenTo, listening: Callable[[tuple[str, ...]], object]) -> None:
+        self.keep = to.keep
+        self._to = to
+        self._listening = listening
+        self._listener: Listener | None = None
+
+    async def next(self, options: SocketOptions) -> Socket:
+        """Return the next client's socket; under TLS its `opened` is still to come. Cancelling loses no client.
+
+        Raises:
+            ListenError: nobody can listen there.
+            ConnectTimeout: nobody came in time.
+        """
+        try:
+            listener = await self._listen(options)
+            try:
+                return await in_time(self._to.wait_s, self._accept(listener))
+            except TimeoutError as error:
+                text = f"{self._to.target.text}: no client came within {self._to.wait_s:g} s"
+                raise ConnectTimeout(text, text) from error
+        finally:
+            if not self.keep:
+                self.close()
+
+    async def _listen(self, options: SocketOptions) -> Listener:
+        if self._listener is None:
+            listener = Listener(self._to.target, options, hosts=self._to.hosts)
+            await listener.start()
+            self._listener = listener
+            self._listening(listener.local_addresses)
+        return self._listener
+
+    async def _accept(self, listener: Listener) -> Socket:
+        while True:
+            with contextlib.suppress(ListenError):
+                return await listener.accept()
+            await settled((), OUT_OF_SOMETHING_S)
+
+    def close(self) -> None:
+        """Listen no more; the clients that have come stay."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None

@@ -1,0 +1,176 @@
+"""`-l`: what is said of where it listens, the server's TLS context, and the files that go at the end.
+
+Loaded by a run that listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from cfcat.core.address import is_ipv6, parse_address
+from cfcat.core.clients import Clients
+from cfcat.errors import AddressError, StdoutError, reason_of
+from cfcat.program.request import Request
+from cfcat.record.events import Event, Listening, SpeaksTls, Subscribers
+from cfcat.report.render import escape
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["ListenNotes", "at_the_end", "make_clients", "server_context"]
+
+Say = Callable[[str], object]
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SPEAKS_TLS_NOTE = "note: the client speaks TLS: -l --tls on accepts it"
+
+
+def make_clients(request: Request, events: Subscribers, exits: contextlib.ExitStack) -> Clients:
+    """Who comes to where the request listens; `events` are told when that begins.
+
+    A Unix socket's file goes with `exits`.
+    """
+    assert request.listen is not None
+    clients = Clients(request.listen.to, lambda addresses: events.tell(Listening(addresses)))
+    exits.enter_context(at_the_end(clients.close))
+    return clients
+
+
+class ListenNotes:
+    """A subscriber that says where we listen, and who may come; and that a client begins with TLS unasked.
+
+    `put`: for the line with the address, which scripts wait for. `note`: for what else is to be known. `always`: say
+    the address although nobody would miss it.
+    """
+
+    wants_bytes = False
+
+    def __init__(self, put: Say, note: Say, *, always: bool) -> None:
+        self._put = put
+        self._note = note
+        self._always = always
+        self._told: tuple[str, ...] = ()
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Listening) and event.addresses != self._told:
+            self._told = event.addresses
+            if self._always:
+                self._put(escape(event.text()))
+            if not all(map(_is_local, event.addresses)):
+                self._note("warning: not only this machine: anybody who reaches it can connect")
+        elif isinstance(event, SpeaksTls):
+            self._note(SPEAKS_TLS_NOTE)
+
+
+def _is_local(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = parse_address(address).host
+    return host == "::1" or host.startswith("127.")
+
+
+def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> ssl.SSLContext:
+    """The context of a run that listens; the authority of a certificate made for it goes to a file.
+
+    Raises:
+        ClientCertificateError, CaFileError, OptionsError: as `make_server_context()`.
+        StdoutError: the file of the authority cannot be written.
+    """
+    from cfcat.core.context import log_keys
+    from cfcat.core.server_context import make_server_context  # lazy: ssl
+    from cfcat.report.messages import keys_note
+
+    tls, listen = request.tls, request.listen
+    assert tls is not None
+    assert listen is not None
+    ca_out = listen.ca_out
+    if tls.cert is None and ca_out is None:
+        ca_out = exits.enter_context(_private_file())
+        note(f"clients trust the certificate of this run with {ca_out} (curl, cfcat: --cacert)")
+
+    def password() -> str:
+        from cfcat.edges.password import ask_password  # lazy: an encrypted key only
+
+        return ask_password(f"cfcat: password of {tls.key or tls.cert}: ")
+
+    try:
+        context = make_server_context(
+            cert=tls.cert,
+            key=tls.key,
+            password=password,
+            names=_names(request),
+            ca_out=ca_out,
+            client_ca=listen.client_ca,
+            alpn=tls.alpn,
+            tls_min=tls.tls_min,
+            tls_max=tls.tls_max,
+            ciphers=tls.ciphers,
+        )
+    except OSError as error:
+        if ca_out is None or type(error).__module__ != "builtins":
+            raise
+        raise StdoutError(f"cannot write {escape(ca_out)}", escape(reason_of(error))) from error
+    if problem := log_keys(context):
+        note(keys_note(problem))
+    return context
+
+
+def _names(request: Request) -> list[str]:
+    """What the certificate of this run is for, beside the local names: the host name, the address, and `--sni`."""
+    import socket
+
+    assert request.listen is not None
+    host = request.listen.to.target.host.partition("%")[0]
+    wildcard = host in ("", "0.0.0.0", "::")
+    names = [socket.gethostname(), *([] if wildcard else [host]), *request.listen.names]
+    return [name for name in names if _can_be_certified(name)]
+
+
+def _can_be_certified(name: str) -> bool:
+    if is_ipv6(name):
+        return True
+    with contextlib.suppress(AddressError):
+        return bool(parse_address(f"{name}:1").host) and "_" not in name
+    return False
+
+
+@contextlib.contextmanager
+def _private_file() -> Iterator[str]:
+    descriptor, path = tempfile.mkstemp(prefix="cfcat-ca-", suffix=".pem")
+    os.close(descriptor)
+    with at_the_end(lambda: os.unlink(path)):
+        yield path
+
+
+@contextlib.contextmanager
+def at_the_end(clean: Callable[[], object]) -> Iterator[None]:
+    """Do this when the block ends, or when a signal ends the process: then the process dies of the signal as before."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _try(clean)
+        before = handlers[number]
+        if callable(before):
+            before(number, frame)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in ENDING}
+    ours = [number for number, before in handlers.items() if before is signal.SIG_DFL or callable(before)]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        _try(clean)
+        for number in ours:
+            signal.signal(number, handlers[number])
+
+
+def _try(clean: Callable[[], object]) -> None:
+    with contextlib.suppress(OSError):
+        clean()
