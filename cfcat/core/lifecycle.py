@@ -370,8 +370,8 @@ class Lifecycle:
 
     def _accepted_is_over(self) -> bool:
         """Nothing can come or go any more. Under TLS the two close_notify do not end the connection (I38)."""
-        in_clear = self.secure_transport != "on" and self.write is WriteHalf.CLOSED
-        return (self.gone or in_clear) and self.read in (ReadHalf.EOF, ReadHalf.PIPED)
+        both_ended = self.read in (ReadHalf.EOF, ReadHalf.PIPED) and self.write is WriteHalf.CLOSED
+        return both_ended and (self.gone or self.secure_transport != "on")
 
     def _enter(self, phase: Phase, event: Event | None) -> list[Effect]:
         self.phase = phase

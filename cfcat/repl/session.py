@@ -251,7 +251,8 @@ class Session:
 
     def explain(self, error: BaseException) -> Message:
         """An error, as it is told in a session: hints can be typed there."""
-        return explain_here(error, getattr(error, "client", "") or self.target)
+        accepted = self._clients is not None and self.connection is not None
+        return explain_here(error, self.need_connection().socket.peer if accepted else self.target)
 
     # ---- what the faces do
 
