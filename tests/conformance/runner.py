@@ -52,9 +52,9 @@ class Certificates:
         context.num_tickets = 0
         return context
 
-    def client_context(self) -> ssl.SSLContext:
-        """A new context that trusts the test CA and nothing else."""
-        return self._certs.client_context()
+    def client_context(self, trust: bool = True) -> ssl.SSLContext:
+        """A new context that trusts the test CA and nothing else; without `trust` not even that."""
+        return self._certs.client_context() if trust else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def judge(scenario: Scenario, certificates: Certificates) -> Verdict:

@@ -102,8 +102,11 @@ class Script:
         do = step["do"]
         if do in self.SILENT:
             return None
-        data = {"data": encode(bytes(self._received))} if do in ("recv", "recv_until_eof", "echo") else {}
-        return {**data, **STOPPED_MARKS.get(do, ENDED_MARK)}
+        return {**self._had(step), **STOPPED_MARKS.get(do, ENDED_MARK)}
+
+    def _had(self, step: Step) -> Event:
+        """What a step had when it was stopped."""
+        return {"data": encode(bytes(self._received))} if step["do"] in ("recv", "recv_until_eof", "echo") else {}
 
     def _channel(self, step: Step) -> Channel:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +86,7 @@ class _Play:
         self._port = 0  # the listener's
         self._seen = Seen()
         self._signals = Signals()
-        self._client = Client(scenario.peer, self._client_context, self._signals)
+        self._client = Client(scenario.peer, certificates.client_context, self._signals)
         self._origin: Server | None = None
         if scenario.origin is not None:
             self._origin = Server(scenario.origin, certificates.server_context, self._signals)
@@ -115,9 +114,6 @@ class _Play:
     def _complain(self, _: object, context: dict[str, Any]) -> None:
         if not isinstance(context.get("exception"), Thrown):
             self._seen.complaints.append(complaint(context))
-
-    def _client_context(self, trust: bool) -> ssl.SSLContext:
-        return self._certificates.client_context() if trust else ssl.create_default_context()
 
     async def _run(self) -> None:
         go = asyncio.Event()
