@@ -47,7 +47,7 @@ class Sending:
         self._is_settling = False
         self._follow: Callable[[], None] | None = None  # to be done when the queue is empty
         self._planned: Callable[[], None] | None = None  # to become `_follow` in the next turn
-        self._is_cut = False  # writes were dropped, under TLS perhaps in the middle of a record
+        self.is_cut = False  # writes were dropped, under TLS perhaps in the middle of a record
         self._is_ending = False  # nothing is left to send but our own end
 
     # ---- writes
@@ -104,7 +104,7 @@ class Sending:
 
     def drop_unsent(self) -> None:
         """Forget what the kernel has not taken. From now on there is no orderly end to send."""
-        self._is_cut = True
+        self.is_cut = True
         self._unsent = memoryview(b"")
         if self._follow in (self._end, self._fin):
             self._follow = None
@@ -180,7 +180,7 @@ class Sending:
 
     def _put_end(self) -> None:
         self._is_ending = True
-        if not self._is_cut:
+        if not self.is_cut:
             try:
                 self._put(self._transport.codec.end())
             except MemoryError as error:

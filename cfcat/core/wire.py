@@ -249,6 +249,8 @@ class Wire(Transport):
 
     @property
     def resets_at_close(self) -> bool:
+        if self._accepted and self.sending.is_cut:
+            return False  # the client is to see a reset (V23), and no FIN before it
         if self._accepted and self._has_unread():  # V24
             return True
         return not (self.codec.ends_with_fin or self.has_received)
