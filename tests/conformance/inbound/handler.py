@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cfcat import Socket
-from tests.conformance.data import Json
+from tests.conformance.data import Json, ScenarioError
 from tests.conformance.driver import Driver, Op
 
 __all__ = ["Handler", "Thrown"]
@@ -39,6 +39,7 @@ class Handler(Driver):
         self._background: asyncio.Task[None] | None = None
         self.called = asyncio.Event()
         self.over = asyncio.Event()
+        self.error: ScenarioError | None = None  # the program cannot be run
 
     def hide(self, value: Json) -> Json:
         """Later: the client's port may not be known yet."""
@@ -50,8 +51,8 @@ class Handler(Driver):
         self._things["s"] = socket
         self._sockets.append(socket)
         end = next((at for at, op in enumerate(self._program) if op["op"] in ENDS), None)
-        await self.play(self._program[:end])
-        if end is None:
+        await self._try(self._program[:end])
+        if end is None or self.error is not None:
             self.over.set()
             await self._go.wait()
             return
@@ -65,8 +66,14 @@ class Handler(Driver):
 
     async def _play_behind(self, ops: Sequence[Op]) -> None:
         """What `ctx.waitUntil()` is given."""
-        await self.play(ops)
+        await self._try(ops)
         self.over.set()
+
+    async def _try(self, ops: Sequence[Op]) -> None:
+        try:
+            await self.play(ops)
+        except ScenarioError as error:
+            self.error = error
 
     async def dispose(self) -> list[str]:
         """As `Driver.dispose`; what runs behind the handler ends, too."""

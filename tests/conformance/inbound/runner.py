@@ -12,8 +12,9 @@ from cfcat import Socket, serve
 from tests.conformance.compare import Verdict, agree, line
 from tests.conformance.data import DATA_MEMBERS, Event, Json, ScenarioError
 from tests.conformance.inbound.client import Client
+from tests.conformance.inbound.expected import KINDS, Expected
 from tests.conformance.inbound.handler import Handler, Thrown
-from tests.conformance.inbound.rules import KINDS, expect_inbound
+from tests.conformance.inbound.rules import expect_inbound
 from tests.conformance.inbound.scenario import Inbound
 from tests.conformance.names import SeenError
 from tests.conformance.patience import turns_true
@@ -39,27 +40,30 @@ class Seen:
     peer_saw: list[Event] = field(default_factory=list)
     origin_saw: list[Event] | None = None
     complaints: list[str] = field(default_factory=list)
+    port: int = 0  # of the scripted server
+    reported: int = 0  # exceptions of handlers, to the event loop
 
 
 def judge_inbound(scenario: Inbound, certificates: Certificates) -> Verdict:
     """Run a scenario and compare. May be called in any thread; makes an event loop of its own."""
     try:
+        expected = expect_inbound(scenario)
         with tempfile.TemporaryDirectory(prefix="cfcat-inbound-") as folder:
-            seen = _Play(scenario, certificates, Path(folder)).run()
+            seen = _Play(expected, certificates, Path(folder)).run()
     except ScenarioError as error:
         return Verdict(scenario.name, "FAIL", problem=f"the scenario cannot be run: {error}")
     except Exception as error:  # a fault of the runner fails one scenario, not all
         return Verdict(scenario.name, "FAIL", problem=f"the runner failed: {error!r}")
-    return _compare(scenario, seen)
+    return _compare(expected, seen)
 
 
-def _compare(scenario: Inbound, seen: Seen) -> Verdict:
+def _compare(expected: Expected, seen: Seen) -> Verdict:
     """Judge by what was expected. The first event that is wrong is the one reported."""
-    expected = expect_inbound(scenario)
+    scenario = expected.scenario
     rules: set[str] = set()
-    run = Run(0, seen.trace or [], [], seen.complaints)
     for kind in KINDS:
-        wanted, got, recorded = expected.events[kind], getattr(seen, kind), getattr(scenario, kind)
+        wanted, got, recorded = expected.events[kind], getattr(seen, kind), expected.recorded[kind]
+        run = Run(seen.port, got or [], [], seen.complaints)
         if (wanted is None) is not (got is None):
             return Verdict(scenario.name, "FAIL", problem=f"{kind}: expected {wanted!r:.60}, seen {got!r:.200}")
         for at in range(max(len(wanted or []), len(got or []))):
@@ -79,8 +83,10 @@ def _compare(scenario: Inbound, seen: Seen) -> Verdict:
 class _Play:
     """One run of one scenario."""
 
-    def __init__(self, scenario: Inbound, certificates: Certificates, folder: Path) -> None:
+    def __init__(self, expected: Expected, certificates: Certificates, folder: Path) -> None:
+        scenario = expected.scenario
         self._scenario = scenario
+        self._expected = expected
         self._certificates = certificates
         self._path = str(folder / "socket")
         self._port = 0  # the listener's
@@ -90,6 +96,7 @@ class _Play:
         self._origin: Server | None = None
         if scenario.origin is not None:
             self._origin = Server(scenario.origin, certificates.server_context, self._signals)
+            self._seen.port = self._origin.port
 
     def run(self) -> Seen:
         scripts = [each for each in (self._client, self._origin) if each is not None]
@@ -112,7 +119,9 @@ class _Play:
         return self._seen
 
     def _complain(self, _: object, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), Thrown):
+        if isinstance(context.get("exception"), Thrown):
+            self._seen.reported += 1
+        else:
             self._seen.complaints.append(complaint(context))
 
     async def _run(self) -> None:
@@ -126,6 +135,9 @@ class _Play:
                 serving.result()
             await self._watch([each for each in handlers if each is not None])
             self._note(handlers)
+            for handler in handlers:
+                if handler is not None and handler.error is not None:
+                    raise handler.error
         finally:
             go.set()
             serving.cancel()
@@ -181,7 +193,8 @@ class _Play:
 
     def _ends(self) -> bool:
         """Do the scripts come to their end? Waiting longer for that can only hide a slow machine."""
-        entries = [*self._scenario.peer_saw, *(self._scenario.origin_saw or [])]
+        events = self._expected.events
+        entries = [*(events["peer_saw"] or []), *(events["origin_saw"] or [])]
         waits = ("still_waiting", "none")
         return not any(entry.get("ended") in waits or entry.get("result") in waits for entry in entries)
 
@@ -192,6 +205,9 @@ class _Play:
             None if handler is None or not handler.called.is_set() else [self._hide(event) for event in handler.trace]
             for handler in (first, second)
         )
+        thrown = sum(event["op"] == "throw" for event in [*(seen.trace or []), *(seen.trace_2 or [])])
+        if thrown != seen.reported:
+            seen.complaints.append(f"handlers threw {thrown} exceptions, the event loop was told of {seen.reported}")
         seen.peer_saw = [self._hide(entry) for entry in self._client.saw]
         seen.origin_saw = None if self._origin is None else [self._hide(entry) for entry in self._origin.saw]
 
