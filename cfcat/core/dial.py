@@ -32,7 +32,7 @@ from cfcat.errors import (
 
 if TYPE_CHECKING:
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
-    from cfcat.record.events import Outcome, Trace
+    from cfcat.record.making import Outcome, Trace
 
 __all__ = [
     "Address",
@@ -152,7 +152,7 @@ async def dial(
         addresses = _permitted(target, addresses, policy)
     addresses = _interleave(addresses)
     if trace is not None:
-        from cfcat.record.events import Resolved  # lazy: most runs tell nobody
+        from cfcat.record.making import Resolved  # lazy: most runs tell nobody
 
         trace(Resolved(tuple(address.text for address in addresses), time.monotonic() - began, target.text))
     return await _Race(target, addresses, trace).run()
@@ -285,7 +285,7 @@ class _Race:
             if sock is not None and outcome != "connected":
                 sock.close()
             if self._trace is not None:
-                from cfcat.record.events import Attempted  # lazy: as above
+                from cfcat.record.making import Attempted  # lazy: as above
 
                 self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
@@ -315,7 +315,7 @@ def _close_result(attempt: Promise[Dialed | None]) -> None:
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
     """`localhost:70: connection refused (tried ::1, 127.0.0.1)`; differing reasons are each named."""
-    from cfcat.record.events import os_reason  # lazy: a failure only
+    from cfcat.record.making import os_reason  # lazy: a failure only
 
     reasons = [os_reason(attempt.error) for attempt in attempts]
     hosts = [attempt.address.rpartition(":")[0].strip("[]") for attempt in attempts]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cfcat.core.tls import TlsCodec
     from cfcat.core.workers import WorkersPolicy
-    from cfcat.record.events import TraceEvent
+    from cfcat.record.making import TraceEvent
 
 __all__ = ["Opening"]
 
@@ -96,7 +96,7 @@ class Opening(Reacting):
         if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
         if options.trace is not None:
-            from cfcat.record.events import Connected  # lazy: most runs tell nobody
+            from cfcat.record.making import Connected  # lazy: most runs tell nobody
 
             self._tell(Connected(*self._info, time.monotonic() - began))
         if options.secure_transport == "on":
@@ -126,7 +126,7 @@ class Opening(Reacting):
         await self._wire.handshake(codec, self._wrapper)
         self._secured = codec
         if self._options.trace is not None:
-            from cfcat.record.events import TlsEstablished  # lazy: as above
+            from cfcat.record.making import TlsEstablished  # lazy: as above
 
             self._tell(TlsEstablished(codec.info(), time.monotonic() - began))
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import ssl
 
     from cfcat.core.workers import WorkersPolicy
-    from cfcat.record.events import Connecting, Trace
+    from cfcat.record.events import Connecting
+    from cfcat.record.making import Trace
 
 __all__ = ["AddressFamily", "Changes", "SecureTransport", "SocketOptions", "connecting", "make_options"]
 

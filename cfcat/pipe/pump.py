@@ -35,7 +35,8 @@ from cfcat.pipe.ending import STDIN_LOST_S
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
-from cfcat.record.events import Moved, OurSideEnded, PeerEnded, SpeaksTls, StdinEnded, Subscribers
+from cfcat.record.events import Moved, OurSideEnded, PeerEnded, SpeaksTls, StdinEnded
+from cfcat.record.subscribers import Subscribers
 
 __all__ = ["Pump", "PumpOptions"]
 

@@ -15,7 +15,8 @@ from cfcat.edges.stdin import no_input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import SocketError, StdinError, StdoutError
 from cfcat.pipe.pump import Pump, PumpOptions
-from cfcat.record.events import Accepted, Dialog, Entered, Moving, Stopped, Subscribers
+from cfcat.record.events import Accepted, Dialog, Entered, Moving, Stopped
+from cfcat.record.subscribers import Subscribers
 
 if TYPE_CHECKING:
     from cfcat.core.clients import Clients

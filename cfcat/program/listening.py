@@ -17,7 +17,9 @@ from cfcat.core.address import is_ipv6, parse_address
 from cfcat.core.clients import Clients
 from cfcat.errors import AddressError, StdoutError, reason_of
 from cfcat.program.request import Request
-from cfcat.record.events import Event, Listening, SpeaksTls, Subscribers
+from cfcat.record.events import Listening, SpeaksTls
+from cfcat.record.kept import Event
+from cfcat.record.subscribers import Subscribers
 from cfcat.report.render import escape
 
 if TYPE_CHECKING:

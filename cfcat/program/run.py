@@ -18,7 +18,7 @@ from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
 from cfcat.program.process import check_descriptors, die_of_sigpipe
 from cfcat.program.request import Request, TlsRequest
-from cfcat.record.events import Subscribers
+from cfcat.record.subscribers import Subscribers
 from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:

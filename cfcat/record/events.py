@@ -1,38 +1,27 @@
-"""The one list of what can happen on a connection, and whom to tell of it.
+"""The events of a run: what pipe mode and the session tell. What a socket tells is in `making`; `kept` has them all.
 
-Pure. The core, pipe mode and the session tell events; `-v`, `--json`, transcripts and exports are made from them. A
-`Kept` event is one that a transcript keeps: its `text()` is what the transcript says, and `parse()` beside it reads
-that back, so that nobody else needs to know the words. Times that are read back have the printed precision.
-
-Named tuples, because every run loads them; two kinds with equal fields compare equal: check the class too.
+Pure. `-v`, `--json`, transcripts and exports are made from events. Times that are read back have the printed precision.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from cfcat.core.certificate import TlsInfo
+from cfcat.record.fact import Fact
+from cfcat.record.words import BYTES, DURATION, byte_count, duration, seconds_of
 
 __all__ = [
     "MARKS",
     "Accepted",
-    "Attempted",
     "Broke",
-    "Connected",
     "Connecting",
     "Counters",
     "Dialog",
     "Direction",
     "Entered",
-    "Event",
     "Expected",
     "Failed",
-    "Kept",
     "LineFailed",
     "Listening",
     "Moved",
@@ -40,136 +29,33 @@ __all__ = [
     "Note",
     "Opened",
     "OurSideEnded",
-    "Outcome",
     "Over",
     "PeerEnded",
     "Phase",
-    "Resolved",
     "SpeaksTls",
     "StdinEnded",
     "Stopped",
-    "Subscriber",
-    "Subscribers",
-    "TlsEstablished",
     "TlsUp",
-    "Trace",
-    "TraceEvent",
     "TranscriptOf",
-    "duration",
-    "os_reason",
-    "parse",
 ]
 
 Direction = Literal["sent", "received"]
 MARKS: dict[Direction, str] = {"sent": ">", "received": "<"}
 
-Outcome = Literal["connected", "failed", "abandoned"]
 Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
 
-DURATION = r"([0-9]+\.[0-9] ms|[0-9]+\.[0-9]{2} s)"
-BYTES = r"([0-9]{1,18}) bytes?"
 
-
-def duration(seconds: float) -> str:
-    """`0.4 ms`, `1.25 s`."""
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def _bytes(count: int) -> str:
-    return f"{count} byte" if count == 1 else f"{count} bytes"
-
-
-def _seconds(shown: str) -> float:
-    number, unit = shown.split()
-    return float(number) / 1000 if unit == "ms" else float(number)
-
-
-# ---- what a socket tells while it is made: `SocketOptions.trace`
-
-
-class Resolved(NamedTuple):
-    """The name of `target` has these addresses, as `ip:port`, in the order in which they will be tried."""
-
-    addresses: tuple[str, ...]
-    seconds: float
-    target: str = ""
-
-    def text(self) -> str:
-        """`mail.example:25 resolved to 192.0.2.7:25 in 1.2 ms`; "" where the target was an address."""
-        if self.addresses == (self.target,):
-            return ""
-        return f"{self.target} resolved to {', '.join(self.addresses)} in {duration(self.seconds)}"
-
-    @classmethod
-    def parse(cls, text: str) -> Resolved | None:
-        match = re.fullmatch(rf"(\S+) resolved to (\S+(?:, \S+)*) in {DURATION}", text)
-        return match and cls(tuple(match[2].split(", ")), _seconds(match[3]), match[1])
-
-
-class Attempted(NamedTuple):
-    """What became of one address: `error` where it failed; abandoned: another was faster, or the time was up."""
-
-    address: str
-    outcome: Outcome
-    error: OSError | None
-    seconds: float
+class Counters(Protocol):
+    """Who moves the bytes."""
 
     @property
-    def reason(self) -> str:
-        """The operating system's words for `error`; "" where there is none."""
-        return "" if self.error is None else os_reason(self.error)
+    def sent_bytes(self) -> int: ...
 
-    def text(self) -> str:
-        """`192.0.2.7:25: connection refused after 0.2 ms`; "" where it connected: `Connected` says more."""
-        if self.outcome == "connected":
-            return ""
-        return f"{self.address}: {self.reason or 'given up'} after {duration(self.seconds)}"
-
-    @classmethod
-    def parse(cls, text: str) -> Attempted | None:
-        if (match := re.fullmatch(rf"(\S+): (given up|.+) after {DURATION}", text)) is None:
-            return None
-        address, reason, shown = match.groups()
-        failed = reason != "given up"
-        error = OSError(reason) if failed else None
-        return cls(address, "failed" if failed else "abandoned", error, _seconds(shown))
+    @property
+    def received_bytes(self) -> int: ...
 
 
-class Connected(NamedTuple):
-    """TCP is connected: both ends as `ip:port`; `seconds` since `connect()`."""
-
-    remote_address: str
-    local_address: str
-    seconds: float
-
-    def text(self) -> str:
-        return f"connected to {self.remote_address} from {self.local_address} in {duration(self.seconds)}"
-
-    @classmethod
-    def parse(cls, text: str) -> Connected | None:
-        match = re.fullmatch(rf"connected to (\S+) from (\S+) in {DURATION}", text)
-        return match and cls(match[1], match[2], _seconds(match[3]))
-
-
-class TlsEstablished(NamedTuple):
-    """The handshake is done, and the peer verified where that was asked for (SEC-R11: nothing is told before)."""
-
-    info: TlsInfo
-    seconds: float
-
-    def text(self) -> str:
-        """Same text as `TlsUp`, and it is read back as a `TlsUp`, because a transcript does not keep all of `info`."""
-        return TlsUp(self.info.version, self.info.cipher, self.seconds).text()
-
-
-TraceEvent = Resolved | Attempted | Connected | TlsEstablished
-Trace = Callable[[TraceEvent], None]
-
-
-# ---- what pipe mode and the session tell
-
-
-class TranscriptOf(NamedTuple):
+class TranscriptOf(Fact):
     """A transcript begins."""
 
     target: str
@@ -183,7 +69,7 @@ class TranscriptOf(NamedTuple):
         return match and cls(match[1])
 
 
-class Connecting(NamedTuple):
+class Connecting(Fact):
     """How a connection is about to be made: `connect()`'s address and options, and what the command line adds to them.
 
     `server_name`: to be verified in place of the host, or None. `protocol`: the protocol of the STARTTLS dialog that is
@@ -227,7 +113,7 @@ class Connecting(NamedTuple):
         )
 
 
-class Failed(NamedTuple):
+class Failed(Fact):
     """The connection of a session did not come about, or its upgrade did not; `reason`: one line."""
 
     reason: str
@@ -241,7 +127,7 @@ class Failed(NamedTuple):
         return match and cls(match[1])
 
 
-class Opened(NamedTuple):
+class Opened(Fact):
     """The connection of a session can be used, and is upgraded where that was asked for."""
 
     remote_address: str
@@ -255,7 +141,7 @@ class Opened(NamedTuple):
         return match and cls(match[1])
 
 
-class Listening(NamedTuple):
+class Listening(Fact):
     """Clients may come, at these addresses: `ip:port`, or `unix:PATH`."""
 
     addresses: tuple[str, ...]
@@ -269,7 +155,7 @@ class Listening(NamedTuple):
         return match and cls(tuple(match[1].split(", ")))
 
 
-class Accepted(NamedTuple):
+class Accepted(Fact):
     """A client has come: `ip:port` of both ends; `remote_address` is "" on a Unix socket."""
 
     remote_address: str
@@ -284,24 +170,24 @@ class Accepted(NamedTuple):
         return match and cls("" if match[1] == "a client" else match[1], match[2])
 
 
-class SpeaksTls(NamedTuple):
+class SpeaksTls(Fact):
     """A client has begun with TLS, where clear text was expected."""
 
 
-class Entered(NamedTuple):
+class Entered(Fact):
     """A part begins that the socket knows nothing of: the dialog ("starttls"), or the handshake after it ("tls")."""
 
     phase: Phase
 
 
-class Dialog(NamedTuple):
+class Dialog(Fact):
     """A message of a STARTTLS dialog, in clear text."""
 
     direction: Direction
     data: bytes
 
 
-class TlsUp(NamedTuple):
+class TlsUp(Fact):
     """The handshake of a session is done. `dialog`: the protocol that asked for it, or None."""
 
     version: str
@@ -322,16 +208,16 @@ class TlsUp(NamedTuple):
         if (match := re.fullmatch(rf"TLS established(?: in {DURATION})?(?:: {info})?", text)) is None:
             return None
         shown, version, cipher, dialog = match.groups()
-        return cls(version or "", cipher or "", None if shown is None else _seconds(shown), dialog)
+        return cls(version or "", cipher or "", None if shown is None else seconds_of(shown), dialog)
 
 
-class Moving(NamedTuple):
+class Moving(Fact):
     """Data begins to move; `counters` know at any time how much has moved."""
 
     counters: Counters
 
 
-class Moved(NamedTuple):
+class Moved(Fact):
     """A chunk on its way to the peer, or one from the peer before it is shown; `tls`: under TLS, or in clear text."""
 
     direction: Direction
@@ -339,14 +225,14 @@ class Moved(NamedTuple):
     tls: bool
 
 
-class Stopped(NamedTuple):
+class Stopped(Fact):
     """Nothing more moves: so much did."""
 
     sent_bytes: int
     received_bytes: int
 
 
-class Expected(NamedTuple):
+class Expected(Fact):
     """`:expect` has found its match."""
 
     pattern: bytes
@@ -361,7 +247,7 @@ class Expected(NamedTuple):
         return match and cls(match[1].encode("utf-8", "surrogateescape"))
 
 
-class StdinEnded(NamedTuple):
+class StdinEnded(Fact):
     """Pipe mode's stdin has ended, and all of it was sent.
 
     Our EOF was sent with it, unless it is held: then `OurSideEnded` follows later, or never.
@@ -372,7 +258,7 @@ class StdinEnded(NamedTuple):
 
     def text(self) -> str:
         """`stdin ended: 5 bytes sent`, `stdin ended: 5 bytes sent, our end is held`."""
-        return f"stdin ended: {_bytes(self.sent_bytes)} sent" + (", our end is held" if self.is_held else "")
+        return f"stdin ended: {byte_count(self.sent_bytes)} sent" + (", our end is held" if self.is_held else "")
 
     @classmethod
     def parse(cls, text: str) -> StdinEnded | None:
@@ -380,7 +266,7 @@ class StdinEnded(NamedTuple):
         return match and cls(int(match[1]), match[2] is not None)
 
 
-class OurSideEnded(NamedTuple):
+class OurSideEnded(Fact):
     """Our end was sent, by a session or where it had been held, after so many bytes; None: that was not kept."""
 
     sent_bytes: int | None = None
@@ -394,7 +280,7 @@ class OurSideEnded(NamedTuple):
         return cls() if text == "our side ended" else None
 
 
-class PeerEnded(NamedTuple):
+class PeerEnded(Fact):
     """The peer's end was read, behind so many bytes; None: that was not kept."""
 
     received_bytes: int | None = None
@@ -403,7 +289,7 @@ class PeerEnded(NamedTuple):
         """`peer ended: 5 bytes received`; `the peer ended` in the transcript of a session."""
         if self.received_bytes is None:
             return "the peer ended"
-        return f"peer ended: {_bytes(self.received_bytes)} received"
+        return f"peer ended: {byte_count(self.received_bytes)} received"
 
     @classmethod
     def parse(cls, text: str) -> PeerEnded | None:
@@ -411,7 +297,7 @@ class PeerEnded(NamedTuple):
         return match and cls(None if match[1] is None else int(match[1]))
 
 
-class Broke(NamedTuple):
+class Broke(Fact):
     """A connection broke, or the run failed: what is said of it. A transcript has `message` alone, as a `Note`."""
 
     error: BaseException
@@ -422,7 +308,7 @@ class Broke(NamedTuple):
         return self.message
 
 
-class LineFailed(NamedTuple):
+class LineFailed(Fact):
     """A line of a script failed, which ends the script; the message has been printed already."""
 
     error: BaseException
@@ -430,7 +316,7 @@ class LineFailed(NamedTuple):
     hint: str = ""
 
 
-class Over(NamedTuple):
+class Over(Fact):
     """The run is over."""
 
     seconds: float
@@ -438,105 +324,19 @@ class Over(NamedTuple):
     received_bytes: int
 
     def text(self) -> str:
-        sent, received = _bytes(self.sent_bytes), _bytes(self.received_bytes)
+        sent, received = byte_count(self.sent_bytes), byte_count(self.received_bytes)
         return f"over after {duration(self.seconds)}: {sent} sent, {received} received"
 
     @classmethod
     def parse(cls, text: str) -> Over | None:
         match = re.fullmatch(rf"over after {DURATION}: {BYTES} sent, {BYTES} received", text)
-        return match and cls(_seconds(match[1]), int(match[2]), int(match[3]))
+        return match and cls(seconds_of(match[1]), int(match[2]), int(match[3]))
 
 
-class Note(NamedTuple):
+class Note(Fact):
     """What else a transcript says: a detail of the event before it, or why a connection broke."""
 
     said: str
 
     def text(self) -> str:
         return self.said
-
-
-Ended = StdinEnded | OurSideEnded | PeerEnded
-Kept = (
-    TraceEvent
-    | TranscriptOf
-    | Listening
-    | Accepted
-    | Connecting
-    | Failed
-    | Opened
-    | TlsUp
-    | Expected
-    | Ended
-    | Broke
-    | Over
-    | Note
-)
-Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
-
-PARSERS: tuple[Callable[[str], Kept | None], ...] = (
-    *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
-    *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
-    *(Listening.parse, Accepted.parse, Resolved.parse, Attempted.parse),
-)
-
-
-def parse(text: str) -> Kept:
-    """The event that a transcript has kept as this text; a `Note` if no other event has this text."""
-    return next((event for parser in PARSERS if (event := parser(text)) is not None), Note(text))
-
-
-def os_reason(error: OSError) -> str:
-    """The operating system's words alone: asyncio adds "[Errno 111] Connect call failed" around them."""
-    if error.errno == errno.EADDRNOTAVAIL:  # the system's text assumes that the user chose the address
-        return "no local address and port left to connect from"
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()
-
-
-# ---- whom to tell
-
-
-class Counters(Protocol):
-    """Who moves the bytes."""
-
-    @property
-    def sent_bytes(self) -> int: ...
-
-    @property
-    def received_bytes(self) -> int: ...
-
-
-class Subscriber(Protocol):
-    """Who wants to know. It is told on the event loop: it must neither block nor raise."""
-
-    @property
-    def wants_bytes(self) -> bool:
-        """Does it need each `Moved`? Counters are enough for most, and let descriptors be joined in the kernel."""
-
-    def take(self, event: Event) -> None:
-        """Take what has happened, at the moment that it has."""
-
-
-class Subscribers:
-    """All who want to know, in the order in which they are told; with nobody in it, telling costs nothing."""
-
-    def __init__(self, subscribers: Iterable[Subscriber] = ()) -> None:
-        self._subscribers = list(subscribers)
-
-    def add(self, subscriber: Subscriber) -> None:
-        """From now on tell this one too."""
-        self._subscribers.append(subscriber)
-
-    def tell(self, event: Event) -> None:
-        for subscriber in self._subscribers:
-            subscriber.take(event)
-
-    @property
-    def wants_bytes(self) -> bool:
-        """Does anybody want the bytes?"""
-        return any(subscriber.wants_bytes for subscriber in self._subscribers)
-
-    @property
-    def trace(self) -> Trace | None:
-        """For `SocketOptions.trace`; None with nobody to tell, so that no certificate is read for nobody."""
-        return self.tell if self._subscribers else None

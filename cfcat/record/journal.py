@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from cfcat.protocols.secrets import MASK, SecretGuard
-from cfcat.record.events import Connecting, Dialog, Direction, Event, Listening, Moved
+from cfcat.record.events import Connecting, Dialog, Direction, Listening, Moved
+from cfcat.record.kept import Event
 
 __all__ = ["Item", "Journal", "Line", "Writer"]
 

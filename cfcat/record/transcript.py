@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from cfcat.errors import reason_of
-from cfcat.record.events import MARKS, Event, Kept, Moved, PeerEnded, TraceEvent, TranscriptOf, parse
+from cfcat.record.events import MARKS, Moved, PeerEnded, TranscriptOf
 from cfcat.record.journal import Item, Line
+from cfcat.record.kept import Event, Kept, parse
+from cfcat.record.making import TraceEvent
 
 __all__ = ["Entry", "Transcript", "escape_bytes", "event_lines", "parse_entry", "session_lines"]
 

@@ -36,11 +36,11 @@ from cfcat.record.events import (
     OurSideEnded,
     PeerEnded,
     Stopped,
-    Subscribers,
     TlsUp,
 )
 from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
+from cfcat.record.subscribers import Subscribers
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here

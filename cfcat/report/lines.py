@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from cfcat.record.events import MARKS, Dialog, Kept, TlsEstablished
+from cfcat.record.events import MARKS, Dialog
+from cfcat.record.kept import Kept
+from cfcat.record.making import TlsEstablished
 from cfcat.report.facts import describe_certificate, describe_tls
 from cfcat.report.render import escape
 

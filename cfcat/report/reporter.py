@@ -27,7 +27,6 @@ from cfcat.record.events import (
     Counters,
     Dialog,
     Entered,
-    Event,
     Moved,
     Moving,
     OurSideEnded,
@@ -36,10 +35,10 @@ from cfcat.record.events import (
     Phase,
     StdinEnded,
     Stopped,
-    Subscriber,
-    Subscribers,
-    TraceEvent,
 )
+from cfcat.record.kept import Event
+from cfcat.record.making import TraceEvent
+from cfcat.record.subscribers import Subscriber, Subscribers
 from cfcat.report.hexdump import ROW_BYTES, HexDump
 from cfcat.report.lines import describe, dialog_lines
 from cfcat.report.messages import Message, log_note, plural

@@ -14,20 +14,17 @@ from cfcat.core.certificate import PeerCertificate, TlsInfo
 from cfcat.errors import IdleTimeout, LostError, TruncatedError, UnansweredError
 from cfcat.record.events import (
     Accepted,
-    Attempted,
     Broke,
-    Connected,
     Direction,
-    Event,
     LineFailed,
     Listening,
     OurSideEnded,
     PeerEnded,
     Phase,
-    Resolved,
     StdinEnded,
-    TlsEstablished,
 )
+from cfcat.record.kept import Event
+from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
 from cfcat.report.facts import days_left
 from cfcat.report.messages import Message
 

@@ -14,6 +14,8 @@ from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, DialogRun, HandshakeWrapper
 from tests.protocols.scripts import LDAP_NAME, NAMES, XMPP_START, XMPP_TLS, prelogin, stream_header
 
+pytestmark = pytest.mark.one_python
+
 each_protocol = pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 each_that_waits = pytest.mark.parametrize("protocol", sorted(set(PROTOCOLS) - {"nats"}))
 # A client begins TLS behind the server's greeting, or behind its own request: nothing can be said to be injected there.

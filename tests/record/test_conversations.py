@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfcat.export.worker import worker_module
-from cfcat.record.events import Connecting, Event, Moved, Opened, Over
+from cfcat.record.events import Connecting, Moved, Opened, Over
 from cfcat.record.journal import Item, Journal, Line
+from cfcat.record.kept import Event
 from cfcat.record.recording import Recorder
 from cfcat.record.transcript import Transcript
 from tests.protocols.conversations import CONVERSATIONS, Conversation

@@ -11,16 +11,11 @@ from hypothesis import strategies as st
 
 from cfcat.core.certificate import TlsInfo
 from cfcat.record.events import (
-    PARSERS,
     Accepted,
-    Attempted,
     Broke,
-    Connected,
     Connecting,
-    Event,
     Expected,
     Failed,
-    Kept,
     Listening,
     Moved,
     Note,
@@ -28,16 +23,15 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
-    Resolved,
     StdinEnded,
     Stopped,
-    Subscribers,
-    TlsEstablished,
     TlsUp,
     TranscriptOf,
-    duration,
-    parse,
 )
+from cfcat.record.kept import PARSERS, Event, Kept, parse
+from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
+from cfcat.record.subscribers import Subscribers
+from cfcat.record.words import duration
 
 unhurried = settings(deadline=None)  # a slow machine is no failure
 INFO = TlsInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", None, None, True, ())

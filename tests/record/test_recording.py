@@ -10,7 +10,6 @@ import pytest
 from cfcat.errors import CommandError
 from cfcat.record.events import (
     Connecting,
-    Event,
     Expected,
     Failed,
     Moved,
@@ -24,6 +23,7 @@ from cfcat.record.events import (
     TranscriptOf,
 )
 from cfcat.record.journal import Journal
+from cfcat.record.kept import Event
 from cfcat.record.recording import (
     Conversation,
     End,

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cfcat.record.events import Kept, Moved, Note, Opened, PeerEnded, Resolved, TlsUp
+from cfcat.record.events import Moved, Note, Opened, PeerEnded, TlsUp
 from cfcat.record.journal import Journal, Line
+from cfcat.record.kept import Kept
+from cfcat.record.making import Resolved
 from cfcat.record.transcript import Entry, Transcript, escape_bytes, event_lines, parse_entry, session_lines
 
 unhurried = settings(deadline=None)  # a slow machine is no failure

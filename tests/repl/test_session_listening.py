@@ -15,7 +15,9 @@ from cfcat.core.clients import Clients, ListenTo
 from cfcat.errors import CommandError, ConnectError, ConnectTimeout, DialogError, InjectionError, ListenError, TlsError
 from cfcat.protocols import PROTOCOLS
 from cfcat.protocols.upgrade import open_upgraded
-from cfcat.record.events import Accepted, Event, Listening, Subscribers
+from cfcat.record.events import Accepted, Listening
+from cfcat.record.kept import Event
+from cfcat.record.subscribers import Subscribers
 from cfcat.repl.session import PromptState, Session
 from cfcat.repl.settings import Settings
 from tests.core.links import until

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
-from cfcat.record.events import Attempted, Dialog, Kept, Resolved, StdinEnded, TlsEstablished
+from cfcat.record.events import Dialog, StdinEnded
+from cfcat.record.kept import Kept
+from cfcat.record.making import Attempted, Resolved, TlsEstablished
 from cfcat.report.lines import describe, dialog_lines
 
 CERTIFICATE = PeerCertificate("CN=h\x1b[2J", ("h",), "CN=ca", "2026-01-02T00:00:00Z", "", "01", "aa")

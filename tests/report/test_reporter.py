@@ -12,7 +12,6 @@ import pytest
 from cfcat.errors import LostError
 from cfcat.record.events import (
     Broke,
-    Connected,
     Connecting,
     Dialog,
     Entered,
@@ -23,11 +22,11 @@ from cfcat.record.events import (
     Opened,
     OurSideEnded,
     PeerEnded,
-    Resolved,
     StdinEnded,
     TlsUp,
 )
 from cfcat.record.journal import Journal
+from cfcat.record.making import Connected, Resolved
 from cfcat.record.recording import Recorder
 from cfcat.record.transcript import Transcript
 from cfcat.report.messages import Message

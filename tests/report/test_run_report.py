@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
 from cfcat.errors import IdleTimeout, LostError, SocketError, StdoutError, TruncatedError
-from cfcat.record.events import Attempted, Connected, Phase, Resolved, TlsEstablished
+from cfcat.record.events import Phase
+from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
 from cfcat.report.messages import Message
 from cfcat.report.run_report import BEFORE_SESSION, RunReport
 from tests.helpers.json_schema import violations
