@@ -214,8 +214,11 @@ def test_a_path_that_is_a_file_is_7_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_no_right_to_a_low_port_is_7_with_a_hint() -> None:
-    """As a user who is not root."""
-    result = cfcat("-l", "127.0.0.1:25", by=["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all"])
+    """As a user who is not root, or as root without that right."""
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 25:
+        pytest.skip("every user has the right here")
+    right = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
+    result = cfcat("-l", "127.0.0.1:25", by=right if os.geteuid() == 0 else [])
     assert result.status == 7
     assert "cannot listen on 127.0.0.1:25: permission denied" in result.stderr
     assert "hint: a port below 1024 needs the right to it" in result.stderr
