@@ -8,13 +8,16 @@ write finds out. Source: inbound rules I22, I23.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
+import struct
+import termios
 from collections.abc import Callable
 
 from cfcat.core.loop import Loop
 
-__all__ = ["Hangups"]
+__all__ = ["Hangups", "pending_bytes"]
 
 Gone = Callable[[int], None]  # with the error of the connection, or 0
 
@@ -67,3 +70,15 @@ class Hangups:
             gone(error)
             if self._epoll.closed:
                 return
+
+
+def pending_bytes(sock: socket.socket) -> int:
+    """How many bytes the kernel holds that nobody has read.
+
+    recv(MSG_PEEK) would not do: it takes a pending error away from whoever reads next.
+    """
+    try:
+        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
+    except OSError:
+        return 0
+    return count

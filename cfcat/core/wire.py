@@ -111,24 +111,20 @@ class Wire(Transport):
         self.is_open = False
 
     def unread_bytes(self) -> int:
-        """How many bytes the kernel holds that nobody has read (V13).
-
-        recv(MSG_PEEK) would not do: it takes a pending error away from who reads next.
-        """
+        """How much clear text the kernel holds that nobody has read (V13); more than 64 KiB counts as that."""
         if self.sock is None:
             return 0
-        import fcntl  # lazy: an upgrade only
-        import termios
-
-        with contextlib.suppress(OSError):
-            count: int = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)))[0]
-            return count
-        return 0
+        try:
+            return len(self.sock.recv(HANDSHAKE_READ_BYTES, socket.MSG_PEEK))
+        except OSError:
+            return 0  # nothing there; or broken, which the handshake will find out
 
     def about_to_send(self) -> None:
         # A client may begin TLS right behind our go-ahead: only what came before that is out of place (V13).
         if self._accepted and self.codec.clear_out:
-            self._arrived_bytes = self.received_bytes + self.unread_bytes()
+            from cfcat.core.hangups import pending_bytes  # lazy: most runs dial
+
+            self._arrived_bytes = self.received_bytes + (0 if self.sock is None else pending_bytes(self.sock))
 
     def injected_bytes(self, unread: int) -> int:
         """How much of the clear text that nobody has read had come when we last sent something (V13). `unread`: how

@@ -29,6 +29,7 @@ SECRETS = (
 STATUS = re.compile(rb"HTTP/1\.\d (\d{3})(?: .*)?")
 SWITCHING = 101
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+FIELDS = frozenset({b"upgrade", b"connection", b"content-length", b"transfer-encoding"})  # what an upgrade looks at
 TLS_TOKEN = re.compile(rb"TLS/\d+\.\d+", re.IGNORECASE)
 
 
@@ -66,15 +67,15 @@ def _read_upgrade() -> Step[bytes]:
 
 
 def _read_fields() -> Step[dict[bytes, bytes]]:
-    """Read the header to its end: its fields by their names in lower case; of several alike, with commas between."""
-    fields: dict[bytes, bytes] = {}
+    """Read the header to its end: those of FIELDS, by their names; of several alike, with commas between."""
+    fields: dict[bytes, list[bytes]] = {}
     while line := (yield from read_line("header")):
         match = FIELD.fullmatch(line)
         if match is None:
             raise Nonsense(line)
-        name, value = match[1].lower(), match[2].strip()
-        fields[name] = fields[name] + b"," + value if name in fields else value
-    return fields
+        if (name := match[1].lower()) in FIELDS:
+            fields.setdefault(name, []).append(match[2].strip())
+    return {name: b",".join(values) for name, values in fields.items()}
 
 
 def _has_tls(upgrade: bytes) -> bool:
