@@ -91,6 +91,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.help",),
     ("cfcat.program.output", "cfcat.program.process"),
     ("cfcat.program.request",),
+    ("cfcat.program.tls",),
     ("cfcat.program.listening",),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.habits",),

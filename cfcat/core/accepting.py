@@ -8,9 +8,9 @@ from __future__ import annotations
 import socket as stdlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from cfcat.core.address import SocketAddress, Target, format_address, parse_address
+from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_address
 from cfcat.core.dial import Address, addresses_of
 from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor
 from cfcat.core.options import Changes, SocketOptions, make_options
@@ -22,14 +22,13 @@ from cfcat.errors import ConnectError, ListenError, OptionsError, reason_of
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Listener", "listen", "serve"]
+__all__ = ["OUT_OF_SOMETHING_S", "Listener", "listen", "serve"]
 
-UNIX = "unix:"
-ANYWHERE = "*:"
-WILDCARDS = ("0.0.0.0", "::")  # what the user asks for with "*"
+STAR = "*:"  # every address of this machine
 HANDSHAKE_S = 30.0  # a client that says nothing must not be kept for ever (not I48)
 MOST_HANDSHAKES = 256  # under way at a time; the others wait in the backlog
 OUT_OF_SOMETHING_S = 0.25  # no descriptors, no memory: until then somebody may have given some back
+Where = TypeVar("Where")  # what a kind of door is made of: an address, or a path
 
 
 def listen(
@@ -49,25 +48,23 @@ def listen(
         AddressError: the address cannot be parsed.
         OptionsError, TypeError: as `connect()`; or there is no server's context where TLS was asked for.
     """
-    is_path = isinstance(address, str) and address.startswith(UNIX)
-    any_host = isinstance(address, str) and address.startswith(ANYWHERE)
-    target = Target(str(address), "", 0) if is_path else parse_address(_with_host(address) if any_host else address)
-    resolved = make_options(options, {"allow_half_open": True, **_given(options), **changes})
+    hosts: tuple[str, ...] = ()
+    if isinstance(address, str) and address.startswith(UNIX):
+        target = Target(address, "", 0)
+    elif isinstance(address, str) and address.startswith(STAR):
+        hosts = ANYWHERE
+        target = parse_address(address.replace("*", ANYWHERE[0], 1))
+    else:
+        target = parse_address(address)
+    given = options if isinstance(options, Mapping) else {}
+    resolved = make_options(options, {"allow_half_open": True, **given, **changes})
     if resolved.policy is not None:
         raise OptionsError("a policy is for connect(): it says where a Worker may connect to (rule P8)")
     if resolved.secure_transport != "off":
         _check_context(resolved)
         if resolved.connect_timeout is None:
             resolved = resolved._replace(connect_timeout=HANDSHAKE_S)
-    return Listener(target, resolved, hosts=WILDCARDS if any_host else ())
-
-
-def _with_host(address: object) -> str:
-    return str(address).replace("*", WILDCARDS[0], 1)
-
-
-def _given(options: SocketOptions | Mapping[str, object] | None) -> dict[str, object]:
-    return {} if options is None or isinstance(options, SocketOptions) else dict(options)
+    return Listener(target, resolved, hosts=hosts)
 
 
 def _check_context(options: SocketOptions) -> None:
@@ -92,7 +89,7 @@ class Listener:
         self._options = options
         self._hosts = hosts
         self._doors: list[Door] = []
-        self._accepted: list[Accepted] = []  # and nobody has asked for them yet
+        self._accepted: list[Accepted] = []  # by the doors, and not handed out yet
         self._opening: list[Socket] = []  # a handshake is under way
         self._open: set[Socket] = set()
 
@@ -117,7 +114,7 @@ class Listener:
         """
         if self._target.text.startswith(UNIX):
             path = self._target.text.removeprefix(UNIX)
-            self._doors = [self._door(self._target.text, lambda: UnixDoor(path))]
+            self._doors = [self._door(self._target.text, UnixDoor, path)]
             return
         try:
             addresses = await self._addresses()
@@ -147,7 +144,7 @@ class Listener:
         for address in addresses:
             there = Address(address.family, (address.ip, port, *address.sockaddr[2:]))
             try:
-                door = self._door(there.text, lambda there=there: TcpDoor(there))  # type: ignore[misc]
+                door = self._door(there.text, TcpDoor, there)
             except ListenError as error:
                 if not error.is_missing:
                     raise
@@ -158,9 +155,9 @@ class Listener:
         if not self._doors and failure is not None:
             raise failure
 
-    def _door(self, text: str, make: Callable[[], Door]) -> Door:
+    def _door(self, text: str, kind: Callable[[Where], Door], where: Where) -> Door:
         try:
-            return make()
+            return kind(where)
         except OSError as error:
             raise ListenError(f"cannot listen on {text}: {reason_of(error)}") from error
 
@@ -188,7 +185,7 @@ class Listener:
                 _log(f"{socket.peer}: {error}")
             while self._accepted:
                 self._opening.append(self._adopt(self._accepted.pop(0)))
-            if self._opening and any(each.opened.done() for each in self._opening):
+            if any(each.opened.done() for each in self._opening):
                 continue
             opening = [each.opened for each in self._opening]
             try:
@@ -227,7 +224,7 @@ class Listener:
         return socket
 
     def _keep(self, socket: Socket) -> None:
-        """Know a socket as open until it is over; an upgrade takes its place."""
+        """Count a socket as open until it is over. If it was upgraded, the new socket counts from then on."""
         self._open.add(socket)
         socket.over.add_done_callback(lambda _: self._over(socket))
 
@@ -239,7 +236,7 @@ class Listener:
     # ---- the end
 
     def close(self) -> None:
-        """Listen no more; connections that nobody has asked for are reset, those handed out go on."""
+        """Stop listening. Connections that were not handed out yet are dropped; those handed out go on."""
         for door in self._doors:
             door.close()
         self._doors.clear()
@@ -259,9 +256,11 @@ class Listener:
     ) -> None:
         self.close()
         if error is None:
-            closing = [(socket, socket.close()) for socket in self._open]
-            for socket, closed in closing:
-                await while_moving(closed, lambda socket=socket: socket.moved_bytes)  # type: ignore[misc]
+            still_open = list(self._open)
+            for socket in still_open:
+                socket.close()  # all at once; each is then given its time
+            for socket in still_open:
+                await _close(socket)
         for socket in list(self._open):
             socket.abort()
 
@@ -316,12 +315,17 @@ async def _handle(handler: Callable[[Socket], Awaitable[object]], socket: Socket
 
 
 async def _end(socket: Socket) -> None:
-    """Close in order, behind what is under way; a client that takes nothing more is dropped."""
+    """End a handler's socket: pipes under way first, then as `_close`."""
     socket = socket.latest
     pipes = [pipe for pipe in (socket.readable.pipe, socket.writable.pipe) if pipe is not None]
     for pipe in pipes:
         while not pipe.done():
             await settled([pipe])
+    await _close(socket)
+
+
+async def _close(socket: Socket) -> None:
+    """Close in order; a client that takes nothing more is dropped."""
     if not await while_moving(socket.close(), lambda: socket.moved_bytes):
         socket.abort()
 

@@ -13,7 +13,19 @@ from typing import NamedTuple
 
 from cfcat.errors import AddressError, WrongTypeError
 
-__all__ = ["SocketAddress", "Target", "format_address", "is_ipv6", "parse_address", "without_zone"]
+__all__ = [
+    "ANYWHERE",
+    "UNIX",
+    "SocketAddress",
+    "Target",
+    "format_address",
+    "is_ipv6",
+    "parse_address",
+    "without_zone",
+]
+
+UNIX = "unix:"  # how the address of a Unix socket begins; its path follows (V20)
+ANYWHERE = ("0.0.0.0", "::")  # to listen on every address of this machine, in both families
 
 MAX_PORT = 65535
 MAX_TEXT = 255  # A8: host, colon and port together

@@ -1,24 +1,24 @@
-"""Clients one after the other, for pipes and sessions: `next()` listens where nobody does yet, and waits.
+"""Clients one after the other, for pipes and sessions.
 
-Without `keep` the listener is closed as soon as a client has come, so that a second one is refused.
+`Clients.next()` begins to listen if need be, and waits for a client. Unless `keep` is set it then stops listening, so
+that a second client is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import NamedTuple
 
-from cfcat.core.accepting import Listener
+from cfcat.core.accepting import OUT_OF_SOMETHING_S, Listener
 from cfcat.core.address import Target
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import in_time, settled
 from cfcat.errors import ConnectTimeout, ListenError
+from cfcat.record.events import Accepted, Listening
+from cfcat.record.subscribers import Subscribers
 
 __all__ = ["Clients", "ListenTo"]
-
-OUT_OF_SOMETHING_S = 0.25  # no descriptors: until then somebody may have given some back
 
 
 class ListenTo(NamedTuple):
@@ -34,12 +34,12 @@ class ListenTo(NamedTuple):
 
 
 class Clients:
-    """Who comes to one address. `listening` is told the addresses each time that listening begins."""
+    """The clients that come to one address. `events` are told each time that listening begins, and of each client."""
 
-    def __init__(self, to: ListenTo, listening: Callable[[tuple[str, ...]], object]) -> None:
+    def __init__(self, to: ListenTo, events: Subscribers) -> None:
         self.keep = to.keep
         self._to = to
-        self._listening = listening
+        self._events = events
         self._listener: Listener | None = None
 
     async def next(self, options: SocketOptions) -> Socket:
@@ -52,20 +52,22 @@ class Clients:
         try:
             listener = await self._listen(options)
             try:
-                return await in_time(self._to.wait_s, self._accept(listener))
+                socket = await in_time(self._to.wait_s, self._accept(listener))
             except TimeoutError as error:
                 text = f"{self._to.target.text}: no client came within {self._to.wait_s:g} s"
                 raise ConnectTimeout(text, text) from error
         finally:
             if not self.keep:
                 self.close()
+        self._events.tell(Accepted(*socket.ends))
+        return socket
 
     async def _listen(self, options: SocketOptions) -> Listener:
         if self._listener is None:
             listener = Listener(self._to.target, options, hosts=self._to.hosts)
             await listener.start()
             self._listener = listener
-            self._listening(listener.local_addresses)
+            self._events.tell(Listening(listener.local_addresses))
         return self._listener
 
     async def _accept(self, listener: Listener) -> Socket:

@@ -120,7 +120,7 @@ async def assess(
         ConnectTimeout: the resolver did not answer in time.
     """
     try:
-        addresses = await in_time(timeout_s, _resolve(target, FAMILIES[family]))
+        addresses = await in_time(timeout_s, addresses_of(target, family))
     except TimeoutError as error:
         detail = f"{target.text}: the name was not resolved after {timeout_s:g} s"
         raise ConnectTimeout(failure_message(target.port), detail) from error
@@ -147,7 +147,7 @@ async def dial(
         ConnectError: no address answered; `attempts` says why, in order.
     """
     began = time.monotonic()
-    addresses = await _resolve(target, FAMILIES[family])
+    addresses = await addresses_of(target, family)
     if policy is not None:
         addresses = _permitted(target, addresses, policy)
     addresses = _interleave(addresses)
@@ -182,14 +182,10 @@ async def addresses_of(target: Target, family: str | None) -> list[Address]:
     Raises:
         ResolveError, ConnectError: it has none; the detail says why.
     """
-    return await _resolve(target, FAMILIES[family])
-
-
-async def _resolve(target: Target, family: int) -> list[Address]:
     if not target.host:
         raise ResolveError(failure_message(target.port), f"{target.text}: not a host name")
     try:
-        found = await _getaddrinfo(target.host, target.port, family)
+        found = await _getaddrinfo(target.host, target.port, FAMILIES[family])
     except socket.gaierror as error:
         temporary = error.errno in TEMPORARY
         text = error.strerror or str(error)

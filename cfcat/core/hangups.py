@@ -14,6 +14,7 @@ import socket
 import struct
 import termios
 from collections.abc import Callable
+from typing import ClassVar
 
 from cfcat.core.loop import Loop
 
@@ -23,9 +24,9 @@ Gone = Callable[[int], None]  # with the error of the connection, or 0
 
 
 class Hangups:
-    """The watch of one loop. Get it from `of(loop)`."""
+    """The watch of one loop. `watch()` and `unwatch()` find it, or make it, by the loop."""
 
-    _of: dict[Loop, Hangups] = {}  # noqa: RUF012  # one for all
+    _of: ClassVar[dict[Loop, Hangups]] = {}
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -60,6 +61,7 @@ class Hangups:
             self._epoll.close()
 
     def _tell(self) -> None:
+        # Promises call back in the next turn, so no `gone` here ends another connection of the same batch.
         for descriptor, events in self._epoll.poll(0):
             if not events & (select.EPOLLHUP | select.EPOLLERR):
                 continue  # it was registered before it was connected
@@ -68,8 +70,6 @@ class Hangups:
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & select.EPOLLERR else 0
             self._forget(sock)
             gone(error)
-            if self._epoll.closed:
-                return
 
 
 def pending_bytes(sock: socket.socket) -> int:

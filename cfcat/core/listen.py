@@ -11,8 +11,10 @@ import errno
 import os
 import socket
 import stat
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
+from cfcat.core.address import UNIX
 from cfcat.core.dial import Address
 from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
@@ -35,10 +37,14 @@ class Accepted(NamedTuple):
     remote: str
 
 
-class Door(Protocol):
-    """One address that connections come in by."""
+class Door(ABC):
+    """One address that connections come in by: a listening, non-blocking OS socket."""
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        self._sock = socket.socket(family, socket.SOCK_STREAM)
 
     @property
+    @abstractmethod
     def text(self) -> str:
         """`ip:port`, or `unix:PATH`."""
 
@@ -48,19 +54,6 @@ class Door(Protocol):
         Raises:
             OSError: it cannot be accepted, such as for want of descriptors; later ones may be.
         """
-
-    def close(self) -> None:
-        """Accept no more. Nobody may be waiting in `accept()`."""
-
-
-class _Door:
-    """What both kinds share: a listening, non-blocking OS socket."""
-
-    def __init__(self, family: socket.AddressFamily) -> None:
-        self._sock = socket.socket(family, socket.SOCK_STREAM)
-
-    def accept(self) -> Promise[Accepted]:
-        """As `Door.accept`."""
         loop = running_loop()
         accepted: Promise[Accepted] = Promise(loop, lambda _: loop.remove_reader(self._sock))
 
@@ -81,18 +74,19 @@ class _Door:
         return accepted
 
     def close(self) -> None:
-        """As `Door.close`."""
+        """Accept no more. Nobody may be waiting in `accept()`."""
         self._sock.close()
 
+    @abstractmethod
     def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
-        raise NotImplementedError
+        """Where the connection comes from: `Accepted.remote`."""
 
     def _listen(self) -> None:
         self._sock.listen(BACKLOG)
         self._sock.setblocking(False)
 
 
-class TcpDoor(_Door):
+class TcpDoor(Door):
     """Listens on one address as soon as it is created. Port 0 lets the kernel choose; `address` has the real one.
 
     Raises:
@@ -121,7 +115,7 @@ class TcpDoor(_Door):
         return Address(sock.family, address).text
 
 
-class UnixDoor(_Door):
+class UnixDoor(Door):
     """Listens on a path that only its owner may connect to, and removes it at the end.
 
     A socket that nobody listens on any more is replaced; anything else that is there is left alone.
@@ -149,13 +143,13 @@ class UnixDoor(_Door):
 
     @property
     def text(self) -> str:
-        return f"unix:{self.path}"
+        return UNIX + self.path
 
     def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
         return ""
 
     def close(self) -> None:
-        """As `Door.close`; the file goes too, where it is still ours."""
+        """As every door; the file goes too if it is still ours."""
         super().close()
         with contextlib.suppress(OSError):
             if _identity(os.lstat(self.path)) == self._file:

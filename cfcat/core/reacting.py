@@ -84,6 +84,7 @@ class Reacting(ABC):
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
         self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted)
+        self._wire.notes_arrivals = accepted and options.secure_transport == "starttls"
         # For the streams, which ask for each chunk: what a read and a write meet, where bytes come from and go to.
         self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing
         self.receiving: Receiving | None = self._wire.receiving  # None: all is over

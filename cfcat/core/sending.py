@@ -234,7 +234,8 @@ class Sending:
         moved = 0
         while transport.sock is not None:
             if self._unsent:
-                transport.about_to_send()
+                if transport.notes_arrivals:
+                    transport.about_to_send()
                 try:
                     count = transport.sock.send(self._unsent)
                 except (BlockingIOError, InterruptedError):

@@ -15,14 +15,14 @@ from cfcat.core.choices import TlsVersion
 from cfcat.core.context import DEFAULT_CIPHERS, limit_context, load_certificate, load_file
 from cfcat.errors import OptionsError
 
-__all__ = ["ThrowAway", "make_server_context", "throw_away"]
+__all__ = ["make_server_context"]
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 LIFE_DAYS = 7
 ORGANIZATION = "cfcat, made for one run"
 
 
-class ThrowAway(NamedTuple):
+class _ThrowAway(NamedTuple):
     """A certificate for this run. `ca_pem`: that of the authority which signed it, for clients to trust.
 
     `chain_pem`: the certificate with its key; it is never written to a file.
@@ -70,7 +70,7 @@ def make_server_context(
     elif key is not None:
         raise OptionsError(f"{os.fspath(key)}: a key needs its certificate")
     else:
-        made = throw_away(names)
+        made = _throw_away(names)
         with _in_memory(made.chain_pem) as (path, secret):
             context.load_cert_chain(path, password=secret)
         if ca_out is not None:
@@ -82,13 +82,13 @@ def make_server_context(
     return context
 
 
-def throw_away(names: Sequence[str] = ()) -> ThrowAway:
+def _throw_away(names: Sequence[str]) -> _ThrowAway:
     """Make an authority and a certificate for localhost and these names.
 
     Raises:
         OptionsError: a name that no certificate can have.
     """
-    import datetime
+    import datetime  # lazy: only a certificate that is made has dates
 
     import trustme  # lazy: it loads cryptography
 
@@ -98,7 +98,7 @@ def throw_away(names: Sequence[str] = ()) -> ThrowAway:
         made = authority.issue_cert(*dict.fromkeys((*LOCAL_NAMES, *names)), not_after=not_after)
     except (ValueError, UnicodeError) as error:
         raise OptionsError(f"not usable in a certificate: {', '.join(names)}") from error
-    return ThrowAway(authority.cert_pem.bytes(), made.private_key_and_cert_chain_pem.bytes())
+    return _ThrowAway(authority.cert_pem.bytes(), made.private_key_and_cert_chain_pem.bytes())
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ def _in_memory(pem: bytes) -> Iterator[tuple[str, str | None]]:
 
 @contextlib.contextmanager
 def _encrypted(pem: bytes) -> Iterator[tuple[str, str]]:
-    import secrets
+    import secrets  # lazy: as all here, for systems without files in memory
     import tempfile
 
     from cryptography.hazmat.primitives import serialization

@@ -46,6 +46,7 @@ class Transport(ABC):
         self.received_s = -math.inf  # when bytes, or the end, last came, by the loop's clock; set by `Receiving`
         self.peer_has_ended = False  # its EOF was read; set by `Receiving`
         self.received_bytes = 0  # from the wire; counted by `Receiving`
+        self.notes_arrivals = False  # is `about_to_send` to be called?
 
     @abstractmethod
     def lose(self, error: SocketError) -> None:
@@ -62,7 +63,7 @@ class Transport(ABC):
 
     @abstractmethod
     def about_to_send(self) -> None:
-        """Bytes of ours are on their way: what has come until now cannot be an answer to them."""
+        """Note how much has come: it came before the bytes that are about to be sent, so it is no answer to them."""
 
     @abstractmethod
     def linger(self, then: Callable[[], None]) -> None:

@@ -120,11 +120,11 @@ class Wire(Transport):
             return 0  # nothing there; or broken, which the handshake will find out
 
     def about_to_send(self) -> None:
-        # A client may begin TLS right behind our go-ahead: only what came before that is out of place (V13).
-        if self._accepted and self.codec.clear_out:
-            from cfcat.core.hangups import pending_bytes  # lazy: most runs dial
+        from cfcat.core.hangups import pending_bytes  # lazy: most runs dial
 
-            self._arrived_bytes = self.received_bytes + (0 if self.sock is None else pending_bytes(self.sock))
+        # A client may begin TLS right behind our go-ahead: only what came before that is out of place (V13).
+        assert self.sock is not None
+        self._arrived_bytes = self.received_bytes + pending_bytes(self.sock)
 
     def injected_bytes(self, unread: int) -> int:
         """How much of the clear text that nobody has read had come when we last sent something (V13). `unread`: how

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from cfcat.core.address import Target, is_ipv6, parse_address, without_zone
+from cfcat.core.address import ANYWHERE, UNIX, Target, is_ipv6, parse_address, without_zone
 from cfcat.errors import AddressError
 
-__all__ = ["LOOPBACK", "UNIX", "is_service_name", "listen_target", "typed_target"]
+__all__ = ["is_service_name", "listen_target", "typed_target"]
 
 LOOPBACK = ("127.0.0.1", "::1")
-ANYWHERE = ("0.0.0.0", "::")
-UNIX = "unix:"
 
 SERVICE_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_+.-]*")
 
@@ -39,7 +37,7 @@ def typed_target(text: str, port: str | None = None) -> Target:
 
 
 def listen_target(text: str, port: str | None = None) -> tuple[Target, tuple[str, ...]]:
-    """Where to listen: a target, and the hosts where that is more than one, or none that a name could say.
+    """Return where to listen: a target, and the hosts to use in place of its own; () if its own is the one.
 
     A port alone is loopback, `*:port` every address of this machine, `unix:PATH` a Unix socket. Port 0 is any free one.
 

@@ -15,7 +15,7 @@ from cfcat.edges.stdin import no_input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import SocketError, StdinError, StdoutError
 from cfcat.pipe.pump import Pump, PumpOptions
-from cfcat.record.events import Accepted, Dialog, Entered, Moving, Stopped
+from cfcat.record.events import Dialog, Entered, Moving, Stopped
 from cfcat.record.subscribers import Subscribers
 
 if TYPE_CHECKING:
@@ -97,7 +97,6 @@ async def run_accepted(
     async with _Pipes(ends, events, upgrading, shown, keeps=clients.keep) as pipes:
         while True:
             socket = await clients.next(options)
-            events.tell(Accepted(*socket.ends))
             try:
                 end = await pipes.join(socket, socket.peer, options)
             except (StdinError, StdoutError):

@@ -271,11 +271,12 @@ def cfcat(
     from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
     from cfcat.pipe.pump import PumpOptions
 
+    if half_open is None:
+        half_open = listen and not os.isatty(0)
     accepting = None
     if listen:
         from cfcat.core.clients import ListenTo  # lazy: most runs dial
 
-        half_open = not os.isatty(0) if half_open is None else half_open
         to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
         accepting = ListenRequest(to, client_ca, ca_out, names)
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
@@ -308,14 +309,14 @@ def cfcat(
         mode=mode,
         options=SocketOptions(
             secure_transport=secure_transport,
-            allow_half_open=bool(half_open),
+            allow_half_open=half_open,
             expected_server_hostname=names[0] if names else None,
             address_family=family,
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
         ),
         pump=PumpOptions(
-            half_open=bool(half_open),
+            half_open=half_open,
             shutdown="never" if no_shutdown else shutdown or "auto",
             quit_after=quit_after,
             idle_timeout=idle_timeout,

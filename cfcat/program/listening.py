@@ -1,4 +1,4 @@
-"""`-l`: what is said of where it listens, the server's TLS context, and the files that go at the end.
+"""`-l`: notes about where the run listens, the server's TLS context, and files that are removed at the end.
 
 Loaded by a run that listens.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cfcat.core.address import is_ipv6, parse_address
+from cfcat.core.address import ANYWHERE, UNIX, is_ipv6, parse_address
 from cfcat.core.clients import Clients
 from cfcat.errors import AddressError, StdoutError, reason_of
 from cfcat.program.request import Request
@@ -33,35 +33,31 @@ SPEAKS_TLS_NOTE = "note: the client speaks TLS: -l --tls on accepts it"
 
 
 def make_clients(request: Request, events: Subscribers, exits: contextlib.ExitStack) -> Clients:
-    """Who comes to where the request listens; `events` are told when that begins.
-
-    A Unix socket's file goes with `exits`.
-    """
+    """Make the clients of a request that listens. Leaving `exits` stops listening, and removes a Unix socket's file."""
     assert request.listen is not None
-    clients = Clients(request.listen.to, lambda addresses: events.tell(Listening(addresses)))
+    clients = Clients(request.listen.to, events)
     exits.enter_context(at_the_end(clients.close))
     return clients
 
 
 class ListenNotes:
-    """A subscriber that says where we listen, and who may come; and that a client begins with TLS unasked.
+    """A subscriber that says where we listen, warns if that is not loopback, and notes a client that begins with TLS.
 
-    `put`: for the line with the address, which scripts wait for. `note`: for what else is to be known. `always`: say
-    the address although nobody would miss it.
+    `put` gets the line with the address, which scripts wait for, if `says_address`; `note` gets the warnings.
     """
 
     wants_bytes = False
 
-    def __init__(self, put: Say, note: Say, *, always: bool) -> None:
+    def __init__(self, put: Say, note: Say, *, says_address: bool) -> None:
         self._put = put
         self._note = note
-        self._always = always
+        self._says_address = says_address
         self._told: tuple[str, ...] = ()
 
     def take(self, event: Event) -> None:
         if isinstance(event, Listening) and event.addresses != self._told:
             self._told = event.addresses
-            if self._always:
+            if self._says_address:
                 self._put(escape(event.text()))
             if not all(map(_is_local, event.addresses)):
                 self._note("warning: not only this machine: anybody who reaches it can connect")
@@ -70,7 +66,7 @@ class ListenNotes:
 
 
 def _is_local(address: str) -> bool:
-    if address.startswith("unix:"):
+    if address.startswith(UNIX):
         return True
     host = parse_address(address).host
     return host == "::1" or host.startswith("127.")
@@ -83,9 +79,8 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
         ClientCertificateError, CaFileError, OptionsError: as `make_server_context()`.
         StdoutError: the file of the authority cannot be written.
     """
-    from cfcat.core.context import log_keys
     from cfcat.core.server_context import make_server_context  # lazy: ssl
-    from cfcat.report.messages import keys_note
+    from cfcat.program.tls import log_keys_or_say, password_of
 
     tls, listen = request.tls, request.listen
     assert tls is not None
@@ -95,16 +90,11 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
         ca_out = exits.enter_context(_private_file())
         note(f"clients trust the certificate of this run with {ca_out} (curl, cfcat: --cacert)")
 
-    def password() -> str:
-        from cfcat.edges.password import ask_password  # lazy: an encrypted key only
-
-        return ask_password(f"cfcat: password of {tls.key or tls.cert}: ")
-
     try:
         context = make_server_context(
             cert=tls.cert,
             key=tls.key,
-            password=password,
+            password=password_of(tls),
             names=_names(request),
             ca_out=ca_out,
             client_ca=listen.client_ca,
@@ -117,19 +107,18 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
         if ca_out is None or type(error).__module__ != "builtins":
             raise
         raise StdoutError(f"cannot write {escape(ca_out)}", escape(reason_of(error))) from error
-    if problem := log_keys(context):
-        note(keys_note(problem))
+    log_keys_or_say(context, note)
     return context
 
 
 def _names(request: Request) -> list[str]:
     """What the certificate of this run is for, beside the local names: the host name, the address, and `--sni`."""
-    import socket
+    import socket  # lazy: only a certificate that is made has names
 
     assert request.listen is not None
     host = request.listen.to.target.host.partition("%")[0]
-    wildcard = host in ("", "0.0.0.0", "::")
-    names = [socket.gethostname(), *([] if wildcard else [host]), *request.listen.names]
+    own = [] if host in ("", *ANYWHERE) else [host]
+    names = [socket.gethostname(), *own, *request.listen.names]
     return [name for name in names if _can_be_certified(name)]
 
 

@@ -17,13 +17,11 @@ from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
 from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
 from cfcat.program.process import check_descriptors, die_of_sigpipe
-from cfcat.program.request import Request, TlsRequest
+from cfcat.program.request import Request
 from cfcat.record.subscribers import Subscribers
 from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:
-    import ssl
-
     from cfcat.record.recording import Recorder
     from cfcat.repl.session import Face, Session
     from cfcat.report.render import TerminalFilter
@@ -79,7 +77,9 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> Sock
 
         options = options._replace(tls=server_context(request, note, exits))
     elif request.tls is not None:
-        options = options._replace(tls=_make_context(request.tls, note))
+        from cfcat.program.tls import client_context  # lazy: ssl, 15 ms
+
+        options = options._replace(tls=client_context(request.tls, note))
     if request.mode is not Mode.PIPE:
         return options  # a session has its own policy
     if options.secure_transport == "starttls" and request.protocol is None:
@@ -91,36 +91,6 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> Sock
 
         options = options._replace(policy=workers_policy(note))
     return options
-
-
-def _make_context(tls: TlsRequest, note: Note) -> ssl.SSLContext:
-    from cfcat.core.context import log_keys, make_tls_context  # lazy: ssl, 15 ms
-
-    # Loaded although most runs have nothing to say: without memory a run that fails could not load it (row 51).
-    from cfcat.report.messages import INSECURE_NOTE, keys_note
-
-    if tls.insecure:
-        note(INSECURE_NOTE)
-
-    def password() -> str:
-        from cfcat.edges.password import ask_password  # lazy: an encrypted key only
-
-        return ask_password(f"cfcat: password of {tls.key or tls.cert}: ")
-
-    context = make_tls_context(
-        cacert=tls.cacert,
-        insecure=tls.insecure,
-        cert=tls.cert,
-        key=tls.key,
-        password=password,
-        alpn=tls.alpn,
-        tls_min=tls.tls_min,
-        tls_max=tls.tls_max,
-        ciphers=tls.ciphers,
-    )
-    if problem := log_keys(context):
-        note(keys_note(problem))
-    return context
 
 
 def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack) -> int:
@@ -160,7 +130,7 @@ def _pipe(
     from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
     from cfcat.report.messages import explain
 
-    events.add(ListenNotes(say, note, always=_says_address(request)))
+    events.add(ListenNotes(say, note, says_address=_says_address(request)))
     return run_accepted(
         make_clients(request, events, exits),
         request.options,
@@ -214,8 +184,8 @@ def _session_maker(
         if request.listen is not None:
             from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
 
-            is_screen = request.mode is Mode.REPL
-            events.add(ListenNotes(face.show_notice, face.show_notice, always=is_screen or _says_address(request)))
+            says_address = request.mode is Mode.REPL or _says_address(request)
+            events.add(ListenNotes(face.show_notice, face.show_notice, says_address=says_address))
             clients = make_clients(request, events, exits)
         return Session(
             request.target, request.options, face, settings, events=events, recorder=recorder, clients=clients

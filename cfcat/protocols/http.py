@@ -29,7 +29,7 @@ SECRETS = (
 STATUS = re.compile(rb"HTTP/1\.\d (\d{3})(?: .*)?")
 SWITCHING = 101
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
-FIELDS = frozenset({b"upgrade", b"connection", b"content-length", b"transfer-encoding"})  # what an upgrade looks at
+FIELDS = frozenset({b"upgrade", b"connection", b"content-length", b"transfer-encoding"})  # those that are kept
 TLS_TOKEN = re.compile(rb"TLS/\d+\.\d+", re.IGNORECASE)
 
 
@@ -67,7 +67,7 @@ def _read_upgrade() -> Step[bytes]:
 
 
 def _read_fields() -> Step[dict[bytes, bytes]]:
-    """Read the header to its end: those of FIELDS, by their names; of several alike, with commas between."""
+    """Read the header to its end, and return those of FIELDS, by name. Values of one name have commas between them."""
     fields: dict[bytes, list[bytes]] = {}
     while line := (yield from read_line("header")):
         match = FIELD.fullmatch(line)
@@ -83,7 +83,7 @@ def _has_tls(upgrade: bytes) -> bool:
 
 
 REQUEST = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/1\.(\d)")
-UPGRADE = b"Connection: Upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n"
+UPGRADE = b"Upgrade: TLS/1.0, HTTP/1.1\r\n"
 
 
 def server(names: Names) -> Dialog:
@@ -98,14 +98,10 @@ def server(names: Names) -> Dialog:
         fields = yield from _read_fields()
         has_body = fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields
         if _has_tls(fields.get(b"upgrade", b"")) and not has_body:
-            yield Send(b"HTTP/1.1 101 Switching Protocols\r\n" + UPGRADE + b"\r\n")
+            yield Send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n" + UPGRADE + b"\r\n")
             return None
         ends = has_body or match[1] == b"0" or b"close" in fields.get(b"connection", b"").lower()
         connection = b"Connection: close, Upgrade\r\n" if ends else b"Connection: Upgrade\r\n"
-        yield Send(
-            b"HTTP/1.1 426 Upgrade Required\r\n"
-            + connection
-            + b"Upgrade: TLS/1.0, HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
-        )
+        yield Send(b"HTTP/1.1 426 Upgrade Required\r\n" + connection + UPGRADE + b"Content-Length: 0\r\n\r\n")
         if ends:
             raise left("a request without Upgrade")

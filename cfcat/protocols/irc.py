@@ -63,10 +63,13 @@ def starttls_answer() -> Step[None]:
             raise Nonsense(line)  # a reply of SMTP or FTP: numerics of IRC name the server first (RFC 2812 §2.4)
 
 
+# Before TLS a client may register with these, and is told nothing yet.
+UNANSWERED = frozenset({b"NICK", b"USER", b"PASS", b"PONG", b"CAP END", b""})
+
+
 def server(names: Names) -> Dialog:
     """IRCv3 `tls`, and what a client says on the way there: CAP, NICK, USER, PASS, PING (RFC 2812 §3)."""
     source = f":{names.server_name} ".encode()
-    quiet = (b"NICK", b"USER", b"PASS", b"PONG", b"CAP END", b"")  # they get no answer before the last of them
     answers = {
         b"CAP LS": b"CAP * LS :tls",
         b"CAP LIST": b"CAP * LIST :",
@@ -90,5 +93,5 @@ def server(names: Names) -> Dialog:
             )
         elif answer := answers.get(command) or answers.get(two):
             yield Send(source + answer + b"\r\n")
-        elif not {verb, two} & set(quiet):
+        elif verb not in UNANSWERED and two not in UNANSWERED:
             yield Send(source + b"451 * :Begin TLS first (STARTTLS)\r\n")

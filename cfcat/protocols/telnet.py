@@ -34,20 +34,14 @@ def client(names: Names) -> Dialog:
 
 
 def _read_do_start_tls() -> Step[None]:
-    what = "DO START_TLS"
     first = FIRST
     while True:
-        yield Until(IAC, what, first)
+        command, option = yield from _read_command("DO START_TLS", first)
         first = b""
-        command = yield Exactly(1, what)
-        if command == SB:
-            yield from _read_subnegotiation(what)
-        elif command in (DO, DONT, WILL, WONT):
-            option = yield Exactly(1, what)
-            if option == START_TLS and command == DO:
-                return
-            if option == START_TLS and command == DONT:
-                raise _refusal()
+        if option == START_TLS and command == DO:
+            return
+        if option == START_TLS and command == DONT:
+            raise _refusal()
 
 
 def _refusal() -> DialogError:
@@ -56,36 +50,45 @@ def _refusal() -> DialogError:
 
 def server(names: Names) -> Dialog:
     """draft-altman-telnet-starttls-02, from the other end: we ask, and refuse whatever else the client offers."""
-    what = "WILL START_TLS"
     yield Send(IAC + DO + START_TLS)
     has_agreed = False
     first = FIRST
+    while True:
+        command, option = yield from _read_command("WILL START_TLS", first)
+        first = b""
+        if command == SB:
+            if has_agreed and option == START_TLS + FOLLOWS:
+                yield Send(IAC + SB + START_TLS + FOLLOWS + IAC + SE)
+                return None
+        elif option == START_TLS and command == WONT:
+            raise left("WONT START_TLS")
+        elif option == START_TLS and command == WILL:
+            has_agreed = True
+        elif command in REFUSALS:
+            yield Send(IAC + REFUSALS[command] + option)
+
+
+def _read_command(what: str, first: bytes) -> Step[tuple[bytes, bytes]]:
+    """Return the next DO, DONT, WILL or WONT with its option, or SB with what is between it and IAC SE.
+
+    Text and commands of one byte before it are dropped. `first`: as in `Until`.
+    """
     while True:
         yield Until(IAC, what, first)
         first = b""
         command = yield Exactly(1, what)
         if command == SB:
-            sub = yield from _read_subnegotiation(what)
-            if has_agreed and sub == START_TLS + FOLLOWS:
-                yield Send(IAC + SB + START_TLS + FOLLOWS + IAC + SE)
-                return None
-        elif command in (DO, DONT, WILL, WONT):
-            option = yield Exactly(1, what)
-            if option == START_TLS and command == WONT:
-                raise left("WONT START_TLS")
-            if option == START_TLS and command == WILL:
-                has_agreed = True
-            elif command in REFUSALS:
-                yield Send(IAC + REFUSALS[command] + option)
+            return command, (yield from _read_subnegotiation(what))
+        if command in (DO, DONT, WILL, WONT):
+            return command, (yield Exactly(1, what))
 
 
 def _read_subnegotiation(what: str) -> Step[bytes]:
-    """What is between IAC SB and IAC SE."""
-    data = b""
+    data = bytearray()  # a peer may send it in pieces of two bytes
     end = b""
     while end != SE:  # IAC SE: what is before it is no command
         data += (yield Until(IAC, what))[:-1]
         end = yield Exactly(1, what)
         if end != SE:
             data += IAC
-    return data
+    return bytes(data)

@@ -112,14 +112,14 @@ def serve_commands(requests: tuple[bytes, ...], answers: Mapping[bytes, bytes], 
 
 
 def read_command_line(*, announces: bool) -> Step[bytes]:
-    """As the server, return a command of IMAP or ManageSieve, its strings that have their length before them included.
+    """As the server, read a command of IMAP or ManageSieve, and return its first line.
 
-    `announces`: after a length without "+" the client waits until it may send the string. It may not, so its command
-    ends there (RFC 9051 §4.3). In ManageSieve it does not wait (RFC 5804 §4).
+    A command goes on behind a string that has its length before it. `announces`: after a length without "+" the client
+    waits until it may send the string. It may not, so its command ends there (RFC 9051 §4.3). In ManageSieve it does
+    not wait (RFC 5804 §4).
     """
     line = part = yield from read_line(REQUEST_FOR_TLS, TYPED)
     while (literal := LITERAL.fullmatch(part)) and (literal[2] or not announces):
-        line += yield Exactly(int(literal[1]), REQUEST_FOR_TLS)
+        yield Exactly(int(literal[1]), REQUEST_FOR_TLS)
         part = yield from read_line(REQUEST_FOR_TLS)
-        line += part
     return line

@@ -12,7 +12,7 @@ import socket as sockets
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, NamedTuple
 
-from cfcat.core.address import parse_address, without_zone
+from cfcat.core.address import UNIX, parse_address, without_zone
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, SocketInfo
 from cfcat.core.waiting import in_time
@@ -155,7 +155,7 @@ def _names(socket: Socket, info: SocketInfo, options: SocketOptions, helo: str |
 
 def _host_of(address: str) -> str:
     """The host of an end; a Unix socket is on this one."""
-    return "127.0.0.1" if address.startswith("unix:") else parse_address(address).host
+    return "127.0.0.1" if address.startswith(UNIX) else parse_address(address).host
 
 
 def names_for(host: str, local: str, *, sni: str | None = None, helo: str | None = None) -> Names:

@@ -48,15 +48,15 @@ class Journal:
     """A subscriber that tells its writers what a connection did, line by line.
 
     What one direction has begun is written before anything of the other, and before an event. `masks`: secrets are
-    masked, those of `protocol` (None: of every protocol). It is the client who says them: we where we have dialed, the
-    peer where we listen.
+    masked, those of `protocol` (None: of every protocol). It is the client who says secrets: that is us if we dialed,
+    and the peer if we listen.
     """
 
     def __init__(self, *writers: Writer, masks: bool = True, protocol: str | None = None) -> None:
         self._writers = list(writers)
         self._masks = masks
         self._protocol = protocol
-        self._client: Direction = "sent"  # what the client says goes this way
+        self._client: Direction = "sent"  # the direction of what the client says
         self._begin()
 
     def _begin(self) -> None:

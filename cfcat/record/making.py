@@ -51,7 +51,7 @@ class Attempted(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The operating system's words for `error`; "" where there is none."""
+        """The operating system's words for `error`, or "" if there is no error."""
         return "" if self.error is None else os_reason(self.error)
 
     def text(self) -> str:

@@ -90,7 +90,6 @@ class Connection:
         self._quiet.set()
         self._told: BaseException | None = None  # the error that a command has raised
         self._held = bytearray()  # a client's hello, which came before `:starttls` was typed
-        self._has_come = False  # anything since we sent something
 
     # ---- the beginning
 
@@ -150,7 +149,6 @@ class Connection:
         """
         self.need_writing()
         await self._let_go()
-        self._has_come = False
         self.sent_bytes += len(data)
         self._script_end.opening.feed(data)
         self.memory.ask(data)
@@ -238,17 +236,17 @@ class Connection:
             self._held += chunk
             self._watcher.on_held(len(self._held))
             return
-        self._has_come = True
         await self._show(chunk)
 
     def _is_hello(self, chunk: bytes) -> bool:
-        """Does a client begin TLS behind the go-ahead that was typed, or has it begun?"""
+        """Is this a client's TLS, right behind the go-ahead that was typed, or more of it?"""
         if not self.socket.accepted or self.socket.secure_transport != "starttls":
             return False
-        return bool(self._held) or (bool(self.sent_bytes) and not self._has_come and chunk.startswith(TLS_HELLO))
+        is_first_answer = bool(self.sent_bytes) and not self.memory.answer
+        return bool(self._held) or (is_first_answer and chunk.startswith(TLS_HELLO))
 
     async def _let_go(self) -> None:
-        """What was taken for a client's hello is data: it is not upgraded."""
+        """Show what was held as a client's hello: nobody has upgraded, so it is data."""
         held, self._held = bytes(self._held), bytearray()
         if held:
             await self._show(held)

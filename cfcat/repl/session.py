@@ -14,17 +14,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cfcat.core.address import parse_address
+from cfcat.core.address import UNIX, parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions, connecting
-from cfcat.core.sockets import Socket, connect
+from cfcat.core.sockets import connect
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
 from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
 from cfcat.protocols.secrets import SecretGuard
 from cfcat.record.events import (
     MARKS,
-    Accepted,
     Broke,
     Dialog,
     Direction,
@@ -48,7 +47,7 @@ from cfcat.repl.arguments import Reopening, parse_hex, unescape
 from cfcat.repl.commands import COMMANDS, Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
-from cfcat.report.messages import INSECURE_NOTE, Message, plural
+from cfcat.report.messages import INSECURE_NOTE, Message, keys_note, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
 
@@ -138,7 +137,7 @@ class Session:
         clients: Clients | None = None,
     ) -> None:
         self.target = target
-        self._clients = clients  # who is accepted, where we do not dial
+        self._clients = clients  # None: the session dials
         self.events = events or Subscribers()
         self.options = options._replace(trace=self.events.tell)
         self.face = face
@@ -170,9 +169,7 @@ class Session:
     @property
     def _peer(self) -> str:
         """What the prompt calls the other end."""
-        if self._clients is None:
-            return self.target
-        if self.connection is None:
+        if self._clients is None or self.connection is None:
             return self.target
         return f"from {self.connection.socket.peer}"
 
@@ -239,20 +236,20 @@ class Session:
 
     @property
     def _port(self) -> int:
-        return 0 if self.target.startswith("unix:") else parse_address(self.target).port
+        return 0 if self.target.startswith(UNIX) else parse_address(self.target).port
 
     @property
     def banner(self) -> str:
         """What an interactive session begins with, once it is open."""
-        if self.connection is None or self._clients is None:
-            address = self.target if self.connection is None else self.connection.remote_address
-            return f"connected to {address}; :help lists commands, Ctrl-D ends"
-        return f"accepted {self.connection.socket.peer}; :help lists commands, Ctrl-D ends"
+        if self._clients is not None:
+            return f"accepted {self.need_connection().socket.peer}; :help lists commands, Ctrl-D ends"
+        address = self.target if self.connection is None else self.connection.remote_address
+        return f"connected to {address}; :help lists commands, Ctrl-D ends"
 
     def explain(self, error: BaseException) -> Message:
         """An error, as it is told in a session: hints can be typed there."""
-        accepted = self._clients is not None and self.connection is not None
-        return explain_here(error, self.need_connection().socket.peer if accepted else self.target)
+        accepted = None if self._clients is None else self.connection
+        return explain_here(error, self.target if accepted is None else accepted.socket.peer)
 
     # ---- what the faces do
 
@@ -433,7 +430,7 @@ class Session:
             self.face.show_notice(INSECURE_NOTE)
         context = make_tls_context(cacert=wanted.cacert, insecure=wanted.insecure)
         if problem := log_keys(context):
-            self.face.show_notice(f"warning: {escape(problem)}: keys are not logged")
+            self.face.show_notice(keys_note(problem))
         return context
 
     async def _connect(self) -> None:
@@ -443,7 +440,7 @@ class Session:
             self.events.tell(connecting(self.target, self.options, wanted))
             socket = connect(self.target, options)
         else:
-            socket = await self._accept(self._clients, options)
+            socket = await self._clients.next(options)
         self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
         self.face.state_changed()
         try:
@@ -459,12 +456,6 @@ class Session:
         if self._clients is None:
             self.events.tell(Opened(self.connection.remote_address))
         self.note_tls()
-
-    async def _accept(self, clients: Clients, options: SocketOptions) -> Socket:
-        """Wait for the next client; Ctrl-C ends the wait."""
-        socket = await clients.next(options)
-        self.events.tell(Accepted(*socket.ends))
-        return socket
 
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
@@ -536,10 +527,6 @@ class Session:
             f"the client begins TLS: {plural(count, 'byte')} held; :starttls takes them, a line lets them go as data"
         )
 
-    def _is_known_by_port(self) -> bool:
-        """Would a silent peer say nothing of the port that we know? Under TLS, and where it has come to us."""
-        return self._clients is not None or self.need_connection().is_secure
-
     def on_sending_ended(self) -> None:
         self.events.tell(OurSideEnded(self.sent_bytes))
 
@@ -547,7 +534,8 @@ class Session:
         self.events.tell(PeerEnded(self.received_bytes) if error is None else Broke(error, *self.explain(error)))
         if error is not None and not told:
             self.face.show_error(self.explain(error))
-        if error is None and not self.received_bytes and not self._is_known_by_port():
+        dialed_in_clear = self._clients is None and not self.need_connection().is_secure
+        if error is None and not self.received_bytes and dialed_in_clear:
             if text := silent_note_here(self.target):
                 self.face.show_notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9

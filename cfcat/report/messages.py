@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cfcat.core.address import is_ipv6, parse_address
+from cfcat.core.address import UNIX, is_ipv6, parse_address
 from cfcat.edges.target import is_service_name
 from cfcat.errors import (
     AddressError,
@@ -283,10 +283,10 @@ def _explain_blocked(error: BlockedError, target: str) -> Message:
 
 def _explain_listening(error: ListenError, target: str) -> Message:
     hint = ""
-    if error.errno == errno.EACCES and not target.startswith("unix:"):
+    if error.errno == errno.EACCES and not target.startswith(UNIX):
         hint = "a port below 1024 needs the right to it: root, or CAP_NET_BIND_SERVICE"
     elif error.errno == errno.EADDRINUSE:
-        hint = "-l 0 listens on any free port" if not target.startswith("unix:") else "somebody listens there already"
+        hint = "-l 0 listens on any free port" if not target.startswith(UNIX) else "somebody listens there already"
     return Message(escape(error.message), hint)
 
 

@@ -52,7 +52,7 @@ class Listened:
         events = Subscribers([self.told])
         options = SocketOptions(**{"connect_timeout": 10.0, "allow_half_open": False, **more})
         to = ListenTo(parse_address("127.0.0.1:0"), keep=keep, wait_s=wait_s)
-        clients = Clients(to, lambda addresses: events.tell(Listening(addresses)))
+        clients = Clients(to, events)
         self.session = Session("127.0.0.1:0", options, self.face, Settings(**own), events=events, clients=clients)
 
     async def open(self, **options: Any) -> Socket:
@@ -120,7 +120,7 @@ async def test_with_keep_clients_wait_in_the_backlog() -> None:
 
 
 async def test_open_takes_no_address_where_the_session_listens() -> None:
-    """It waits for who comes."""
+    """Such a session accepts clients, and dials nobody."""
     async with listened() as made:
         client = await made.open()
         with pytest.raises(CommandError, match="this session listens"):
@@ -264,7 +264,7 @@ async def test_every_protocol_upgrades_between_two_of_ours(protocol: str, certs:
 
 @pytest.mark.parametrize("protocol", ["mysql", "smtp", "postgres", "ldap"])
 async def test_clear_text_behind_the_request_is_an_injection_or_no_handshake(protocol: str, certs: CertSet) -> None:
-    """SEC-R1, as the server; where no answer follows the request it cannot be told from a hello, and is none."""
+    """SEC-R1, as the server. MySQL has no answer to the request, so there the bytes are taken for TLS, which fails."""
     said = {
         "mysql": bytes.fromhex("20000001 85ae7f00 00000001 21") + bytes(23),
         "smtp": b"STARTTLS\r\n",
