@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.conformance.data import Event, Json, ScenarioError
 
@@ -15,13 +15,15 @@ __all__ = [
     "DEFAULT_SETTLE_MS",
     "SCENARIOS",
     "Scenario",
-    "check_fields",
     "load_folder",
     "load_records",
+    "make_scenario",
     "parse_scenario",
 ]
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+
+Kind = TypeVar("Kind")
 
 DEFAULT_SETTLE_MS = 300
 NETWORKS = (None, "public-only")
@@ -50,34 +52,33 @@ def parse_scenario(record: Json) -> Scenario:
     Raises:
         ScenarioError: a field is missing, unknown or of the wrong kind.
     """
-    name = check_fields(record, REQUIRED)
-    if not record["trace"]:
-        raise ScenarioError(f"scenario {name!r}: the trace has no event for connect")
-    if "address" not in record["connect"]:
-        raise ScenarioError(f"scenario {name!r}: connect has no address")
-    fields: dict[str, Any] = {**record, "tags": tuple(record.get("tags", ()))}
-    try:
-        scenario = Scenario(**fields)
-    except TypeError as error:
-        raise ScenarioError(f"scenario {name!r}: {error}") from error
+    scenario = make_scenario(Scenario, record, REQUIRED)
+    if not scenario.trace:
+        raise ScenarioError(f"scenario {scenario.name!r}: the trace has no event for connect")
+    if "address" not in scenario.connect:
+        raise ScenarioError(f"scenario {scenario.name!r}: connect has no address")
     if scenario.network not in NETWORKS:
-        raise ScenarioError(f"scenario {name!r}: unknown network {scenario.network!r}")
+        raise ScenarioError(f"scenario {scenario.name!r}: unknown network {scenario.network!r}")
     return scenario
 
 
-def check_fields(record: Json, required: Mapping[str, type]) -> object:
-    """Check that a record has these fields, each of its kind; return its name.
+def make_scenario(kind: Callable[..., Kind], record: Json, required: Mapping[str, type]) -> Kind:
+    """Make a scenario of a kind; `required`: the fields that it must have, and of which type.
 
     Raises:
-        ScenarioError: it has not, or is no record.
+        ScenarioError: a field is missing, unknown or of the wrong type, or this is no record.
     """
     if not isinstance(record, dict):
         raise ScenarioError(f"a scenario is an object, not {record!r:.80}")
     name = record.get("name")
-    for field, kind in required.items():
-        if not isinstance(record.get(field), kind):
-            raise ScenarioError(f"scenario {name!r}: {field!r} is missing or no {kind.__name__}")
-    return name
+    for field, type_ in required.items():
+        if not isinstance(record.get(field), type_):
+            raise ScenarioError(f"scenario {name!r}: {field!r} is missing or no {type_.__name__}")
+    fields: dict[str, Any] = {**record, "tags": tuple(record.get("tags", ()))}
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ScenarioError(f"scenario {name!r}: {error}") from error
 
 
 def load_folder(folder: Path) -> list[Scenario]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import pytest
 
 from tests.conformance.compare import Verdict, agree
+from tests.conformance.conftest import side_by_side
 from tests.conformance.data import ScenarioError
 from tests.conformance.inbound.expected import KINDS
 from tests.conformance.inbound.rules import INBOUND_RULES, expect_inbound
 from tests.conformance.inbound.runner import judge_inbound
 from tests.conformance.inbound.scenario import INBOUND, load_inbound, parse_inbound
 from tests.conformance.patterns import Run
-from tests.conformance.runner import JOBS, Certificates
+from tests.conformance.runner import Certificates
 
 RECORDED = {scenario.name: scenario for scenario in load_inbound(INBOUND)}
 # What differs, and by which rules; what is not named here must pass.
@@ -65,11 +66,8 @@ DIFFERENCES = {
 @pytest.fixture(scope="session")
 def verdicts(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Mapping[str, Future[Verdict]]]:
     """The verdicts to come of all scenarios that this session has selected."""
-    callspecs = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
-    names = [spec.params["inbound"] for spec in callspecs if spec.params.get("inbound") in RECORDED]
-    with ThreadPoolExecutor(JOBS) as pool:
-        yield {name: pool.submit(judge_inbound, RECORDED[name], certificates) for name in dict.fromkeys(names)}
-        pool.shutdown(cancel_futures=True)
+    with side_by_side(request, "inbound", RECORDED, judge_inbound, certificates) as verdicts_to_come:
+        yield verdicts_to_come
 
 
 @pytest.mark.parametrize("inbound", RECORDED)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import pytest
 
 from tests.conformance.compare import Verdict
-from tests.conformance.runner import JOBS, Certificates, judge
+from tests.conformance.conftest import side_by_side
+from tests.conformance.runner import Certificates, judge
 from tests.conformance.scenario import SCENARIOS, load_folder
 
 RECORDED = {scenario.name: scenario for scenario in load_folder(SCENARIOS)}
@@ -17,11 +18,8 @@ RECORDED = {scenario.name: scenario for scenario in load_folder(SCENARIOS)}
 @pytest.fixture(scope="session")
 def verdicts(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Mapping[str, Future[Verdict]]]:
     """The verdicts to come of all scenarios that this session has selected."""
-    callspecs = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
-    names = [spec.params["name"] for spec in callspecs if spec.params.get("name") in RECORDED]
-    with ThreadPoolExecutor(JOBS) as pool:
-        yield {name: pool.submit(judge, RECORDED[name], certificates) for name in dict.fromkeys(names)}
-        pool.shutdown(cancel_futures=True)
+    with side_by_side(request, "name", RECORDED, judge, certificates) as verdicts_to_come:
+        yield verdicts_to_come
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -82,18 +82,20 @@ def test_netcats_get_the_whole_answer_behind_their_end(command: list[str]) -> No
     assert result.status == 0
 
 
+# What a client says under TLS to send a mail, and the answers.
+MAIL = (
+    (b"EHLO", b"250 mail.example\r\n"),
+    (b"MAIL FROM:", b"250 OK\r\n"),
+    (b"RCPT TO:", b"250 OK\r\n"),
+    (b"DATA\r\n", b"354 go on\r\n"),
+    (b"\r\n.\r\n", b"250 queued\r\n"),
+    (b"QUIT\r\n", b"221 bye\r\n"),
+)
 CURL = (
     (
         "smtp",
         ["--mail-from", "me@me.example", "--mail-rcpt", "you@mail.example", "--upload-file", "{file}"],
-        (
-            (b"EHLO", b"250 mail.example\r\n"),
-            (b"MAIL FROM:", b"250 OK\r\n"),
-            (b"RCPT TO:", b"250 OK\r\n"),
-            (b"DATA\r\n", b"354 go on\r\n"),
-            (b"\r\n.\r\n", b"250 queued\r\n"),
-            (b"QUIT\r\n", b"221 bye\r\n"),
-        ),
+        MAIL,
     ),
     (
         "imap",
@@ -246,18 +248,10 @@ def test_ldapsearch_binds_under_tls(certs: CertSet) -> None:
 
 def test_swaks_sends_a_mail(certs: CertSet) -> None:
     """--tls: it insists on STARTTLS, and hears the answers."""
-    turns = (
-        (b"EHLO", b"250 mail.example\r\n"),
-        (b"MAIL FROM:", b"250 OK\r\n"),
-        (b"RCPT TO:", b"250 OK\r\n"),
-        (b"DATA\r\n", b"354 go on\r\n"),
-        (b"\r\n.\r\n", b"250 queued\r\n"),
-        (b"QUIT\r\n", b"221 bye\r\n"),
-    )
     with listening("--starttls", "smtp", *own(certs), "--no-half-open") as (program, address):
         flags = ["--tls", "--to", "you@mail.example", "--from", "me@me.example", "--ehlo", "me.example"]
         with client(["swaks", "--server", address, *flags]) as other:
-            talk(program, turns)
+            talk(program, MAIL)
             assert other.stdout is not None
             output = other.stdout.read()
             assert other.wait(DEADLINE_S) == 0, output.decode()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cfcat import Socket, serve
+from cfcat.core.choices import SecureTransport
 from tests.conformance.compare import Verdict, agree, line
 from tests.conformance.data import DATA_MEMBERS, Event, Json, ScenarioError
 from tests.conformance.inbound.client import Client
@@ -25,10 +28,11 @@ from tests.conformance.signals import Signals
 
 __all__ = ["judge_inbound"]
 
+LONGEST_MS = 20_000  # for a program of a scenario
 NEVER_CALLED_MS = 500  # after the client's script has ended: then no handler will be called any more
 ADDRESSES = {"ipv6": "[::1]:0"}
 TCP = "127.0.0.1:0"
-MODES = {"on": "on", "starttls": "starttls"}
+MODES: dict[str, SecureTransport] = {"on": "on", "starttls": "starttls"}
 
 
 @dataclass
@@ -78,6 +82,10 @@ def _compare(expected: Expected, seen: Seen) -> Verdict:
         return Verdict(scenario.name, "FAIL", problem=" ".join(["all events as expected, but", *seen.complaints]))
     numbers = tuple(sorted(rules, key=lambda number: int(number[1:])))
     return Verdict(scenario.name, "differs" if numbers else "pass", numbers)
+
+
+def any_set(*events: asyncio.Event | threading.Event) -> bool:
+    return any(event.is_set() for event in events)
 
 
 class _Play:
@@ -159,10 +167,10 @@ class _Play:
                 await handler(socket)
 
         listener = self._scenario.listener
-        mode = MODES.get(listener, "off")
+        mode: SecureTransport = MODES.get(listener, "off")
         address = f"unix:{self._path}" if listener == "unix" else ADDRESSES.get(listener, TCP)
         tls = None if mode == "off" else self._certificates.server_context("good")
-        await serve(handle, address, ready=self._begin, secure_transport=mode, tls=tls)  # type: ignore[arg-type]
+        await serve(handle, address, ready=self._begin, secure_transport=mode, tls=tls)
 
     def _begin(self, address: str) -> None:
         if address.startswith("unix:"):
@@ -176,10 +184,10 @@ class _Play:
         """Wait for the programs, then for the scripts; then stop these."""
         client = self._client
         for handler in handlers:
-            await turns_true(lambda handler=handler: handler.called.is_set() or client.finished.is_set(), 20000)  # type: ignore[misc]
+            await turns_true(partial(any_set, handler.called, client.finished), LONGEST_MS)
             await turns_true(handler.called.is_set, NEVER_CALLED_MS)
             if handler.called.is_set():
-                await turns_true(handler.over.is_set, 20000)
+                await turns_true(handler.over.is_set, LONGEST_MS)
         scripts = [each for each in (self._client, self._origin) if each is not None]
 
         def finished() -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.conformance.data import Event, Json, ScenarioError
-from tests.conformance.scenario import DEFAULT_SETTLE_MS, check_fields, load_records
+from tests.conformance.scenario import DEFAULT_SETTLE_MS, load_records, make_scenario
 
 __all__ = ["INBOUND", "LISTENERS", "Inbound", "is_inbound", "load_inbound", "parse_inbound"]
 
@@ -46,14 +45,9 @@ def parse_inbound(record: dict[str, Json]) -> Inbound:
     Raises:
         ScenarioError: a field is missing, unknown or of the wrong kind.
     """
-    name = check_fields(record, REQUIRED)
-    fields: dict[str, Any] = {**record, "tags": tuple(record.get("tags", ()))}
-    try:
-        scenario = Inbound(**fields)
-    except TypeError as error:
-        raise ScenarioError(f"scenario {name!r}: {error}") from error
+    scenario = make_scenario(Inbound, record, REQUIRED)
     if scenario.listener not in LISTENERS:
-        raise ScenarioError(f"scenario {name!r}: unknown listener {scenario.listener!r}")
+        raise ScenarioError(f"scenario {scenario.name!r}: unknown listener {scenario.listener!r}")
     return scenario
 
 
