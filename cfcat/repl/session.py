@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import dataclasses
-import re
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import UNIX, parse_address
@@ -21,7 +18,6 @@ from cfcat.core.sockets import connect
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
 from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
-from cfcat.protocols.secrets import SecretGuard
 from cfcat.record.events import (
     MARKS,
     Broke,
@@ -43,10 +39,11 @@ from cfcat.record.subscribers import Subscribers
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
-from cfcat.repl.arguments import Reopening, parse_hex, unescape
-from cfcat.repl.commands import COMMANDS, Line, parse
+from cfcat.repl.arguments import Reopening
+from cfcat.repl.commands import Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
+from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.report.messages import INSECURE_NOTE, Message, keys_note, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
@@ -57,16 +54,6 @@ if TYPE_CHECKING:
     from cfcat.core.clients import Clients
 
 __all__ = ["Face", "PromptState", "Session"]
-
-# The beginning of a line shows whether it carries a secret.
-JUDGED_BYTES = 4096
-# A challenge, or the verdict on an answer, stands at the end of what came. Every line would be too slow for a bulk
-# transfer.
-HEARD_BYTES = 16 * 1024
-# A line ends as the peer may take it. A CR at the very end may be half of an end.
-LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
-# The commands that send their argument, and what they make of it.
-SENDS: Mapping[str, Callable[[str], bytes]] = {"send": unescape, "hex": parse_hex}
 
 
 class Face(Protocol):
@@ -97,13 +84,6 @@ class PromptState(NamedTuple):
     address: str
     tls: str
     marks: tuple[str, ...]
-
-
-class _Unfinished(NamedTuple):
-    """What was sent of a line whose end was not: its beginning, and how many bytes more."""
-
-    line: bytes
-    more_bytes: int
 
 
 class Session:
@@ -154,8 +134,7 @@ class Session:
             self._log = Journal(masks=False)
             self.events.add(self._log)
         self._transcript: Transcript | None = None
-        self._guard = SecretGuard(None)
-        self._unfinished = _Unfinished(b"", 0)
+        self._secrets = TypedSecrets()
         self._turn = asyncio.Lock()
 
     # ---- what the faces ask
@@ -211,7 +190,7 @@ class Session:
     @property
     def hides_input(self) -> bool:
         """Is what is typed now not to be shown, because the peer has asked for a password (SEC-R29)?"""
-        return self._guard.hides_input
+        return self._secrets.hides_input
 
     @property
     def view(self) -> str:
@@ -278,7 +257,7 @@ class Session:
             SocketError: what it was about failed.
         """
         # Judged before anything can fail: what is not sent may be a secret all the same (SEC-R26).
-        self.last_was_secret = self._carries_secret(line)
+        self.last_was_secret = self._secrets.are_in(line)
         wanted = parse(line)
         async with self._turn:
             if isinstance(wanted, Line):
@@ -329,11 +308,11 @@ class Session:
         """
         connection = self.need_connection()
         connection.need_writing()
-        guard, unfinished, is_secret = self._judge(data)
-        if is_secret:
+        judged = self._secrets.judge(data)
+        if judged.is_secret:
             self.last_was_secret = True
             await self._ask_for_secret(connection)
-        self._guard, self._unfinished = guard, unfinished
+        self._secrets.sent(judged)
         await connection.send(data)
 
     async def send_part(self, data: bytes) -> None:
@@ -343,35 +322,6 @@ class Session:
             await self.send(data)
         finally:
             self.last_was_secret = named
-
-    def _judge(self, data: bytes) -> tuple[SecretGuard, _Unfinished, bool]:
-        """Does any line carry a secret, as the peer gets it: with what was sent of it before (SEC-R26)?
-
-        Also the guard as it is when this was sent, and the line that is unfinished then.
-        """
-        guard, is_secret = copy.copy(self._guard), False
-        (text, forgotten), start = self._unfinished, 0
-        text += data
-        for end in LINE_END.finditer(text):
-            is_secret |= guard.is_secret(text[start : end.start()][:JUDGED_BYTES], end.end() - start + forgotten)
-            start, forgotten = end.end(), 0
-        rest = text[start:]
-        begun = rest[:JUDGED_BYTES].rstrip(b"\r")
-        unfinished = _Unfinished(rest[:JUDGED_BYTES], forgotten + max(0, len(rest) - JUDGED_BYTES))
-        return guard, unfinished, is_secret or (bool(begun) and guard.would_be_secret(begun))
-
-    def _carries_secret(self, line: str) -> bool:
-        """Is a line that was entered a secret, or part of one, whether it can be sent or not?"""
-        text = line.encode("utf-8", "surrogateescape")
-        if not line.startswith(":") or line.startswith("::"):
-            return self._judge(text.removeprefix(b":"))[2]
-        name, _, argument = line[1:].partition(" ")
-        if name in COMMANDS and name not in SENDS:
-            return False
-        meant = text.partition(b" ")[2]  # of a mistyped command, or where the argument makes no sense
-        with contextlib.suppress(CommandError):
-            meant = SENDS[name](argument) if name in SENDS else meant
-        return bool(meant) and self._judge(meant)[2]
 
     async def _ask_for_secret(self, connection: Connection) -> None:
         address = connection.remote_address
@@ -464,8 +414,7 @@ class Session:
 
     def watch_for_secrets(self) -> None:
         """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
-        self._unfinished = _Unfinished(b"", 0)
-        self._guard = SecretGuard(self.protocol)
+        self._secrets.begin(self.protocol)
 
     def log_to(self, path: str | None) -> None:
         """Write the transcript to another file, or to none.
@@ -515,7 +464,7 @@ class Session:
 
     async def on_received(self, data: bytes) -> None:
         self.events.tell(Moved("received", data, self.need_connection().is_secure))
-        self._guard.received(data[-HEARD_BYTES:])
+        self._secrets.received(data)
         await self.face.show_received(data)
 
     def on_dialog(self, direction: Direction, data: bytes) -> None:
