@@ -55,7 +55,9 @@ def dialog_lines(data: bytes) -> list[str]:
 
 
 def is_loopback(address: str) -> bool:
-    """Does `ip:port` never leave this machine?"""
+    """Does what is sent to `ip:port` never leave this machine? "" is the peer on a Unix socket."""
+    if not address:
+        return True
     ip = ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0])
     mapped = getattr(ip, "ipv4_mapped", None)
     return (mapped or ip).is_loopback

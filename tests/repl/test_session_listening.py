@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cfcat import Socket, SocketOptions, connect
-from cfcat.core.address import parse_address
+from cfcat.core.address import Target, parse_address
 from cfcat.core.clients import Clients, ListenTo
 from cfcat.errors import CommandError, ConnectError, ConnectTimeout, DialogError, InjectionError, ListenError, TlsError
 from cfcat.protocols import PROTOCOLS
@@ -148,6 +149,22 @@ async def test_nobody_comes_in_time() -> None:
     async with listened(wait_s=0.05) as made:
         with pytest.raises(ConnectTimeout, match=r"no client came within 0\.05 s"):
             await made.session.open()
+
+
+async def test_a_secret_for_a_client_on_a_unix_socket_is_sent_unasked(tmp_path: Path) -> None:
+    """It never leaves this machine, as on loopback; such a client has no address."""
+    path = tmp_path / "door"
+    async with listened() as made:
+        made.session._clients._to = ListenTo(Target(f"unix:{path}", "", 0))  # type: ignore[union-attr]
+        opening = asyncio.create_task(made.session.open())
+        await made.told.address
+        reader, writer = await asyncio.open_unix_connection(path)
+        await opening
+        await made.session.execute("PASS secret")
+        assert await reader.readline() == b"PASS secret\r\n"
+        assert made.face.questions == []
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_an_address_in_use_is_an_error_of_open() -> None:
