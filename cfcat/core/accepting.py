@@ -84,8 +84,11 @@ class Listener:
     States: made → listening (`start`) → closed (`close`), for good.
     """
 
-    def __init__(self, target: Target, options: SocketOptions, *, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, target: Target, options: SocketOptions, *, hosts: tuple[str, ...] = (), relays: bool = False
+    ) -> None:
         self._target = target
+        self._relays = relays
         self._options = options
         self._hosts = hosts
         self._doors: list[Door] = []
@@ -219,7 +222,7 @@ class Listener:
         local = _local_address(sock)
         host, _, port = remote.rpartition(":")
         target = Target(remote or local, host.strip("[]"), int(port) if port else 0)
-        socket = adopt(sock, target, self._options, SocketInfo(remote, local))
+        socket = adopt(sock, target, self._options, SocketInfo(remote, local), relays=self._relays)
         self._keep(socket)
         return socket
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from cfcat.core.loop import Loop
 
-__all__ = ["Hangups", "pending_bytes"]
+__all__ = ["Hangups", "pending_bytes", "unsent_bytes"]
 
 Gone = Callable[[int], None]  # with the error of the connection, or 0
 
@@ -77,8 +77,17 @@ def pending_bytes(sock: socket.socket) -> int:
 
     recv(MSG_PEEK) would not do: it takes a pending error away from whoever reads next.
     """
+    return _count(sock, termios.FIONREAD)
+
+
+def unsent_bytes(sock: socket.socket) -> int:
+    """How many bytes the kernel has that the peer's has not acknowledged."""
+    return _count(sock, termios.TIOCOUTQ)
+
+
+def _count(sock: socket.socket, question: int) -> int:
     try:
-        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
+        count: int = struct.unpack("i", fcntl.ioctl(sock, question, bytes(4)))[0]
     except OSError:
         return 0
     return count

@@ -149,20 +149,31 @@ class Opening(Reacting):
             name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
         max_tls = self._max_tls
         from cfcat.core.context import limited  # lazy: ssl
-        from cfcat.core.tls import TlsCodec
 
         try:
             with limited(context, max_tls):
-                return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
+                return self._codec(context, server_hostname=name or None)
         except (ValueError, OSError) as error:  # UnicodeError, ssl.SSLError
             raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
 
     def _server_codec(self, context: ssl.SSLContext) -> TlsCodec:
         from cfcat.core.context import limited  # lazy: ssl
-        from cfcat.core.tls import TlsCodec
 
         with limited(context, self._max_tls):
-            return TlsCodec(context, server_side=True, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
+            return self._codec(context, server_side=True)
+
+    def _codec(
+        self, context: ssl.SSLContext, server_hostname: str | None = None, *, server_side: bool = False
+    ) -> TlsCodec:
+        from cfcat.core.tls import TlsCodec  # lazy: ssl
+
+        return TlsCodec(
+            context,
+            server_hostname,
+            server_side=server_side,
+            ignore_unexpected_eof=self._options.ignore_unexpected_eof,
+            relays=self._relays,
+        )
 
     @property
     def _max_tls(self) -> str | None:

@@ -55,9 +55,16 @@ class Reacting(ABC):
     _wire: Wire
 
     def __init__(
-        self, target: Target, options: SocketOptions, *, origin: Reacting | None = None, accepted: bool = False
+        self,
+        target: Target,
+        options: SocketOptions,
+        *,
+        origin: Reacting | None = None,
+        accepted: bool = False,
+        relays: bool = False,
     ) -> None:
         self.loop = running_loop()
+        self._relays = relays
         self._target = target
         self._options = options
         self._accepted = accepted
@@ -222,6 +229,7 @@ CARRY_OUT: dict[Action, Callable[[Reacting, Reason | None], None]] = {
     Action.RESOLVE_OPENED: Reacting._resolve_opened,
     Action.REJECT_OPENED: Reacting._reject_opened,
     Action.FLUSH_THEN_END: lambda socket, _: socket._wire.sending.flush_then_end(),
+    Action.FLUSH_THEN_FIN: lambda socket, _: socket._wire.sending.flush_then_fin(),
     Action.FLUSH_THEN_CLOSE: lambda socket, _: socket._wire.sending.flush_then_close_notify(),
     Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.sending.flush(),
     Action.WRITING_ENDED: lambda socket, _: socket.writable.ended(),

@@ -140,6 +140,11 @@ class Sending:
         """Send what is queued, then our EOF: close_notify alone under TLS, else a FIN."""
         self._when_empty(self._end)
 
+    def flush_then_fin(self) -> None:
+        """Send what is queued, then TCP's FIN; close_notify may have gone before, and does not come any more."""
+        self.is_cut = True
+        self._when_empty(self._shut_down)
+
     def flush_then_close_notify(self) -> None:
         """From the next turn on, send what is queued and under TLS close_notify (V11)."""
         self._plan(self._end_and_leave)
@@ -188,12 +193,17 @@ class Sending:
             self._transport.wake_reader()
 
     def _fin(self) -> None:
-        transport = self._transport
-        if transport.codec.ends_with_fin and transport.sock is not None:
+        if self._transport.codec.ends_with_fin:
+            self._shut_down()
+        else:
+            self._on_flushed()
+
+    def _shut_down(self) -> None:
+        if self._transport.sock is not None:
             # Row 19: shutdown() fails if the peer has reset. We lost no data; later reads show if the peer's data was
             # lost.
             with contextlib.suppress(OSError):
-                transport.sock.shutdown(socket.SHUT_WR)
+                self._transport.sock.shutdown(socket.SHUT_WR)
         self._on_flushed()
 
     # ---- to the kernel

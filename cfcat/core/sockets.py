@@ -55,18 +55,26 @@ def connect(
         from cfcat.core.context import default_context  # lazy: ssl
 
         resolved = resolved._replace(tls=default_context())
-    socket = Socket(target, resolved)
-    socket._dial(direct(family=resolved.address_family, policy=resolved.policy))
+    return dial(target, resolved)
+
+
+def dial(target: Target, options: SocketOptions, *, relays: bool = False) -> Socket:
+    """Begin a connection to a target, with options that are complete. `relays`: as for `adopt`."""
+    socket = Socket(target, options, relays=relays)
+    socket._dial(direct(family=options.address_family, policy=options.policy))
     return socket
 
 
-def adopt(sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo) -> Socket:
+def adopt(
+    sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo, *, relays: bool = False
+) -> Socket:
     """Make a socket over a connection that a listener has accepted, non-blocking: its TLS is the server's.
 
     In clear text it is open at once; under TLS when the handshake is done, for which `options.connect_timeout` holds.
     It owns the OS socket from now on. `target`: what messages call the client. `info`: what `opened` resolves with.
+    `relays`: ends are to be passed on as they come (`pass_fin`); under TLS a FIN without close_notify is EOF.
     """
-    socket = Socket(target, options, accepted=True)
+    socket = Socket(target, options, accepted=True, relays=relays)
     socket._wire.attach(sock)
     socket._open_accepted(info)
     return socket
@@ -133,6 +141,16 @@ class Socket(Opening):
         return 0 if self._secured is None else self._secured.ignored_bytes
 
     @property
+    def was_cut(self) -> bool:
+        """Did the peer's TLS end without close_notify? For a relay: elsewhere that is a TruncatedError."""
+        return self._secured is not None and self._secured.was_cut
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much was written that the peer's kernel has not acknowledged; queued bytes count before encryption."""
+        return self.writable.queued_bytes + self._wire.unsent_bytes
+
+    @property
     def peer(self) -> str:
         """What messages call the peer: the address as it was given, or where an accepted connection comes from."""
         return self._target.text
@@ -187,6 +205,23 @@ class Socket(Opening):
         self.on(Event.CLOSE)
         return self._over
 
+    def pass_fin(self) -> None:
+        """Send TCP's FIN behind what is queued: for a relay, whose other side has sent one.
+
+        Under TLS it follows close_notify if `writer.close()` was awaited before, and cuts TLS short if not.
+        """
+        self.on(Event.FIN)
+
+    def until_fin(self) -> Promise[OSError | None]:
+        """Resolves when TCP's FIN has come behind the peer's close_notify, or with what broke the connection.
+
+        For a relay. `readable` must be at its end; what comes behind that is dropped.
+        """
+        came: Promise[OSError | None] = Promise(self.loop)
+        if self.receiving is not None:
+            self.receiving.discard_until_end(came.resolve, None)
+        return came
+
     def abort(self) -> None:
         """Drop everything now: the peer sees a reset. May be called at any time.
 
@@ -226,7 +261,13 @@ class Socket(Opening):
             changes["expected_server_hostname"] = expected_server_hostname
         if tls is not None:
             changes["tls"] = tls
-        upgraded = Socket(self._target, make_options(self._options, changes), origin=self, accepted=self._accepted)
+        upgraded = Socket(
+            self._target,
+            make_options(self._options, changes),
+            origin=self,
+            accepted=self._accepted,
+            relays=self._relays,
+        )
         upgraded._wrapper = wrapper
         if self._lifecycle.can_upgrade:
             self._upgrade = upgraded

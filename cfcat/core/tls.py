@@ -48,7 +48,8 @@ class TlsCodec:
     As the client, `server_hostname` is sent as SNI where it is a name and checked against the certificate, name or IP
     address (T1, T2). With `server_side`, it is the server: it has no name to check, any SNI of the client is taken, and
     the client's certificate is checked where the context asks for one. `ignore_unexpected_eof`: a FIN without
-    close_notify counts as EOF, and so does a reset. An attacker who can forge one can also forge the other.
+    close_notify counts as EOF, and so does a reset. An attacker who can forge one can also forge the other. `relays`: a
+    FIN without close_notify is EOF and `was_cut` says so, so that the other direction goes on; no FIN follows ours.
     """
 
     clear_in = False
@@ -61,10 +62,11 @@ class TlsCodec:
         *,
         server_side: bool = False,
         ignore_unexpected_eof: bool = False,
+        relays: bool = False,
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.ends_with_fin = server_side  # I38
+        self.ends_with_fin = server_side and not relays  # I38
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
@@ -73,7 +75,9 @@ class TlsCodec:
         self._is_eof = False
         self._has_fin = False
         self._is_handshake_done = False
-        self._ignore_unexpected_eof = self.reset_is_eof = ignore_unexpected_eof
+        self._ignore_unexpected_eof = ignore_unexpected_eof or relays
+        self.reset_is_eof = ignore_unexpected_eof and not relays
+        self.was_cut = False  # EOF came without close_notify
         self._error: TlsError | None = None
         self._has_ended = False
         self._has_refused_renegotiation = False
@@ -169,7 +173,7 @@ class TlsCodec:
 
     def _end_without_close_notify(self, cause: Exception | None) -> None:
         if self._ignore_unexpected_eof:
-            self._is_eof = True
+            self._is_eof = self.was_cut = True
             return
         self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
         self._error.__cause__ = cause

@@ -263,7 +263,14 @@ class Wire(Transport):
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
         self._unwatch()
-        self.receiving.discard_until_end(then)
+        self.receiving.discard_until_end(lambda _: then())
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was sent the peer's kernel has not taken; 0 where the system cannot tell."""
+        from cfcat.core.hangups import unsent_bytes  # lazy: a relay only
+
+        return 0 if self.sock is None else unsent_bytes(self.sock)
 
     def close(self) -> None:
         """Close the connection. In clear text, with unread bytes in the kernel the peer sees a reset (C9)."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cfcat import __version__
-from cfcat.core.choices import AddressFamily, SecureTransport, Shutdown, TlsVersion
+from cfcat.core.choices import AcceptTls, AddressFamily, SecureTransport, Shutdown, TlsVersion
 from cfcat.errors import UsageError
 from cfcat.program.help import GroupedHelp
 from cfcat.program.modes import (
@@ -23,6 +23,7 @@ from cfcat.program.modes import (
     check_export,
     check_family,
     check_options,
+    check_tap,
     check_together,
     choose_mode,
 )
@@ -34,6 +35,7 @@ from cfcat.program.request import (
     ExportRequest,
     ListenRequest,
     Request,
+    TapRequest,
     TlsRequest,
 )
 from cfcat.program.values import (
@@ -140,6 +142,23 @@ def cfcat(
         typer.Option("-l", "--listen", help="Accept a client: PORT on loopback, ADDRESS:PORT, *:PORT, or unix:PATH."),
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="With -l: then the next client, until a signal.")] = False,
+    tap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Stand between the clients that come here and TARGET, and show what is said, under TLS too.",
+        ),
+    ] = None,
+    accept_tls: Annotated[
+        AcceptTls | None,
+        typer.Option(
+            show_default=False,
+            help="With --tap: take TLS from the client when it begins with it, demand it, or let it pass untouched."
+            "  [default: auto]",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="With --tap: do not show what is said.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="With --tap: end with the first connection.")] = False,
     client_ca: Annotated[
         str | None, typer.Option(metavar="FILE", help="With -l: clients need a certificate of these authorities.")
     ] = None,
@@ -235,7 +254,7 @@ def cfcat(
         bool,
         typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
-) -> Request | CheckRequest | ExportRequest:
+) -> Request | CheckRequest | ExportRequest | TapRequest:
     """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
 
     On a terminal this is an interactive session. Otherwise the end of standard input is passed on when that cannot cost
@@ -246,6 +265,9 @@ def cfcat(
         check_export(given)
         assert export is not None
         return ExportRequest(transcript, export)
+    if tap is not None:
+        check_tap(given)
+        check_family(given)
     if listen:
         address, hosts = check_listen_target(target, port)
     else:
@@ -255,15 +277,32 @@ def cfcat(
     if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
-    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
-    check_options(mode, given)
-    protocol = None if starttls is None else check_protocol(starttls)
-    check_together(given)
+    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
+    offered = () if alpn is None else tuple(alpn.split(","))
+    wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max, ciphers or "DEFAULT")
     names = tuple(sni or ())
     for name in names:
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    if tap is not None:
+        from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
+        from cfcat.program.tapping import tap_request
+
+        options = SocketOptions(
+            allow_half_open=True,
+            expected_server_hostname=names[0] if names else None,
+            address_family=family,
+            connect_timeout=connect_timeout,
+            ignore_unexpected_eof=ignore_unexpected_eof,
+        )
+        where, hosts = check_listen_target(tap, None, "--tap")
+        asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto")
+        return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, quiet=quiet, once=once)
+    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
+    check_options(mode, given)
+    protocol = None if starttls is None else check_protocol(starttls)
+    check_together(given)
     if helo is not None:
         check_helo(helo)
     profile = check_profile(proto or "auto")
@@ -279,7 +318,6 @@ def cfcat(
 
         to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
         accepting = ListenRequest(to, client_ca, ca_out, names)
-    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
     if mode is not Mode.PIPE:
@@ -299,11 +337,7 @@ def cfcat(
             log_secrets=log_secrets,
         )
     if secure_transport != "off":
-        offered = () if alpn is None else tuple(alpn.split(","))
-        ceiling = None if protocol is None else protocol.max_tls
-        tls_request = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", ceiling or tls_max)
-        if ciphers is not None:
-            tls_request = tls_request._replace(ciphers=ciphers)
+        tls_request = wanted_tls if protocol is None else wanted_tls._replace(tls_max=protocol.max_tls or tls_max)
     return Request(
         target=address.text,
         mode=mode,
@@ -348,7 +382,9 @@ def _given(context: typer.Context) -> list[str]:
     return names
 
 
-def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequest | ExportRequest | ExitStatus:
+def parse(
+    arguments: list[str] | None, closed: list[int]
+) -> Request | CheckRequest | ExportRequest | TapRequest | ExitStatus:
     """What the arguments ask for; a status where it was --help or --version, which have been shown.
 
     `closed`: which of the descriptors 0 to 2 are not there.
@@ -362,7 +398,7 @@ def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequ
         asked: Any = command.main(arguments, prog_name="cfcat", complete_var="", standalone_mode=False, obj=closed)
     except typer.TyperException as error:  # what the parser has to say of the flags
         raise UsageError(*_usage_problem(error, arguments or sys.argv[1:])) from error
-    return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)
+    return asked if isinstance(asked, Request | CheckRequest | ExportRequest | TapRequest) else ExitStatus(asked)
 
 
 def _usage_problem(error: typer.TyperException, arguments: Sequence[str]) -> tuple[str, str]:

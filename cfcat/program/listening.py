@@ -25,7 +25,15 @@ from cfcat.report.render import escape
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["ListenNotes", "at_the_end", "make_clients", "server_context"]
+__all__ = [
+    "ListenNotes",
+    "at_the_end",
+    "can_be_certified",
+    "make_clients",
+    "private_file",
+    "server_context",
+    "write_authority",
+]
 
 Say = Callable[[str], object]
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -87,7 +95,7 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     assert listen is not None
     ca_out = listen.ca_out
     if tls.cert is None and ca_out is None:
-        ca_out = exits.enter_context(_private_file())
+        ca_out = exits.enter_context(private_file())
         note(f"clients trust the certificate of this run with {ca_out} (curl, cfcat: --cacert)")
 
     try:
@@ -119,10 +127,11 @@ def _names(request: Request) -> list[str]:
     host = request.listen.to.target.host.partition("%")[0]
     own = [] if host in ("", *ANYWHERE) else [host]
     names = [socket.gethostname(), *own, *request.listen.names]
-    return [name for name in names if _can_be_certified(name)]
+    return [name for name in names if can_be_certified(name)]
 
 
-def _can_be_certified(name: str) -> bool:
+def can_be_certified(name: str) -> bool:
+    """Can a certificate be for this name or address?"""
     if is_ipv6(name):
         return True
     with contextlib.suppress(AddressError):
@@ -131,11 +140,21 @@ def _can_be_certified(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _private_file() -> Iterator[str]:
+def private_file() -> Iterator[str]:
+    """The path of a file for the certificate of an authority; it is removed when the block ends, or at a signal."""
     descriptor, path = tempfile.mkstemp(prefix="cfcat-ca-", suffix=".pem")
     os.close(descriptor)
     with at_the_end(lambda: os.unlink(path)):
         yield path
+
+
+def write_authority(path: str, pem: bytes) -> None:
+    """Write the certificate of a run's authority. Raises StdoutError: the file cannot be written."""
+    try:
+        with open(path, "wb") as file:
+            file.write(pem)
+    except OSError as error:
+        raise StdoutError(f"cannot write {escape(path)}", escape(reason_of(error))) from error
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cfcat.pipe.pump import PumpOptions
     from cfcat.protocols import Protocol
     from cfcat.repl.settings import Settings
+    from cfcat.tap.relay import TapTls
 
 __all__ = [
     "DEFAULT_CONNECT_TIMEOUT_S",
@@ -30,6 +31,7 @@ __all__ = [
     "ExportRequest",
     "ListenRequest",
     "Request",
+    "TapRequest",
     "TlsRequest",
     "plain_request",
 ]
@@ -86,6 +88,25 @@ class Request(NamedTuple):
     workers: bool = False
     raw: bool = False
     listen: ListenRequest | None = None
+
+
+class TapRequest(NamedTuple):
+    """`--tap`: between the clients that come to `listen` and the server at `target`.
+
+    `options`: how to dial. `tls`: what the server's context is made of. `names`: whom the certificate for clients is
+    for, too. `quiet`: show nothing. `once`: end with the first connection.
+    """
+
+    listen: ListenTo
+    target: Target
+    options: SocketOptions
+    sides: TapTls
+    tls: TlsRequest
+    output: OutputOptions
+    names: tuple[str, ...] = ()
+    ca_out: str | None = None
+    quiet: bool = False
+    once: bool = False
 
 
 def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:

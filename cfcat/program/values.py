@@ -30,8 +30,8 @@ def check_target(target: str | None, port: str | None) -> Target:
         raise UsageError(*explain_address(target if port is None else f"{target}:{port}", error)) from error
 
 
-def check_listen_target(target: str | None, port: str | None) -> tuple[Target, tuple[str, ...]]:
-    """Where `-l` listens, as `listen_target`. Raises UsageError."""
+def check_listen_target(target: str | None, port: str | None, option: str = "-l") -> tuple[Target, tuple[str, ...]]:
+    """Where `-l` or `--tap` listens, as `listen_target`. Raises UsageError."""
     if target is None:
         raise UsageError("-l: no port given", "cfcat -l PORT, or -l ADDRESS:PORT, or -l unix:PATH")
     if port is not None and (":" in target and not target.startswith(("[", ":")) and _has_port(target)):
@@ -40,8 +40,8 @@ def check_listen_target(target: str | None, port: str | None) -> tuple[Target, t
         return listen_target(target, port)
     except AddressError as error:
         text = _shown(target if port is None else f"{target} {port}")
-        hint = "cfcat -l PORT, or -l ADDRESS:PORT, or -l unix:PATH"
-        raise UsageError(f"-l: '{text}' is not an address to listen on", hint) from error
+        hint = f"cfcat {option} PORT, or {option} ADDRESS:PORT, or {option} unix:PATH"
+        raise UsageError(f"{option}: '{text}' is not an address to listen on", hint) from error
 
 
 def _shown(text: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from cfcat.record.events import (
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
     Connecting,
     Dialog,
     Entered,
@@ -25,6 +27,7 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
+    SideEnded,
     SpeaksTls,
     StdinEnded,
     Stopped,
@@ -47,6 +50,9 @@ Kept = (
     | TlsUp
     | Expected
     | Ended
+    | ClientCame
+    | ClientTls
+    | SideEnded
     | Broke
     | Over
     | Note
@@ -56,7 +62,8 @@ Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFai
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
-    *(Listening.parse, Accepted.parse, Resolved.parse, Attempted.parse),
+    *(Listening.parse, Accepted.parse, ClientCame.parse, ClientTls.parse, SideEnded.parse),
+    *(Resolved.parse, Attempted.parse),
 )
 
 

@@ -15,12 +15,15 @@ from cfcat.errors import IdleTimeout, LostError, TruncatedError, UnansweredError
 from cfcat.record.events import (
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
     Direction,
     LineFailed,
     Listening,
     OurSideEnded,
     PeerEnded,
     Phase,
+    SideEnded,
     StdinEnded,
 )
 from cfcat.record.kept import Event
@@ -44,7 +47,10 @@ ENDS: tuple[tuple[type[BaseException], str], ...] = (
 
 @dataclasses.dataclass(slots=True)
 class RunReport:
-    """What has happened so far. `handshake_next`: TLS begins with the first byte."""
+    """What has happened so far. `handshake_next`: TLS begins with the first byte.
+
+    `connection`: its number in the tap; then "sent" is what the client has, and the last fields are about the client.
+    """
 
     target: str
     mode: str = "pipe"
@@ -65,6 +71,10 @@ class RunReport:
     status: int = 0
     message: Message | None = None
     notes: list[str] = dataclasses.field(default_factory=list)  # warnings, and what else was said
+    connection: int | None = None
+    client: ClientCame | None = None
+    client_tls: ClientTls | None = None
+    side_ends: list[SideEnded] = dataclasses.field(default_factory=list)
 
     def take(self, event: Event) -> None:
         """Note what has happened; what a socket tells decides which phase comes next."""
@@ -81,6 +91,12 @@ class RunReport:
         elif isinstance(event, Accepted):
             self.connected = Connected(event.remote_address, event.local_address, 0.0)
             self.phase = "tls" if self.handshake_next else "session"
+        elif isinstance(event, ClientCame):
+            self.client = event
+        elif isinstance(event, ClientTls):
+            self.client_tls = event
+        elif isinstance(event, SideEnded):
+            self.side_ends.append(event)
         elif isinstance(event, TlsEstablished):
             self.tls = event.info
             self.tls_s = event.seconds
@@ -98,6 +114,8 @@ class RunReport:
     def end(self) -> str | None:
         """How the session ended; None where there was none."""
         if self.error is None:
+            if self.side_ends:
+                return f"{self.side_ends[0].side} ended"
             ours = "quit" if self.mode == "repl" else "stdin ended"
             return "peer ended" if self.last_end == "received" else ours
         if self.phase in BEFORE_SESSION:
@@ -131,7 +149,26 @@ class RunReport:
             "hint": None if self.message is None else self.message.hint or None,
             "notes": self.notes,
         }
+        if self.connection is not None:
+            report |= {"connection": self.connection, "client": self._client(), "ends": self._ends()}
         return json.dumps(report)
+
+    def _client(self) -> dict[str, Any]:
+        tls = self.client_tls
+        return {
+            "address": None if self.client is None else self.client.remote_address or None,
+            "tls": None
+            if tls is None
+            else {
+                "version": tls.version,
+                "cipher": tls.cipher,
+                "alpn": tls.alpn or None,
+                "server_name": tls.server_name or None,
+            },
+        }
+
+    def _ends(self) -> list[dict[str, Any]]:
+        return [{"side": end.side, "how": end.how, "detail": end.detail or None} for end in self.side_ends]
 
 
 def _attempt(attempt: Attempted) -> dict[str, Any]:
