@@ -90,7 +90,7 @@ class Reacting(ABC):
         self._leave: Callable[[], None] | None = None  # frees this connection's slot
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
-        self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted)
+        self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted, relays=relays)
         self._wire.notes_arrivals = accepted and options.secure_transport == "starttls"
         # For the streams, which ask for each chunk: what a read and a write meet, where bytes come from and go to.
         self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing

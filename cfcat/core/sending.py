@@ -106,7 +106,7 @@ class Sending:
         """Forget what the kernel has not taken. From now on there is no orderly end to send."""
         self.is_cut = True
         self._unsent = memoryview(b"")
-        if self._follow in (self._end, self._fin):
+        if self._follow in (self._end, self._fin, self._shut_down):
             self._follow = None
         self.unwatch()  # nothing waits for room any more; what is to follow must not
         self.push()
@@ -127,6 +127,11 @@ class Sending:
     def has_queued(self) -> bool:
         """Are there writes that would be lost with the connection?"""
         return bool(self._writable.queue)
+
+    @property
+    def has_ended(self) -> bool:
+        """Is our end sent, and all before it?"""
+        return self._is_ending and not self._unsent and not self._writable.queue
 
     def unwatch(self) -> None:
         """Leave the descriptor alone: it is closed, or another wire's from now on."""
@@ -199,6 +204,7 @@ class Sending:
             self._on_flushed()
 
     def _shut_down(self) -> None:
+        self._is_ending = True
         if self._transport.sock is not None:
             # Row 19: shutdown() fails if the peer has reset. We lost no data; later reads show if the peer's data was
             # lost.

@@ -73,10 +73,13 @@ class Wire(Transport):
         on: Callable[[Event, BaseException | None], None],
         *,
         accepted: bool = False,
+        relays: bool = False,
     ) -> None:
+        """`relays`: that the connection broke is told although nobody reads or writes, as for accepted ones."""
         super().__init__()
         self._on = on
         self._accepted = accepted
+        self._relays = relays
         self._hangups: type[Hangups] | None = None  # while they are watched
         self._early = b""  # read already, and part of the handshake
         self._arrived_bytes = 0  # of `received_bytes`: so many had come, read or not, when we last sent something
@@ -203,7 +206,7 @@ class Wire(Transport):
     def open(self) -> None:
         """From here on the application's bytes move."""
         self.is_open = True
-        if self._accepted and self.sock is not None:
+        if (self._accepted or self._relays) and self.sock is not None:
             from cfcat.core.hangups import Hangups  # lazy: most runs dial
 
             self._hangups = Hangups
@@ -215,9 +218,10 @@ class Wire(Transport):
 
     def _gone(self, error: int) -> None:
         """The kernel has given the connection up, although nobody reads or writes."""
-        if error and not self.codec.reset_is_eof:
+        both_ended = self.peer_has_ended and self.sending.has_ended
+        if error and not (self.codec.reset_is_eof or both_ended):
             self.lose(LostError(LOST, os.strerror(error).lower(), sending=self.sending.has_queued))
-        else:
+        elif self._accepted:
             self._on(Event.GONE, None)
 
     def lose(self, error: SocketError) -> None:

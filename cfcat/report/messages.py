@@ -106,7 +106,7 @@ TLS_HINTS = {
 }
 # Where we are the server.
 OTHER_CLIENTS = "--client-ca FILE says whose certificates clients need"
-CLEAR_CLIENT = "without --tls on it is accepted in clear text; --starttls PROTO upgrades"
+CLEAR_CLIENT = "without --tls on, or --accept-tls on, it is accepted in clear text; --starttls PROTO upgrades"
 VERSIONS_DIFFER = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER"})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 TLS_SCHEMES = frozenset({"https", "wss"})

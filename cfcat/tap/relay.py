@@ -268,10 +268,17 @@ class Relay:
             up = self._flow("sent", said or PeerSource(self._client.readable), client, server)
             down = self._flow("received", PeerSource(self._server.readable), server, client, said)
             loop = running_loop()
-            jobs = [Job(loop, self._pass(up, client, server)), Job(loop, self._pass(down, server, client))]
+            passing = [
+                (client, Job(loop, self._pass(up, client, server))),
+                (server, Job(loop, self._pass(down, server, client))),
+            ]
+            jobs = [job for _, job in passing]
             try:
                 while not all(job.done() for job in jobs):
-                    await settled([job for job in jobs if not job.done()])
+                    if any(side.is_broken and job.done() for side, job in passing):
+                        break  # it has ended in order before, and so nobody reads from it
+                    waits = [*jobs, client.socket.over, server.socket.over]
+                    await settled([each for each in waits if not each.done()])
                     for job in jobs:
                         if job.done():
                             job.result()
