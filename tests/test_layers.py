@@ -86,6 +86,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
     ("cfcat.pipe",),
+    ("cfcat.tap.hello", "cfcat.tap.display"),
+    ("cfcat.tap.client", "cfcat.tap.show"),
+    ("cfcat.tap.relay", "cfcat.tap.run"),
+    ("cfcat.tap",),
     ("cfcat.repl",),
     ("cfcat.program.modes", "cfcat.program.values"),
     ("cfcat.program.help",),
@@ -93,6 +97,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.request",),
     ("cfcat.program.tls",),
     ("cfcat.program.listening",),
+    ("cfcat.program.tapping",),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.habits",),
     ("cfcat.program.cli",),
@@ -131,6 +136,7 @@ PURE = (
     "cfcat.repl.settings",
     "cfcat.repl.advice",
     "cfcat.repl.screen.display",
+    "cfcat.tap.hello",
 )
 
 MOVES_BYTES = "cfcat.protocols.upgrade"  # the one of its room that is not pure

@@ -37,6 +37,7 @@ from cfcat.program.request import (
     Request,
     TapRequest,
     TlsRequest,
+    tap_request,
 )
 from cfcat.program.values import (
     check_helo,
@@ -279,15 +280,17 @@ def cfcat(
         return CheckRequest(address, family, connect_timeout, json)
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     offered = () if alpn is None else tuple(alpn.split(","))
-    wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max, ciphers or "DEFAULT")
+    wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max)
+    if ciphers is not None:
+        wanted_tls = wanted_tls._replace(ciphers=ciphers)
     names = tuple(sni or ())
     for name in names:
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    protocol = None if starttls is None else check_protocol(starttls)
     if tap is not None:
         from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
-        from cfcat.program.tapping import tap_request
 
         options = SocketOptions(
             allow_half_open=True,
@@ -297,11 +300,10 @@ def cfcat(
             ignore_unexpected_eof=ignore_unexpected_eof,
         )
         where, hosts = check_listen_target(tap, None, "--tap")
-        asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto")
+        asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto", protocol)
         return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, quiet=quiet, once=once)
     mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
     check_options(mode, given)
-    protocol = None if starttls is None else check_protocol(starttls)
     check_together(given)
     if helo is not None:
         check_helo(helo)

@@ -154,6 +154,8 @@ WITHIN_TAP: tuple[Needs | Excludes, ...] = (
     Excludes("--quiet", "-x", "--quiet excludes -x: it shows nothing"),
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
     Needs("--key", "--cert", ("--cert",)),
+    *(Excludes("--starttls", f"--tls {mode}", f"--starttls excludes --tls {mode}") for mode in ("on", "off")),
+    Excludes("--starttls", "--accept-tls off", "--starttls excludes --accept-tls off, which does not look for TLS"),
 )
 # What the verdict of --check-workers may depend on: other options concern the connection, which a check does not make.
 WITH_CHECK = frozenset({"target", "port", "--check-workers", "-4", "-6", "--connect-timeout", "--json"})
@@ -175,7 +177,7 @@ WITH_TAP = frozenset(
     }
     | {"--tls off", "--sni", "--cacert", "--cert", "--key", "--alpn", "--tls-min", "--tls-max", "--ciphers"}
     | {"--ignore-unexpected-eof", "--insecure", "-k", "--ca-out", "--verbose", "-v", "--hexdump", "-x", "--log"}
-    | {"--log-secrets", "--json", "--color"}
+    | {"--log-secrets", "--json", "--color", "--starttls"}
 )
 
 
@@ -226,7 +228,7 @@ def check_tap(given: Collection[str]) -> None:
     if "--tls starttls" in given:
         raise UsageError("--tap follows the client: --tls is on or off there")
     for name in given:
-        if name not in WITH_TAP and not name.startswith(("--accept-tls ", "--color ", "--tls-m")):
+        if name not in WITH_TAP and not name.startswith(("--accept-tls ", "--color ", "--tls-m", "--starttls ")):
             raise UsageError(f"--tap reads no standard input and has no session: {name} has no meaning there")
     for rule in WITHIN_TAP:
         _refuse(rule.problem(given))

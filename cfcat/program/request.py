@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cfcat.program.modes import Mode, choose_mode
 from cfcat.program.output import OutputOptions
@@ -17,7 +17,7 @@ from cfcat.program.values import check_target
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
-    from cfcat.core.choices import AddressFamily, TlsVersion
+    from cfcat.core.choices import AcceptTls, AddressFamily, SecureTransport, TlsVersion
     from cfcat.core.clients import ListenTo
     from cfcat.core.options import SocketOptions
     from cfcat.pipe.pump import PumpOptions
@@ -34,6 +34,7 @@ __all__ = [
     "TapRequest",
     "TlsRequest",
     "plain_request",
+    "tap_request",
 ]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
@@ -107,6 +108,37 @@ class TapRequest(NamedTuple):
     ca_out: str | None = None
     quiet: bool = False
     once: bool = False
+
+
+def tap_request(
+    where: Target,
+    hosts: tuple[str, ...],
+    target: Target,
+    options: SocketOptions,
+    tls: SecureTransport | None,
+    accept: AcceptTls,
+    dialog: Protocol | None,
+) -> TapRequest:
+    """What `--tap`, `--tls`, `--accept-tls` and `--starttls` ask for.
+
+    Without `--tls` the server's side follows the client's; where `--accept-tls` settles the client's it has no TLS of
+    ours: "on" is for the client alone, and "off" passes everything.
+    """
+    from cfcat.core.clients import ListenTo  # lazy: most runs are no tap
+    from cfcat.tap.relay import TapTls
+
+    server: Literal["follow", "on", "off"] = "follow" if accept == "auto" else "off"
+    if tls == "on" or tls == "off":
+        server = tls
+    to = ListenTo(where, hosts, keep=True)
+    return TapRequest(
+        to,
+        target,
+        options,
+        TapTls(server, accept, None if dialog is None else dialog.title),
+        TlsRequest(),
+        OutputOptions(),
+    )
 
 
 def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from cfcat.core.address import ANYWHERE, without_zone
-from cfcat.core.choices import AcceptTls, SecureTransport
-from cfcat.core.clients import ListenTo
+from cfcat.core.choices import SecureTransport
 from cfcat.core.context import log_keys
 from cfcat.core.loop import running_loop
 from cfcat.core.options import SocketOptions, connecting
@@ -21,9 +20,9 @@ from cfcat.core.sockets import Socket
 from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import TruncatedError
 from cfcat.program.listening import ListenNotes, at_the_end, can_be_certified, private_file, write_authority
-from cfcat.program.output import OutputOptions, open_transcript, put, say, tell_failure
+from cfcat.program.output import open_transcript, put, say, tell_failure
 from cfcat.program.process import die_of_sigpipe
-from cfcat.program.request import TapRequest, TlsRequest
+from cfcat.program.request import TapRequest
 from cfcat.program.tls import client_context
 from cfcat.record.events import ClientCame
 from cfcat.record.journal import Journal, Writer
@@ -41,30 +40,13 @@ from cfcat.tap.show import DataConnections, Dump, Late, Logged, Shown
 if TYPE_CHECKING:
     import ssl
 
-    from cfcat.core.address import Target
 
-__all__ = ["perform_tap", "tap_request"]
+__all__ = ["perform_tap"]
 
 Key = TypeVar("Key")
 MOST_CONTEXTS = 64  # clients choose names and protocols: forget what so many others have come after
 TRUST = "clients trust the certificates of this run with"
 WAYS_TO_TRUST = "(--cacert, SSL_CERT_FILE, PGSSLROOTCERT, NODE_EXTRA_CA_CERTS)"
-
-
-def tap_request(
-    where: Target,
-    hosts: tuple[str, ...],
-    target: Target,
-    options: SocketOptions,
-    tls: SecureTransport | None,
-    accept: AcceptTls,
-) -> TapRequest:
-    """What `--tap`, `--tls` and `--accept-tls` ask for. Without `--tls` the server's side follows the client's, unless
-    that is settled: "on" is TLS to the client alone, and "off" passes everything.
-    """
-    server = tls if tls in ("on", "off") else "follow" if accept == "auto" else "off"
-    sides = TapTls(server, accept)
-    return TapRequest(ListenTo(where, hosts, keep=True), target, options, sides, TlsRequest(), OutputOptions())
 
 
 def perform_tap(asked: TapRequest) -> int:
@@ -144,12 +126,12 @@ class _Tap:
         output = self._asked.output
         writers: list[Writer] = []
         others: list[Subscriber] = []
+        if self._transcript is not None:
+            writers.append(Logged(self._transcript, number))  # first: what was seen has been kept
         if self._display is not None and output.hexdump:
             others.append(Dump(self._display, number, color=output.colored(1)))
         elif self._display is not None:
             writers.append(Shown(self._display, number))
-        if self._transcript is not None:
-            writers.append(Logged(self._transcript, number))
         journals = [Journal(*writers, masks=not output.log_secrets)] if writers else []
         if self._display is not None:
             others += [Late(journal) for journal in journals]

@@ -13,6 +13,7 @@ from cfcat.record.words import BYTES, DURATION, byte_count, duration, seconds_of
 
 __all__ = [
     "MARKS",
+    "SIDE_ENDS",
     "Accepted",
     "Broke",
     "ClientCame",

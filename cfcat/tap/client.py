@@ -6,15 +6,49 @@ from cfcat.core.loop import Handle, running_loop
 from cfcat.core.readable import ReadableStream
 from cfcat.edges.descriptors import Callback
 from cfcat.edges.stdin import READ_BYTES
-from cfcat.errors import TlsError
+from cfcat.errors import DialogError, TlsError
 from cfcat.pipe.flow import PeerSource
+from cfcat.protocols.by_hand import check_go_ahead
 from cfcat.protocols.mysql import tls_request_bytes
+from cfcat.record.events import Direction
 from cfcat.tap.hello import Hello, look
 
-__all__ = ["BeginsTls", "ClientSource"]
+__all__ = ["BeginsTls", "ClientSource", "Turn"]
 
+MAX_TURN_BYTES = 64 * 1024
 HOLD_S = 0.5  # for the rest of what begins like a ClientHello: its segments come right behind each other
 QUOTE_BYTES = 40  # of what a client says in place of TLS
+
+
+class Turn:
+    """What the client has asked last, and what the server has answered since: does it agree to TLS?"""
+
+    def __init__(self) -> None:
+        self._asked = b""
+        self._answered = b""
+
+    def take(self, direction: Direction, data: bytes) -> None:
+        """Something was said."""
+        if direction == "received":
+            self._answered = (self._answered + data)[:MAX_TURN_BYTES]
+        else:
+            asked = data if self._answered else self._asked + data
+            self._asked, self._answered = asked[-MAX_TURN_BYTES:], b""
+
+    def check(self, dialog: str) -> None:
+        """TLS begins now: the dialog of this protocol must have come to the server's go-ahead, and no further.
+
+        What a request looks like and what agrees to it is known of the protocols that are text; of others something
+        must have been said.
+
+        Raises:
+            DialogError: nothing was said, or the server has not agreed.
+            InjectionError: the server has said more than that.
+        """
+        lines = self._asked.split(b"\n")
+        if not self._asked:
+            raise DialogError(f"the client began TLS without the dialog of {dialog}")
+        check_go_ahead(lines[-1] or lines[-2], self._answered)
 
 
 class BeginsTls(Exception):  # it ends a flow in order

@@ -23,7 +23,7 @@ from cfcat.pipe.flow import Flow, PeerSink, PeerSource, Sink
 from cfcat.protocols.wrapper import HandshakeWrapper
 from cfcat.record.events import ClientTls, Direction, Moved, Moving, Side, SideEnd, SideEnded, Stopped
 from cfcat.record.subscribers import Subscribers
-from cfcat.tap.client import BeginsTls, ClientSource
+from cfcat.tap.client import BeginsTls, ClientSource, Turn
 from cfcat.tap.hello import Hello
 
 if TYPE_CHECKING:
@@ -39,10 +39,14 @@ DRAIN_LOOK_S = 0.01  # the kernel tells nobody when what was sent has arrived
 
 
 class TapTls(NamedTuple):
-    """Which side has TLS. `server`: "follow": as soon as the client has. `client`: "off": its TLS is not looked at."""
+    """Which side has TLS. `server`: "follow": as soon as the client has. `client`: "off": its TLS is not looked at.
+
+    `dialog`: the title of the protocol whose dialog is to come before TLS; None: whatever does.
+    """
 
     server: Literal["follow", "on", "off"] = "follow"
     client: Literal["auto", "on", "off"] = "auto"
+    dialog: str | None = None
 
 
 class Contexts(Protocol):
@@ -125,6 +129,7 @@ class Relay:
         self._moved: dict[Direction, int] = {"sent": 0, "received": 0}
         self._flows: dict[Direction, Flow] = {}
         self._failure: SocketError | None = None  # what broke a side, or cut it short
+        self._turn = Turn()
 
     @property
     def sent_bytes(self) -> int:
@@ -146,6 +151,7 @@ class Relay:
         Raises:
             ConnectError, ConnectTimeout: the server is not reached; the client is reset.
             TlsError, CertificateError, InjectionError: no TLS with one side; the other is told as far as it can be.
+            DialogError, InjectionError: the server had not agreed to TLS, or went on behind that; both are reset.
             LostError, TlsError: a side broke the connection; the other was reset, behind all that had come before.
             TruncatedError: a side ended TLS without close_notify, and so did we to the other.
         """
@@ -221,6 +227,8 @@ class Relay:
 
     async def _upgrade(self, hello: Hello) -> None:
         """Put TLS on both sides, or on the client's alone where the server has its own or is to have none."""
+        if self._tls.dialog is not None:
+            self._turn.check(self._tls.dialog)
         if self._tls.server == "follow":
             assert self._contexts is not None
             assert self._server is not None
@@ -303,6 +311,8 @@ class Relay:
         def through(chunk: memoryview) -> Buffer:
             if said is not None:
                 said.server_spoke()
+            if self._tls.dialog is not None:
+                self._turn.take(direction, bytes(chunk))
             if self._wants_bytes:
                 self._events.tell(Moved(direction, bytes(chunk), is_secure))
             return chunk

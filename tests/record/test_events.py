@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from cfcat.core.certificate import TlsInfo
 from cfcat.record.events import (
+    SIDE_ENDS,
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
     Connecting,
     Expected,
     Failed,
@@ -23,6 +26,7 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
+    SideEnded,
     StdinEnded,
     Stopped,
     TlsUp,
@@ -54,6 +58,9 @@ KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
     TranscriptOf: st.builds(TranscriptOf, lines),
     Listening: st.builds(Listening, st.lists(addresses, min_size=1, max_size=3).map(tuple)),
     Accepted: st.builds(Accepted, st.one_of(st.just(""), addresses), addresses),
+    ClientCame: st.builds(ClientCame, st.one_of(st.just(""), addresses), addresses),
+    ClientTls: st.builds(ClientTls, words, words, st.one_of(st.just(""), names), st.one_of(st.just(""), names)),
+    SideEnded: st.builds(SideEnded, st.sampled_from(["client", "server"]), st.sampled_from(sorted(SIDE_ENDS)), lines),
     Connecting: st.builds(
         Connecting,
         addresses,

@@ -23,7 +23,7 @@ class Side:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(DEADLINE_S)
-        self._sock = sock
+        self.sock = sock
         self._tls: ssl.SSLObject | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._has_close_notify = False
@@ -37,7 +37,7 @@ class Side:
                 break
             except ssl.SSLWantReadError:
                 self._flush()
-                data = self._sock.recv(65536)
+                data = self.sock.recv(65536)
                 assert data, "ended in the handshake"
                 self._incoming.write(data)
             except ssl.SSLError:
@@ -52,13 +52,13 @@ class Side:
 
     def _flush(self) -> None:
         if data := self._outgoing.read():
-            self._sock.sendall(data)
+            self.sock.sendall(data)
 
     # ---- what it does
 
     def send(self, data: bytes) -> None:
         if self._tls is None:
-            self._sock.sendall(data)
+            self.sock.sendall(data)
             return
         for start in range(0, len(data), 16384):
             self._tls.write(data[start : start + 16384])
@@ -66,7 +66,7 @@ class Side:
 
     def send_raw(self, data: bytes) -> None:
         """Past TLS."""
-        self._sock.sendall(data)
+        self.sock.sendall(data)
 
     def close_notify(self) -> None:
         assert self._tls is not None
@@ -77,14 +77,14 @@ class Side:
         self._flush()
 
     def fin(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
+        self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._sock.close()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
 
     def close(self) -> None:
-        self._sock.close()
+        self.sock.close()
 
     # ---- what it hears
 
@@ -96,7 +96,7 @@ class Side:
 
     def _hear_wire(self) -> bytes | Heard:
         try:
-            return self._sock.recv(65536) or "fin"
+            return self.sock.recv(65536) or "fin"
         except ConnectionResetError:
             return "reset"
 
@@ -132,7 +132,7 @@ class Side:
     def learns_that_it_is_gone(self) -> bool:
         """Does a reset come? Behind a FIN a read does not tell."""
         poll = select.poll()
-        poll.register(self._sock, 0)
+        poll.register(self.sock, 0)
         return any(event & select.POLLERR for _, event in poll.poll(DEADLINE_S * 1000))
 
     def hear_bytes(self, count: int) -> bytes:
