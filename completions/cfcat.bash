@@ -90,7 +90,7 @@ _cfcat()
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
             --connect-timeout -w --idle-timeout --shutdown --no-shutdown -q --quit-after -l --listen --keep
-            --tap --accept-tls --quiet --once --client-ca --ca-out --tls --starttls --helo --sni --cacert
+            --client-ca --ca-out --tap --accept-tls --quiet --once --tls --starttls --helo --sni --cacert
             --cert --key --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl
             --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets
             --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
@@ -103,10 +103,10 @@ _cfcat()
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
-            --connect-timeout | -w | --idle-timeout | --shutdown | -q | --quit-after | --tap | --accept-tls | \
-                --client-ca | --ca-out | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | \
-                --alpn | --tls-min | --tls-max | --ciphers | --eol | --proto | --log | --export | --from | \
-                --color)
+            --connect-timeout | -w | --idle-timeout | --shutdown | -q | --quit-after | --client-ca | \
+                --ca-out | --tap | --accept-tls | --tls | --starttls | --helo | --sni | --cacert | --cert | \
+                --key | --alpn | --tls-min | --tls-max | --ciphers | --eol | --proto | --log | --export | \
+                --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

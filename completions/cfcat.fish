@@ -4,8 +4,8 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --tap --accept-tls \
-        --client-ca --ca-out --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min \
+    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out \
+        --tap --accept-tls --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min \
         --tls-max --ciphers --eol --proto --log --export --from --color
     # end of options with a value
     set -l skip
@@ -68,12 +68,13 @@ complete -c cfcat -s q -l quit-after -x -d 'After the end of standard input wait
 
 complete -c cfcat -s l -l listen -d 'Accept a client: PORT on loopback, ADDRESS:PORT, *:PORT, or unix:PATH'
 complete -c cfcat -l keep -d 'With -l: then the next client, until a signal'
+complete -c cfcat -l client-ca -r -F -d 'With -l: clients need a certificate of these authorities'
+complete -c cfcat -l ca-out -r -F -d 'With -l: write the authority of the certificate made for this run'
+
 complete -c cfcat -l tap -x -d 'Stand between the clients that come here and TARGET, and show what is said, under TLS too'
 complete -c cfcat -l accept-tls -x -a 'auto on off' -d 'With --tap: take TLS from the client when it begins with it, demand it, or let it pass untouched'
 complete -c cfcat -l quiet -d 'With --tap: do not show what is said'
 complete -c cfcat -l once -d 'With --tap: end with the first connection'
-complete -c cfcat -l client-ca -r -F -d 'With -l: clients need a certificate of these authorities'
-complete -c cfcat -l ca-out -r -F -d 'With -l: write the authority of the certificate made for this run'
 
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'
 complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats http' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'

@@ -143,6 +143,13 @@ def cfcat(
         typer.Option("-l", "--listen", help="Accept a client: PORT on loopback, ADDRESS:PORT, *:PORT, or unix:PATH."),
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="With -l: then the next client, until a signal.")] = False,
+    client_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With -l: clients need a certificate of these authorities.")
+    ] = None,
+    ca_out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With -l: write the authority of the certificate made for this run."),
+    ] = None,
     tap: Annotated[
         str | None,
         typer.Option(
@@ -160,13 +167,6 @@ def cfcat(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="With --tap: do not show what is said.")] = False,
     once: Annotated[bool, typer.Option("--once", help="With --tap: end with the first connection.")] = False,
-    client_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", help="With -l: clients need a certificate of these authorities.")
-    ] = None,
-    ca_out: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="With -l: write the authority of the certificate made for this run."),
-    ] = None,
     tls: Annotated[
         SecureTransport | None,
         typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]"),

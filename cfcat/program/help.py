@@ -17,6 +17,7 @@ __all__ = ["GroupedHelp"]
 GROUPS = {
     "half_open": "Connection",
     "listen": "Listening",
+    "tap": "Tap",
     "tls": "TLS",
     "repl": "Mode and data",
     "verbose": "Output",
@@ -30,6 +31,7 @@ Examples:
   cfcat -v -q 0 --tls on example.com:443 </dev/null    the certificate
   cfcat --repl --tls starttls mail.example:587 <FILE    a script
   cfcat -l 2525 --starttls smtp                    be the server, by hand
+  cfcat --tap 1587 mail.example:587                see what a client says
 
 In a session:
   Text is sent with a line ending; :help lists the commands, such as :cert
