@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import logging
 import os
 import resource
@@ -306,6 +307,24 @@ async def test_nothing_is_left_of_a_thousand_connections() -> None:
                 await socket.closed
         assert listener._open == set()
         assert open_descriptors() == before
+
+
+def test_a_loop_that_ends_keeps_no_descriptor() -> None:
+    """What watched the connections that were open then goes with the loop."""
+
+    async def leave_one_open() -> tuple[stdlib.socket, stdlib.socket]:
+        async with listen("127.0.0.1:0") as listener:
+            client = dial(listener.local_address)
+            accepted = await listener.accept()
+            listener._open.clear()  # leaving would end it
+        assert accepted._wire.sock is not None
+        return client, accepted._wire.sock
+
+    before = open_descriptors()
+    for ours in asyncio.run(leave_one_open()):
+        ours.close()
+    gc.collect()
+    assert open_descriptors() == before
 
 
 # -------------------------------------------------------------------------------------------- serve()
