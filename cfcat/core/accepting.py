@@ -5,6 +5,7 @@ Source: inbound rules I1-I4, I24-I30, I36, I43; differences V21-V24, V26.
 
 from __future__ import annotations
 
+import errno
 import socket as stdlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -28,6 +29,7 @@ STAR = "*:"  # every address of this machine
 HANDSHAKE_S = 30.0  # a client that says nothing must not be kept for ever (not I48)
 MOST_HANDSHAKES = 256  # under way at a time; the others wait in the backlog
 OUT_OF_SOMETHING_S = 0.25  # no descriptors, no memory: until then somebody may have given some back
+PORT_TRIES = 10  # the port that the kernel chose for one family may be taken in the other
 Where = TypeVar("Where")  # what a kind of door is made of: an address, or a path
 
 
@@ -120,11 +122,14 @@ class Listener:
             addresses = await self._addresses()
         except ConnectError as error:
             raise ListenError(f"cannot listen on {error.detail}") from error
-        try:
-            self._start_on(addresses)
-        except BaseException:
-            self.close()
-            raise
+        for tries_left in reversed(range(PORT_TRIES if self._target.port == 0 else 1)):
+            try:
+                self._start_on(addresses)
+                break
+            except BaseException as error:
+                self.close()
+                if not (tries_left and isinstance(error, ListenError) and error.errno == errno.EADDRINUSE):
+                    raise
 
     async def _addresses(self) -> list[Address]:
         family = self._options.address_family
@@ -158,7 +163,7 @@ class Listener:
     def _door(self, text: str, kind: Callable[[Where], Door], where: Where) -> Door:
         try:
             return kind(where)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ListenError(f"cannot listen on {text}: {reason_of(error)}") from error
 
     # ---- connections

@@ -36,6 +36,8 @@ from cfcat import (
     make_tls_context,
     serve,
 )
+from cfcat.core.dial import Address
+from cfcat.core.listen import TcpDoor
 from tests.core.links import BIG, open_descriptors, read_all, until
 from tests.helpers.certs import CertSet, Kind
 
@@ -121,6 +123,32 @@ async def test_a_star_is_every_address_of_this_machine() -> None:
         assert [address.rpartition(":")[0] for address in listener.local_addresses] == ["0.0.0.0"]
 
 
+@pytest.mark.parametrize("often", [3, 1000], ids=["a few times", "always"])
+async def test_a_port_that_is_free_in_one_family_only_is_not_taken(monkeypatch: pytest.MonkeyPatch, often: int) -> None:
+    """Port 0 is any port that is free in both: another one is tried, but not for ever."""
+    with contextlib.ExitStack() as rivals:
+        left = iter(range(often))
+
+        class Contested(TcpDoor):
+            def __init__(self, address: Address) -> None:
+                super().__init__(address)
+                if address.family == stdlib.AF_INET and next(left, None) is not None:
+                    rival = rivals.enter_context(stdlib.socket(stdlib.AF_INET6))
+                    rival.setsockopt(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, 1)
+                    rival.bind(("::", self.address.sockaddr[1]))
+
+        monkeypatch.setattr("cfcat.core.accepting.TcpDoor", Contested)
+        listener = listen("*:0")
+        if often > 3:
+            with pytest.raises(ListenError, match="address already in use"):
+                await listener.start()
+            assert listener.local_addresses == ()
+            assert next(left) == 10
+        else:
+            async with listener:
+                assert len({address.rpartition(":")[2] for address in listener.local_addresses}) == 1
+
+
 async def test_a_unix_socket_has_no_remote_address(tmp_path: Path) -> None:
     """`unix:/path` is an address (V20, V26); the file goes at the end."""
     path = tmp_path / "door"
@@ -150,6 +178,7 @@ async def test_an_address_in_use_is_said_by_name() -> None:
         ("192.0.2.1:0", "cannot listen on 192.0.2.1:0: cannot assign requested address"),
         ("nowhere.invalid:80", "cannot listen on nowhere.invalid:80: name or service not known"),
         ("unix:/nowhere/door", "cannot listen on unix:/nowhere/door: no such file or directory"),
+        ("unix:/nowhere\0/door", "cannot listen on unix:/nowhere\0/door: embedded null byte"),
         ("unix:/etc/passwd", "cannot listen on unix:/etc/passwd: something is there that is no socket"),
     ],
 )
