@@ -17,7 +17,7 @@ from cfcat.core.address import ANYWHERE, UNIX, is_ipv6, parse_address
 from cfcat.core.clients import Clients
 from cfcat.errors import AddressError, StdoutError, reason_of
 from cfcat.program.request import Request
-from cfcat.record.events import Listening, SpeaksTls
+from cfcat.record.events import Listening, NotAccepted, SpeaksTls
 from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
 from cfcat.report.render import escape
@@ -41,7 +41,8 @@ def make_clients(request: Request, events: Subscribers, exits: contextlib.ExitSt
 
 
 class ListenNotes:
-    """A subscriber that says where we listen, warns if that is not loopback, and notes a client that begins with TLS.
+    """A subscriber that says where we listen, warns if that is not loopback, and notes a client that has to wait, or
+    begins with TLS.
 
     `put` gets the line with the address, which scripts wait for, if `says_address`; `note` gets the warnings.
     """
@@ -61,6 +62,8 @@ class ListenNotes:
                 self._put(escape(event.text()))
             if not all(map(_is_local, event.addresses)):
                 self._note("warning: not only this machine: anybody who reaches it can connect")
+        elif isinstance(event, NotAccepted):
+            self._note(f"warning: {event.reason}; the client has to wait")
         elif isinstance(event, SpeaksTls):
             self._note(SPEAKS_TLS_NOTE)
 

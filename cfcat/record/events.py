@@ -26,6 +26,7 @@ __all__ = [
     "Listening",
     "Moved",
     "Moving",
+    "NotAccepted",
     "Note",
     "Opened",
     "OurSideEnded",
@@ -172,6 +173,12 @@ class Accepted(Fact):
 
 class SpeaksTls(Fact):
     """A client has begun with TLS, where clear text was expected."""
+
+
+class NotAccepted(Fact):
+    """A client is there and cannot be accepted for now; `reason`: one line."""
+
+    reason: str
 
 
 class Entered(Fact):

@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.faults.ways import injecting
 from tests.helpers.certs import CertSet
 from tests.helpers.program import Argument, Program, Result, cfcat, finish, start
 
@@ -26,10 +28,10 @@ LISTENING = re.compile(r"cfcat: listening on (\S+)\n")
 
 @contextlib.contextmanager
 def listening(
-    *flags: Argument, where: tuple[str, ...] = ("0",), timeout_s: float = 20
+    *flags: Argument, where: tuple[str, ...] = ("0",), timeout_s: float = 20, **more: Any
 ) -> Iterator[tuple[Program, str]]:
     """`cfcat -l` on a free port, and its address as it says it."""
-    with start("-l", *where, *flags, timeout_s=timeout_s) as program:
+    with start("-l", *where, *flags, timeout_s=timeout_s, **more) as program:
         said = program.read_stderr_until("listening on ")
         while not (found := LISTENING.search(said)):
             said = program.read_stderr_until("\n")
@@ -540,6 +542,31 @@ def test_a_transcript_masks_what_the_client_says_in_secret(tmp_path: Path) -> No
     result = cfcat("--from", log, "--export", tmp_path / "worker.js")
     assert result.status == 2
     assert "the connection was accepted, and an export dials" in result.stderr
+
+
+def refusing_to_accept(times: str) -> list[str]:
+    return injecting(f"accept4:error=EMFILE:when={times}")
+
+
+def test_a_client_that_cannot_be_accepted_is_7() -> None:
+    """Without descriptors nobody will ever be accepted: that ends it, with the reason."""
+    with listening(by=refusing_to_accept("1+")) as (program, address), dial(address):
+        result = finish(program)
+    assert result.status == 7
+    assert LISTENING.sub("", result.stderr) == (
+        "cfcat: cannot accept a connection: too many open files\n  hint: ulimit -n allows more\n"
+    )
+
+
+def test_keep_waits_until_a_client_can_be_accepted_and_says_so_once() -> None:
+    """Somebody may give descriptors back; nobody has to read the same line four times a second."""
+    with listening("--keep", by=refusing_to_accept("1..3")) as (program, address), dial(address) as client:
+        client.sendall(b"hello")
+        assert program.read_until(b"hello") == b"hello"
+        program.kill_group()  # strace keeps signals to itself
+        result = finish(program)
+    text = "cfcat: warning: cannot accept a connection: too many open files; the client has to wait\n"
+    assert LISTENING.sub("", result.stderr) == text
 
 
 def test_a_script_accepts(tmp_path: Path) -> None:
