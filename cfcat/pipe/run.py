@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cfcat.core.codec import Buffer
+from cfcat.core.job import Job
 from cfcat.core.loop import running_loop
 from cfcat.core.options import SocketOptions, connecting
 from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket, connect
+from cfcat.core.waiting import settled
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import no_input, open_input
 from cfcat.edges.stdout import Output, open_output
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from cfcat.report.render import TerminalFilter
 
 __all__ = ["PipeEnd", "Upgrading", "run_accepted", "run_pipe"]
+
+T = TypeVar("T")
 
 
 class PipeEnd(NamedTuple):
@@ -91,12 +95,13 @@ async def run_accepted(
 
     Raises:
         ListenError, ConnectTimeout: as `Clients.next()`.
-        SocketError, BrokenPipeError: as `run_pipe`; of those that concern one client only where it is the only one.
+        BrokenPipeError: as `run_pipe`; also while nobody has come.
+        SocketError: as `run_pipe`; of those that concern one client only where it is the only one.
     """
     options = options._replace(trace=events.trace)
     async with _Pipes(ends, events, upgrading, shown, keeps=clients.keep) as pipes:
         while True:
-            socket = await clients.next(options)
+            socket = await pipes.unless_stdout_goes(clients.next(options))
             try:
                 end = await pipes.join(socket, socket.peer, options)
             except (StdinError, StdoutError):
@@ -150,6 +155,19 @@ class _Pipes:
             socket.abort()
             raise
 
+    async def unless_stdout_goes(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something. Raises BrokenPipeError: the reader of stdout is gone, and it is cancelled."""
+        gone = self._output.reader_gone()
+        job = Job(self._loop, work)
+        try:
+            await settled([job, gone])
+            if job.done():
+                return job.result()
+            raise BrokenPipeError
+        finally:
+            job.cancel()
+            gone.cancel()
+
     def next_client(self) -> None:
         """stdin was the last one's: there is nothing more to say."""
         self._input.close()
@@ -177,10 +195,12 @@ class _Pipes:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._filtered is not None:
-            await self._filtered.finish()
-        self._input.close()
-        self._opened.close()
+        try:
+            if self._filtered is not None:
+                await self._filtered.finish()
+        finally:
+            self._input.close()
+            self._opened.close()
 
 
 class _Filtered(Output):

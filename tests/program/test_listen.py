@@ -336,6 +336,23 @@ def test_keep_takes_one_client_after_the_other_until_a_signal() -> None:
     assert (result.stdout, result.status) == (b"1234567", -signal.SIGTERM)
 
 
+@pytest.mark.parametrize("clients", [0, 1], ids=["before the first client", "between two"])
+def test_a_reader_that_goes_while_nobody_is_there_ends_it(clients: int) -> None:
+    """By SIGPIPE, as in any pipe: what the next client says nobody would read."""
+    reading, writing = os.pipe()
+    with listening("--keep", stdout=writing) as (program, address):
+        os.close(writing)
+        for _ in range(clients):
+            with dial(address) as client:
+                client.sendall(b"hello")
+                assert os.read(reading, 100) == b"hello"
+                program.end_input()
+                client.shutdown(socket.SHUT_WR)
+                assert received(client) == b""
+        os.close(reading)
+        assert finish(program).status == -signal.SIGPIPE
+
+
 # ----------------------------------------------------------------------------------------- TLS, STARTTLS
 
 
