@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cfcat.core.address import ANYWHERE, UNIX, is_ipv6, parse_address
 from cfcat.core.clients import Clients
-from cfcat.errors import AddressError, StdoutError, reason_of
+from cfcat.errors import AddressError, StdoutError, UsageError, reason_of
 from cfcat.program.request import Request
 from cfcat.record.events import Listening, NotAccepted, SpeaksTls
 from cfcat.record.kept import Event
@@ -79,6 +79,7 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     """The context of a run that listens; the authority of a certificate made for it goes to a file.
 
     Raises:
+        UsageError: a certificate is made, and cannot have a name of `--sni`.
         ClientCertificateError, CaFileError, OptionsError: as `make_server_context()`.
         StdoutError: the file of the authority cannot be written.
     """
@@ -89,16 +90,15 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     assert tls is not None
     assert listen is not None
     ca_out = listen.ca_out
-    if tls.cert is None and ca_out is None:
-        ca_out = exits.enter_context(_private_file())
-        note(f"clients trust the certificate of this run with {ca_out} (curl, cfcat: --cacert)")
-
+    is_private = tls.cert is None and ca_out is None
     try:
+        if is_private:
+            ca_out = exits.enter_context(_private_file())
         context = make_server_context(
             cert=tls.cert,
             key=tls.key,
             password=password_of(tls),
-            names=_names(request),
+            names=_names(request) if tls.cert is None else (),
             ca_out=ca_out,
             client_ca=listen.client_ca,
             alpn=tls.alpn,
@@ -107,22 +107,33 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
             ciphers=tls.ciphers,
         )
     except OSError as error:
-        if ca_out is None or type(error).__module__ != "builtins":
+        if type(error).__module__ != "builtins":
             raise
-        raise StdoutError(f"cannot write {escape(ca_out)}", escape(reason_of(error))) from error
+        what = "a temporary file for --ca-out" if ca_out is None else escape(ca_out)
+        raise StdoutError(f"cannot write {what}", escape(reason_of(error))) from error
+    if is_private and ca_out is not None:
+        note(f"clients trust the certificate of this run with {escape(ca_out)} (curl, cfcat: --cacert)")
     log_keys_or_say(context, note)
     return context
 
 
 def _names(request: Request) -> list[str]:
-    """What the certificate of this run is for, beside the local names: the host name, the address, and `--sni`."""
+    """What the certificate of this run is for, beside the local names: the host name and the address if they can be in
+    one, and each `--sni`.
+
+    Raises:
+        UsageError: one of these cannot.
+    """
     import socket  # lazy: only a certificate that is made has names
 
     assert request.listen is not None
     host = request.listen.to.target.host.partition("%")[0]
     own = [] if host in ("", *ANYWHERE) else [host]
-    names = [socket.gethostname(), *own, *request.listen.names]
-    return [name for name in names if _can_be_certified(name)]
+    asked = [name.removesuffix(".") for name in request.listen.names]
+    for name in asked:
+        if not _can_be_certified(name.removeprefix("*.")):
+            raise UsageError(f"--sni {escape(name)}: no certificate can have this name", "--cert FILE brings another")
+    return [*filter(_can_be_certified, (socket.gethostname(), *own)), *asked]
 
 
 def _can_be_certified(name: str) -> bool:

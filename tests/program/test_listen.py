@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.ways import injecting
+from tests.faults.ways import injecting, shell_does
 from tests.helpers.certs import CertSet
 from tests.helpers.program import Argument, Program, Result, cfcat, finish, start
 
@@ -358,7 +358,7 @@ def test_a_reader_that_goes_while_nobody_is_there_ends_it(clients: int) -> None:
 
 def test_a_certificate_is_made_for_the_run_and_told(tmp_path: Path) -> None:
     """For localhost and each --sni; its authority is in a file, which goes at the end."""
-    with start("-l", "0", "--no-half-open", "--tls", "on", "--sni", "mail.example", "--sni", "10.1.2.3") as program:
+    with start("-l", "0", "--no-half-open", "--tls", "on", "--sni", "mail.example.", "--sni", "10.1.2.3") as program:
         said = program.read_stderr_until("listening on")
         said += program.read_stderr_until("\n")
         found, address = re.search(r"with (\S+) \(", said), LISTENING.search(said)
@@ -388,6 +388,39 @@ def test_ca_out_keeps_the_authority(tmp_path: Path) -> None:
         assert finish(program).status == 0
     assert ca.exists()
     assert cfcat("-l", "0", "--tls", "on", "--ca-out", tmp_path / "no" / "ca.pem").status == 23
+
+
+def test_a_path_is_told_when_the_authority_is_there_and_escaped(tmp_path: Path) -> None:
+    """A folder's name may hold anything."""
+    folder = tmp_path / "a\x1b[2Jb"
+    folder.mkdir()
+    with start("-l", "0", "--tls", "on", env={"TMPDIR": str(folder)}) as program:
+        said = program.read_stderr_until("--cacert)\n")
+        assert r"/a\x1b[2Jb/cfcat-ca-" in said
+        assert b"BEGIN CERTIFICATE" in next(folder.iterdir()).read_bytes()
+        program.terminate()
+        program.wait(10)
+    assert list(folder.iterdir()) == []
+
+
+def test_no_folder_for_temporary_files_is_23() -> None:
+    """In one line, with the way round it; no path is told."""
+    result = cfcat("-l", "0", "--tls", "on", by=shell_does('ulimit -f 0; exec "$@"'))
+    assert result.status == 23
+    text = "cfcat: cannot write a temporary file for --ca-out: no usable temporary directory found in ["
+    assert result.stderr.startswith(text)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a_b.example", "fe80::1%lo", "me@mail.example"])
+def test_a_name_that_no_certificate_can_have_is_refused(name: str, certs: CertSet) -> None:
+    """Nobody would be let in by it; with a certificate that is given it does not matter."""
+    result = cfcat("-l", "0", "--tls", "on", "--sni", name)
+    assert result.status == 2
+    assert f"--sni {name}: no certificate can have this name" in result.stderr
+    own: list[Argument] = ["--cert", certs["good"].chain, "--key", certs["good"].key]
+    with listening("--tls", "on", "--sni", name, *own):
+        pass
 
 
 def tls_run(certs: CertSet, *flags: Argument, client: ssl.SSLContext | None = None, said: bytes = b"") -> Result:
