@@ -696,9 +696,30 @@ async def test_clients_without_a_certificate_of_client_ca_are_refused(certs: Cer
     with_one = make_tls_context(cacert=certs.ca, cert=certs.client.chain, key=certs.client.key)
     info, _ = await handshake(context, with_one)
     assert info.verified
+    assert info.chain[0].subject.endswith("CN=client")
     foreign = make_tls_context(cacert=certs.ca, **own(certs, "untrusted"))
     refused, _ = await handshake(context, foreign)
     assert isinstance(refused, CertificateError)
+
+
+async def test_the_server_name_is_what_the_client_asks_for(certs: CertSet) -> None:
+    """SNI, of which the `ssl` module tells a server nothing; an address is none, and nobody has to be asked for."""
+    context = make_server_context(**own(certs))
+    for name, told in (("localhost", "localhost"), ("127.0.0.1", None)):
+        info, _ = await handshake(context, certs.client_context(), name)
+        assert (info.server_name, info.verified, info.chain) == (told, False, ())
+
+
+async def test_a_certificate_that_clients_may_leave_out_is_verified_where_there_is_one(certs: CertSet) -> None:
+    """CERT_OPTIONAL, with a context of the caller's."""
+    context = certs.server_context()
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(certs.ca)
+    info, _ = await handshake(context, certs.client_context())
+    assert not info.verified
+    with_one = make_tls_context(cacert=certs.ca, cert=certs.client.chain, key=certs.client.key)
+    info, _ = await handshake(context, with_one)
+    assert info.verified
 
 
 async def test_a_client_that_does_not_trust_us_is_named(certs: CertSet) -> None:

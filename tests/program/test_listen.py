@@ -517,6 +517,8 @@ def test_starttls_plays_the_servers_half_then_stdin_speaks(certs: CertSet) -> No
     assert "plain text < EHLO me" in result.stderr
     assert "plain text > 220 2.0.0 Ready to start TLS" in result.stderr
     assert "TLSv1.3" in result.stderr
+    assert "  server name: localhost\n" in result.stderr
+    assert "  certificate: none\n" in result.stderr
 
 
 @pytest.mark.parametrize(
