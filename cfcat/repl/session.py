@@ -30,6 +30,7 @@ from cfcat.record.events import (
     Opened,
     OurSideEnded,
     PeerEnded,
+    SpeaksTls,
     Stopped,
     TlsUp,
 )
@@ -475,6 +476,9 @@ class Session:
         self.face.show_notice(
             f"the client begins TLS: {plural(count, 'byte')} held; :starttls takes them, a line lets them go as data"
         )
+
+    def on_speaks_tls(self) -> None:
+        self.events.tell(SpeaksTls())
 
     def on_sending_ended(self) -> None:
         self.events.tell(OurSideEnded(self.sent_bytes))

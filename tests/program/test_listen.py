@@ -485,11 +485,14 @@ def test_a_silent_client_under_tls_is_28(certs: CertSet) -> None:
         assert finish(program).status == 28
 
 
-def test_a_client_that_speaks_tls_to_clear_text_is_told_of() -> None:
+@pytest.mark.parametrize("mode", ["--pipe", "--repl"])
+def test_a_client_that_speaks_tls_to_clear_text_is_told_of(mode: str) -> None:
     """Its bytes are passed on all the same."""
     hello = b"\x16\x03\x01\0\x05hello"
-    with listening() as (program, address), dial(address) as client:
-        client.sendall(hello)
+    with listening(mode) as (program, address), dial(address) as client:
+        client.sendall(hello[:1])
+        assert program.read_until(hello[:1]) == hello[:1]
+        client.sendall(hello[1:])
         client.shutdown(socket.SHUT_WR)
         result = finish(program)
     assert (result.stdout, result.status) == (hello, 0)

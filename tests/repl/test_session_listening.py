@@ -16,7 +16,7 @@ from cfcat.core.clients import Clients, ListenTo
 from cfcat.errors import CommandError, ConnectError, ConnectTimeout, DialogError, InjectionError, ListenError, TlsError
 from cfcat.protocols import PROTOCOLS
 from cfcat.protocols.upgrade import open_upgraded
-from cfcat.record.events import Accepted, Listening
+from cfcat.record.events import Accepted, Listening, SpeaksTls
 from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
 from cfcat.repl.session import PromptState, Session
@@ -106,6 +106,21 @@ async def test_a_second_client_is_refused_and_open_waits_for_the_next() -> None:
         await made.session.execute("hello")
         assert await second.readable.get_reader().read() == b"hello\r\n"
         await asyncio.gather(first.close(), second.close())
+
+
+async def test_a_client_that_speaks_tls_to_clear_text_is_told_of() -> None:
+    """Once, whatever its pieces are; what it says is shown all the same, and under TLS it is no news."""
+    hello = b"\x16\x03\x01\0\x05hello"
+    async with listened() as made:
+        client = await made.open()
+        writer = client.writable.get_writer()
+        for at in (slice(1), slice(1, None)):
+            await writer.write(hello[at])
+            await made.face.until_received(hello[: at.stop])
+        await writer.write(hello)
+        await made.face.until_received(hello * 2)
+        assert made.told.events.count(SpeaksTls()) == 1
+        await client.close()
 
 
 async def test_with_keep_clients_wait_in_the_backlog() -> None:
