@@ -168,6 +168,10 @@ class Listener:
 
     # ---- connections
 
+    def use(self, options: SocketOptions) -> None:
+        """For `Clients`: the connections that are accepted from now on have these."""
+        self._options = options
+
     async def accept(self) -> Socket:
         """Return the next connection, which under TLS may still be opening: its `opened` tells.
 

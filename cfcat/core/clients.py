@@ -69,6 +69,7 @@ class Clients:
             await listener.start()
             self._listener = listener
             self._events.tell(Listening(listener.local_addresses))
+        self._listener.use(options)
         return self._listener
 
     async def _accept(self, listener: Listener) -> Socket:
