@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
+import cfcat.core.hangups  # noqa: F401  # the sockets need it, when the last descriptor may be a client's
 from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_address
 from cfcat.core.dial import Address, addresses_of
 from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor

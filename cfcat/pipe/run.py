@@ -31,11 +31,12 @@ T = TypeVar("T")
 
 
 class PipeEnd(NamedTuple):
-    """What is worth a word about a run that ended in order.
+    """What is worth a word about a run that ended in order, with this peer.
 
     `ignored_bytes` came behind the peer's end of TLS (SEC-R9). `is_silent`: nothing came, and it was all in clear text.
     """
 
+    peer: str
     ignored_bytes: int
     is_silent: bool
 
@@ -150,7 +151,7 @@ class _Pipes:
                 await pump.run()
             finally:
                 self._events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
-            return PipeEnd(socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
+            return PipeEnd(target, socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
         except BaseException:
             socket.abort()
             raise

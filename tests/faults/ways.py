@@ -32,8 +32,8 @@ from tests.report.form import check_form
 
 __all__ = [
     "WAYS",
-    "Accepting",
     "WITH_HALF_OPEN",
+    "Accepting",
     "Upgraded",
     "ask_for_upgrade",
     "at_once",
