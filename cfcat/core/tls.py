@@ -167,10 +167,13 @@ class TlsCodec:
             self._is_eof = True
 
     def _fail(self, error: ssl.SSLError) -> None:
-        if self._has_refused_renegotiation:  # this is the real reason why the server gave up, whatever alert it sent
-            self._error = TlsError("the server asked to renegotiate, which is not done here", reason="NO_RENEGOTIATION")
+        if self._has_refused_renegotiation:  # this is the real reason why the peer gave up, whatever alert it sent
+            peer = "client" if self._tls.server_side else "server"
+            text = f"the {peer} asked to renegotiate, which is not done here"
+            self._error = TlsError(text, reason="NO_RENEGOTIATION")
         else:
             self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
+        self._error.by_client = self._tls.server_side
         self._error.__cause__ = error
 
     def _end_without_close_notify(self, cause: Exception | None) -> None:

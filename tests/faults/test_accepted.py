@@ -16,7 +16,6 @@ import pytest
 from tests.core.test_client_hello import hello as client_hello
 from tests.faults import test_ends, test_ends_flow, test_tls_records
 from tests.faults.ways import (
-    WAYS,
     Accepting,
     ask_for_upgrade,
     at_once,
@@ -28,30 +27,12 @@ from tests.faults.ways import (
 )
 from tests.helpers.callers import calling
 from tests.helpers.certs import CertSet
-from tests.helpers.peers import Peer, Script, Server
-from tests.helpers.program import Argument, Result, cfcat, finish, start
+from tests.helpers.peers import Peer, Script
+from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S, pattern, until_arrived
 from tests.report.form import check_form
 
 SHORT_S = 0.3
-
-
-@pytest.fixture(params=WAYS)
-def accepting(request: pytest.FixtureRequest, certs: CertSet) -> Accepting:
-    """Every kind of connection that comes in."""
-    return make_accepting_way(request.param, certs)
-
-
-@pytest.fixture(params=WAYS[1:])
-def accepting_tls(request: pytest.FixtureRequest, certs: CertSet) -> Accepting:
-    """Every kind of it under TLS."""
-    return make_accepting_way(request.param, certs)
-
-
-@pytest.fixture
-def plain_way(certs: CertSet) -> Accepting:
-    """Clear text only."""
-    return make_accepting_way("plain", certs)
 
 
 # --------------------------------------------------------------------------- what does not depend on who has dialed
@@ -107,12 +88,6 @@ def run_as_client(test: Callable[..., None], way: Accepting, request: pytest.Fix
 
 
 # ------------------------------------------------------------------------------------------------ 11 to 19: ends
-
-
-def run(way: Accepting, script: Script, *options: Argument, stdin: bytes = b"") -> tuple[Result, Server]:
-    """A whole run with this client."""
-    with way.serve(script) as caller:
-        return cfcat(*way.options, *options, caller.address, stdin=stdin), caller
 
 
 def test_row_11_silent_client_is_waited_for_unless_told_otherwise(accepting: Accepting) -> None:

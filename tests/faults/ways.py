@@ -26,7 +26,7 @@ from tests.helpers.callers import calling
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, Script, Server, serve
-from tests.helpers.program import Result
+from tests.helpers.program import Argument, Result, cfcat
 from tests.pipe.tools import DEADLINE_S, Transport
 from tests.report.form import check_form
 
@@ -46,6 +46,7 @@ __all__ = [
     "make_way",
     "patched",
     "resolving",
+    "run",
     "shell_does",
     "upgrade",
 ]
@@ -116,6 +117,12 @@ class Accepting(Transport):
             script(conn)
 
         return calling(secured, timeout_s=timeout_s)
+
+
+def run(way: Accepting, script: Script, *options: Argument, stdin: bytes = b"") -> tuple[Result, Server]:
+    """A whole run of cfcat with this client."""
+    with way.serve(script) as caller:
+        return cfcat(*way.options, *options, caller.address, stdin=stdin), caller
 
 
 def make_accepting_way(name: str, certs: CertSet) -> Accepting:
