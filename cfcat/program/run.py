@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cfcat.core.options import SocketOptions
@@ -107,11 +108,12 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
     note = say if reporter is None else reporter.note
     events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
-        end = PollLoop().run(_pipe(request, events, note, shown, exits))
+        work = _pipe(request, events, note, shown, exits)
+        end = PollLoop().run(work())
     if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
 
-        note(ignored_note(request.target, end.ignored_bytes))
+        note(ignored_note(end.peer, end.ignored_bytes))
     if end.is_silent and request.listen is None:
         from cfcat.report.messages import silent_note  # lazy: as above
 
@@ -122,16 +124,19 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
 
 def _pipe(
     request: Request, events: Subscribers, note: Note, shown: TerminalFilter | None, exits: contextlib.ExitStack
-) -> Coroutine[Any, Any, PipeEnd]:
-    """What connects stdin and stdout, dialing or listening."""
+) -> Callable[[], Coroutine[Any, Any, PipeEnd]]:
+    """What connects stdin and stdout, dialing or listening. All is loaded: the loop may take the last descriptors."""
     upgrading = Upgrading(request.protocol, request.helo)
     if request.listen is None:
-        return run_pipe(request.target, request.options, request.pump, events, upgrading=upgrading, shown=shown)
+        return partial(
+            run_pipe, request.target, request.options, request.pump, events, upgrading=upgrading, shown=shown
+        )
     from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
     from cfcat.report.messages import explain
 
     events.add(ListenNotes(say, note, says_address=_says_address(request)))
-    return run_accepted(
+    return partial(
+        run_accepted,
         make_clients(request, events, exits),
         request.options,
         request.pump,

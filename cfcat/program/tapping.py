@@ -19,7 +19,7 @@ from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket
 from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import TruncatedError
-from cfcat.program.listening import ListenNotes, at_the_end, can_be_certified, private_file, write_authority
+from cfcat.program.listening import ListenNotes, at_the_end, can_be_certified, write_authority
 from cfcat.program.output import open_transcript, put, say, tell_failure
 from cfcat.program.process import die_of_sigpipe
 from cfcat.program.request import TapRequest
@@ -193,8 +193,7 @@ class Contexts:
             from cfcat.core.server_context import Authority  # lazy: cryptography
 
             self._authority = Authority()
-            path = asked.ca_out or exits.enter_context(private_file())
-            write_authority(path, self._authority.pem)
+            path = write_authority(self._authority.pem, asked.ca_out, exits)
             say(f"{TRUST} {escape(path)} {WAYS_TO_TRUST}")
 
     def for_server(self, alpn: tuple[str, ...]) -> ssl.SSLContext:

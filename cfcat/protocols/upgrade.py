@@ -7,6 +7,7 @@ interactive session use it alike. What the server said stays here (SEC-R2).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket as sockets
 from collections.abc import Callable, Coroutine
@@ -212,7 +213,8 @@ async def converse(
             except DialogError:
                 if last := conversation.to_send():  # who is refused, or leaves, hears why
                     tell("sent", last)
-                    await writer.write(last)
+                    with contextlib.suppress(LostError):  # if it is still there
+                        await writer.write(last)
                 raise
             finally:
                 said = conversation.heard()

@@ -29,6 +29,7 @@ __all__ = [
     "Listening",
     "Moved",
     "Moving",
+    "NotAccepted",
     "Note",
     "Opened",
     "OurSideEnded",
@@ -250,6 +251,12 @@ class SideEnded(Fact):
 
 class SpeaksTls(Fact):
     """A client has begun with TLS, where clear text was expected."""
+
+
+class NotAccepted(Fact):
+    """A client is there and cannot be accepted for now; `reason`: one line."""
+
+    reason: str
 
 
 class Entered(Fact):

@@ -22,6 +22,7 @@ from cfcat.record.events import (
     Listening,
     Moved,
     Moving,
+    NotAccepted,
     Note,
     Opened,
     OurSideEnded,
@@ -57,7 +58,7 @@ Kept = (
     | Over
     | Note
 )
-Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
+Event = Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 
-from cfcat.core.codec import TLS_ALERT
+from cfcat.core.codec import TLS_ALERT, TLS_HELLO
 from cfcat.edges.search import search
 
 __all__ = ["LINE_BYTES", "MEMORY_BYTES", "Memory"]
@@ -51,6 +51,11 @@ class Memory:
     def begins_with_tls_alert(self) -> bool:
         """Is the first that came a TLS alert?"""
         return self._first_bytes == TLS_ALERT
+
+    @property
+    def begins_with_tls_hello(self) -> bool:
+        """Is the first that came a client's TLS?"""
+        return self._first_bytes == TLS_HELLO
 
     def ask(self, data: bytes) -> None:
         """Take what is sent: what comes from now on is its answer."""

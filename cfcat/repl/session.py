@@ -30,6 +30,7 @@ from cfcat.record.events import (
     Opened,
     OurSideEnded,
     PeerEnded,
+    SpeaksTls,
     Stopped,
     TlsUp,
 )
@@ -336,20 +337,20 @@ class Session:
         """Connect again, to the same target or to another; what is open is closed first.
 
         Raises:
-            CommandError: what was asked for makes sense under TLS only; the connection is as it was.
+            CommandError: what was asked for makes sense under TLS, or for dialing, only; the connection is as it was.
             SocketError: as `open`.
         """
         options = self.options if wanted.tls is None else self.options._replace(secure_transport=wanted.tls)
         if options.secure_transport == "off" and wanted.needs_tls:
             raise CommandError("there is no TLS that this would be about", ":open --tls on, or --starttls PROTO")
+        if self._clients is not None:
+            _check_accepting(wanted, options)
         if self.connection is not None:
             try:
                 await self.connection.close()
             except SocketError as error:
                 self.face.show_error(self.explain(error))
             self.connection = None
-        if wanted.target and self._clients is not None:
-            raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
         self.target = wanted.target or self.target
         self.options = self._with_tls(options, wanted)
         self.settings = dataclasses.replace(
@@ -476,6 +477,9 @@ class Session:
             f"the client begins TLS: {plural(count, 'byte')} held; :starttls takes them, a line lets them go as data"
         )
 
+    def on_speaks_tls(self) -> None:
+        self.events.tell(SpeaksTls())
+
     def on_sending_ended(self) -> None:
         self.events.tell(OurSideEnded(self.sent_bytes))
 
@@ -490,3 +494,13 @@ class Session:
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
             self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
         self.face.state_changed()
+
+
+def _check_accepting(wanted: Reopening, options: SocketOptions) -> None:
+    """Raises CommandError for what a session that listens cannot do."""
+    if wanted.target:
+        raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
+    if wanted.cacert or wanted.sni or wanted.insecure:
+        raise CommandError("this session listens: --cacert, --sni and -k are for dialing")
+    if options.secure_transport != "off" and options.tls is None:
+        raise CommandError("this session listens without a certificate", "the next one with -l --tls on")

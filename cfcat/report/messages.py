@@ -104,6 +104,7 @@ TLS_HINTS = {
     "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
 }
+FILES_HINT = "ulimit -n allows more"
 # Where we are the server.
 OTHER_CLIENTS = "--client-ca FILE says whose certificates clients need"
 CLEAR_CLIENT = "without --tls on, or --accept-tls on, it is accepted in clear text; --starttls PROTO upgrades"
@@ -285,6 +286,8 @@ def _explain_listening(error: ListenError, target: str) -> Message:
     hint = ""
     if error.errno == errno.EACCES and not target.startswith(UNIX):
         hint = "a port below 1024 needs the right to it: root, or CAP_NET_BIND_SERVICE"
+    elif out_of_files(error):
+        hint = FILES_HINT
     elif error.errno == errno.EADDRINUSE:
         hint = "-l 0 listens on any free port" if not target.startswith(UNIX) else "somebody listens there already"
     return Message(escape(error.message), hint)
@@ -364,7 +367,7 @@ LADDER: tuple[_Row, ...] = (
 OUT_OF_FILES = _Row(
     OSError,
     ExitStatus.CONNECT,
-    lambda error, target: Message(f"{target}: too many open files", "ulimit -n allows more"),
+    lambda error, target: Message(f"{target}: too many open files", FILES_HINT),
 )
 OTHER = _Row(SocketError, ExitStatus.INTERNAL, lambda error, target: Message(str(error)))
 BUG = _Row(BaseException, ExitStatus.INTERNAL, _explain_bug)

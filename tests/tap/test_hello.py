@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cfcat.core.client_hello import MAX_HELLO_BYTES
 from cfcat.protocols.mysql import tls_request_bytes
 from cfcat.protocols.wrapper import packets
-from cfcat.tap.hello import MAX_HELLO_BYTES, Hello, look
+from cfcat.tap.hello import Hello, look
 
 unhurried = settings(deadline=None)  # a slow machine is no failure
 
