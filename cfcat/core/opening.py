@@ -31,8 +31,11 @@ __all__ = ["Opening"]
 class Opening(Reacting):
     """A socket that comes about: by `_dial`, `_open_accepted`, or `_begin_upgraded` after another one."""
 
+    _dialer: Dialer | None = None  # for `connect()` alone
+
     def _dial(self, dialer: Dialer) -> None:
         """Begin a connection by this dialer."""
+        self._dialer = dialer
         self._begin(lambda: self._open_dialed(dialer))
 
     def _open_accepted(self, info: SocketInfo) -> None:
@@ -80,8 +83,8 @@ class Opening(Reacting):
             await self._take_turn(self._options.policy)
         began = time.monotonic()
         trace = None if self._options.trace is None else self._tell
-        sock, self.round_trip_s = await dialer(self._target, trace=trace)
-        self._wire.attach(sock)
+        sock, self.round_trip_s, outer = await dialer(self._target, trace=trace)
+        self._wire.attach(sock, outer)
         await self._open_attached(began)
 
     async def _open_attached(self, began: float) -> None:
@@ -147,15 +150,10 @@ class Opening(Reacting):
         name = self._options.expected_server_hostname
         if name is None:
             name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
-        max_tls = self._max_tls
-        from cfcat.core.context import limited  # lazy: ssl
-        from cfcat.core.tls import TlsCodec
+        from cfcat.core.channel import client_codec  # lazy: ssl
 
-        try:
-            with limited(context, max_tls):
-                return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
-        except (ValueError, OSError) as error:  # UnicodeError, ssl.SSLError
-            raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
+        ignores = self._options.ignore_unexpected_eof
+        return client_codec(context, name, max_tls=self._max_tls, ignore_unexpected_eof=ignores)
 
     def _server_codec(self, context: ssl.SSLContext) -> TlsCodec:
         from cfcat.core.context import limited  # lazy: ssl
@@ -169,13 +167,15 @@ class Opening(Reacting):
         return None if self._wrapper is None else self._wrapper.max_tls
 
     def _timeout(self) -> ConnectTimeout:
-        phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
+        missing = f"{self._target.text}: the TLS handshake was not complete"
+        if self._dialer is not None and not self._wire.is_attached:
+            missing = self._dialer.missing(self._target)
         if self._turn is not None and not self._turn.done():
             from cfcat.core.workers import MOST_SOCKETS  # lazy: it has a policy
 
-            phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
+            missing = f"{self._target.text}: {MOST_SOCKETS} other connections were still open (rule P6)"
         seconds = self._options.connect_timeout
-        detail = f"{self._target.text}: {phase} after {seconds:g} s"
+        detail = f"{missing} after {seconds:g} s"
         return ConnectTimeout(detail if self._accepted else failure_message(self._target.port), detail)
 
 

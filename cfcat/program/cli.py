@@ -33,6 +33,7 @@ from cfcat.program.request import (
     CheckRequest,
     ExportRequest,
     ListenRequest,
+    ProxyRequest,
     Request,
     TlsRequest,
 )
@@ -42,6 +43,7 @@ from cfcat.program.values import (
     check_name,
     check_profile,
     check_protocol,
+    check_proxy,
     check_target,
 )
 from cfcat.report.color import ColorChoice
@@ -106,6 +108,17 @@ def cfcat(
             help="Deadline for resolving, connecting, STARTTLS and TLS handshake together.  [default: 30]",
         ),
     ] = DEFAULT_CONNECT_TIMEOUT_S,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Go through a proxy: socks5h://HOST:PORT, or socks5, socks4a, socks4, http, https; env: as the "
+            "environment says.",
+        ),
+    ] = None,
+    proxy_cacert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE for an https proxy.")
+    ] = None,
     idle_timeout: Annotated[
         float | None,
         typer.Option(
@@ -264,6 +277,11 @@ def cfcat(
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    way = None
+    if proxy is not None:
+        way = ProxyRequest(check_proxy(proxy), proxy_cacert)
+        if proxy_cacert is not None and way.proxy is not None and way.proxy.scheme != "https":
+            raise UsageError("--proxy-cacert is for an https proxy")
     if helo is not None:
         check_helo(helo)
     profile = check_profile(proto or "auto")
@@ -331,6 +349,7 @@ def cfcat(
         workers=workers,
         raw=raw,
         listen=accepting,
+        proxy=way,
     )
 
 

@@ -118,6 +118,9 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
             ("--export", ": an export dials"),
         )
     ),
+    Excludes("--listen", "--proxy", "-l excludes --proxy: it is for connecting"),
+    Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
+    Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),
     Needs("--client-ca", "-l", ("--listen",)),
     Needs("--ca-out", "-l", ("--listen",)),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cfcat.core.options import SocketOptions
     from cfcat.pipe.pump import PumpOptions
     from cfcat.protocols import Protocol
+    from cfcat.proxies.url import Proxy
     from cfcat.repl.settings import Settings
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "CheckRequest",
     "ExportRequest",
     "ListenRequest",
+    "ProxyRequest",
     "Request",
     "TlsRequest",
     "plain_request",
@@ -62,6 +64,13 @@ class ListenRequest(NamedTuple):
     names: tuple[str, ...] = ()
 
 
+class ProxyRequest(NamedTuple):
+    """`--proxy`. `proxy`: None for what the environment names. `cacert`: a file of authorities that vouch for it."""
+
+    proxy: Proxy | None
+    cacert: str | None = None
+
+
 class Request(NamedTuple):
     """A run. `target`: host:port, or where to listen.
 
@@ -70,7 +79,7 @@ class Request(NamedTuple):
     `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
     it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
     Worker could (a session has a setting for it). `raw`: a terminal gets control characters too. `listen`: accept in
-    place of connecting.
+    place of connecting. `proxy`: what to go through.
     """
 
     target: str
@@ -86,6 +95,7 @@ class Request(NamedTuple):
     workers: bool = False
     raw: bool = False
     listen: ListenRequest | None = None
+    proxy: ProxyRequest | None = None
 
 
 def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:

@@ -31,7 +31,7 @@ from cfcat.record.events import (
     TlsUp,
     TranscriptOf,
 )
-from cfcat.record.making import Attempted, Connected, Resolved, TraceEvent
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TraceEvent
 
 __all__ = ["PARSERS", "Ended", "Event", "Kept", "parse"]
 
@@ -56,7 +56,7 @@ Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFai
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
-    *(Listening.parse, Accepted.parse, Resolved.parse, Attempted.parse),
+    *(Listening.parse, Accepted.parse, Resolved.parse, Proxied.parse, Attempted.parse),
 )
 
 
