@@ -16,7 +16,7 @@ __all__ = ["MAX_HEADER_BYTES", "tunnel"]
 MAX_HEADER_BYTES = 64 * 1024  # of all headers together: curl's 300 KiB are for pages
 STATUS = re.compile(rb"HTTP/1\.[01] +(\d{3})(?: .*)?")
 SWITCHING = 101
-WANTS_CREDENTIALS = 407
+WANTS_CREDENTIALS = frozenset({401, 407})  # 401 is a server's, and what tinyproxy says of wrong ones
 CHALLENGE = re.compile(rb"proxy-authenticate:\s*([A-Za-z0-9-]{1,30})", re.IGNORECASE)  # by its first scheme
 BASIC = re.compile(rb"proxy-authenticate:(?:.*,)?\s*basic\b", re.IGNORECASE)
 
@@ -65,14 +65,14 @@ def _read_header(limit: int) -> Step[list[bytes]]:
 
 
 def _refused(target: Target, status: int, line: bytes, fields: list[bytes], *, has_credentials: bool) -> Refusal:
-    if status == WANTS_CREDENTIALS:
+    if status in WANTS_CREDENTIALS:
         schemes = [match[1].decode() for field in fields if (match := CHALLENGE.match(field))]
         if schemes and not any(map(BASIC.match, fields)):
             return Refusal(
                 f"it wants authentication by {shortened(schemes)}, and Basic alone is spoken here", said=line
             )
         text = "it refused the user name and the password" if has_credentials else "it wants a user name and a password"
-        return Refusal(f"{text} (status 407)", kind="credentials", said=line)
+        return Refusal(f"{text} (status {status})", kind="credentials", said=line)
     if status >= 500:  # 502 to 504 say so, and tinyproxy says 500
         return Refusal(f"it could not reach {target.text} (status {status})", kind="target", said=line)
     return Refusal(f"it refused to connect to {target.text} (status {status})", said=line)

@@ -56,6 +56,7 @@ def test_what_is_behind_the_answer_is_not_touched(answer: bytes) -> None:
     ("user", "answer", "text", "kind"),
     [
         (None, b"HTTP/1.1 407 x\r\n\r\n", "it wants a user name and a password (status 407)", "credentials"),
+        ("us", b"HTTP/1.0 401 x\r\n\r\n", "it refused the user name and the password (status 401)", "credentials"),
         ("us", b"HTTP/1.1 407 x\r\n\r\n", "it refused the user name and the password (status 407)", "credentials"),
         (
             None,

@@ -12,6 +12,8 @@ from tests.servers.launcher import Daemon, Launch, demand
 __all__ = [
     "FORBIDDEN_PORT",
     "PASSWORD",
+    "SIMPLE_PASSWORD",
+    "SIMPLE_USER",
     "USER",
     "apache_proxy",
     "dante",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 USER, PASSWORD = "us%er", "pass:w/ord@"  # what has to be encoded in a URL
+SIMPLE_USER, SIMPLE_PASSWORD = "user", "password"  # tinyproxy's file can say no others
 FORBIDDEN_PORT = 19  # Dante and squid do not connect there
 SOCKS, SOCKS_ANSWER = b"\x05\x01\x00", b"\x05\x00"
 GET, HTTP = b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1."
@@ -104,8 +107,8 @@ MaxClients 20
 
 
 def tinyproxy_with_password(launch: Launch) -> Daemon:
-    """HTTP, for USER alone: of what must be encoded, its file can say no more than this."""
-    return tinyproxy(launch, f"BasicAuth {USER} {PASSWORD}")
+    """HTTP, for SIMPLE_USER alone."""
+    return tinyproxy(launch, f"BasicAuth {SIMPLE_USER} {SIMPLE_PASSWORD}")
 
 
 def ncat_proxy(launch: Launch) -> Daemon:
