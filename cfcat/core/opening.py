@@ -166,16 +166,19 @@ class Opening(Reacting):
     def _max_tls(self) -> str | None:
         return None if self._wrapper is None else self._wrapper.max_tls
 
-    def _timeout(self) -> ConnectTimeout:
-        missing = f"{self._target.text}: the TLS handshake was not complete"
-        if self._dialer is not None and not self._wire.is_attached:
-            missing = self._dialer.missing(self._target)
+    @property
+    def missing(self) -> str:
+        """What has not come about by now, for the message of a deadline: `mail.example:25: no connection`."""
         if self._turn is not None and not self._turn.done():
             from cfcat.core.workers import MOST_SOCKETS  # lazy: it has a policy
 
-            missing = f"{self._target.text}: {MOST_SOCKETS} other connections were still open (rule P6)"
-        seconds = self._options.connect_timeout
-        detail = f"{missing} after {seconds:g} s"
+            return f"{self._target.text}: {MOST_SOCKETS} other connections were still open (rule P6)"
+        if self._dialer is not None and not self._wire.is_attached:
+            return self._dialer.missing(self._target)
+        return f"{self._target.text}: the TLS handshake was not complete"
+
+    def _timeout(self) -> ConnectTimeout:
+        detail = f"{self.missing} after {self._options.connect_timeout:g} s"
         return ConnectTimeout(detail if self._accepted else failure_message(self._target.port), detail)
 
 

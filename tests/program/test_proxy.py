@@ -105,10 +105,11 @@ def test_6_the_target_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["socks5h", "http", "https"])
-def test_28_it_is_silent(scheme: str) -> None:
+@pytest.mark.parametrize("options", [[], ["--starttls", "smtp"], ["--tls", "on"]], ids=" ".join)
+def test_28_it_is_silent(scheme: str, options: list[str]) -> None:
     """Whose silence it was."""
     with serve(Peer.hang) as server:
-        result = cfcat("--proxy", f"{scheme}://{server.address}", "--connect-timeout", "0.3", NAME)
+        result = cfcat("--proxy", f"{scheme}://{server.address}", "--connect-timeout", "0.3", *options, NAME)
     missing = "the TLS handshake was not complete" if scheme == "https" else "no answer"
     text = f"cfcat: proxy {server.address}: {missing} after 0.3 s\n  hint: --connect-timeout SECS waits longer\n"
     assert result == Result(b"", text, 28)
