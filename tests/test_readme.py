@@ -25,6 +25,8 @@ from tests.helpers.peers import Peer, Server, serve
 from tests.helpers.program import Result, cfcat, environment, finish, shell, start
 from tests.helpers.terminal import terminal
 from tests.servers.fleet import Fleet, Name
+from tests.servers.launcher import Variant, launched
+from tests.servers.proxies import microsocks
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 # Between the outputs of two commands of a block.
@@ -116,6 +118,8 @@ class World:
             "redis.example:6379": "redis",
             "db.example:5432": "postgres",
         }
+        if name == "gate.example:1080":
+            return self._stack.enter_context(launched(microsocks, self._certs, Variant(host="127.0.0.1"))).port
         if name in daemons:
             running = self._daemon(daemons[name])
             return running.tls_port if name.endswith(":465") else running.port

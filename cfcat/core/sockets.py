@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cfcat.core.address import SocketAddress, Target, parse_address
-from cfcat.core.dial import direct
+from cfcat.core.dial import Dialer, Direct
 from cfcat.core.lifecycle import Event, Phase, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
@@ -44,7 +44,7 @@ def connect(
 
     Raises:
         AddressError: the address cannot be parsed (A2-A8); looked at before the options (A13).
-        OptionsError: an option has an impossible value (O2, O4).
+        OptionsError: an option has an impossible value (O2, O4), or a proxy cannot have that target.
         TypeError: an argument has the wrong type (V15).
         RuntimeError: there is no running event loop (A15).
     """
@@ -59,10 +59,25 @@ def connect(
 
 
 def dial(target: Target, options: SocketOptions, *, relays: bool = False) -> Socket:
-    """Begin a connection to a target, with options that are complete. `relays`: as for `adopt`."""
+    """Begin a connection to a target, with options that are complete. `relays`: as for `adopt`.
+
+    Raises:
+        OptionsError: the target cannot be had this way.
+    """
+    dialer = _dialer(target, options)
     socket = Socket(target, options, relays=relays)
-    socket._dial(direct(family=options.address_family, policy=options.policy))
+    socket._dial(dialer)
     return socket
+
+
+def _dialer(target: Target, options: SocketOptions) -> Dialer:
+    """Raises OptionsError: the target cannot be had this way."""
+    if options.via is None:
+        return Direct(family=options.address_family, policy=options.policy)
+    from cfcat.core.proxy import Through  # lazy: most connections are direct
+
+    options.via.check(target, options.address_family)
+    return Through(options.via, family=options.address_family)
 
 
 def adopt(

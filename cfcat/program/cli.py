@@ -34,6 +34,7 @@ from cfcat.program.request import (
     CheckRequest,
     ExportRequest,
     ListenRequest,
+    ProxyRequest,
     Request,
     TapRequest,
     TlsRequest,
@@ -45,6 +46,7 @@ from cfcat.program.values import (
     check_name,
     check_profile,
     check_protocol,
+    check_proxy,
     check_target,
 )
 from cfcat.report.color import ColorChoice
@@ -109,6 +111,17 @@ def cfcat(
             help="Deadline for resolving, connecting, STARTTLS and TLS handshake together.  [default: 30]",
         ),
     ] = DEFAULT_CONNECT_TIMEOUT_S,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Go through a proxy: socks5h://HOST:PORT, or socks5, socks4a, socks4, http, https; env: as the "
+            "environment says.",
+        ),
+    ] = None,
+    proxy_cacert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE for an https proxy.")
+    ] = None,
     idle_timeout: Annotated[
         float | None,
         typer.Option(
@@ -288,6 +301,11 @@ def cfcat(
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    way = None
+    if proxy is not None:
+        way = ProxyRequest(check_proxy(proxy), proxy_cacert)
+        if proxy_cacert is not None and way.proxy is not None and way.proxy.scheme != "https":
+            raise UsageError("--proxy-cacert is for an https proxy")
     protocol = None if starttls is None else check_protocol(starttls)
     if tap is not None:
         from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
@@ -301,7 +319,7 @@ def cfcat(
         )
         where, hosts = check_listen_target(tap, None, "--tap")
         asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto", protocol)
-        return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, quiet=quiet, once=once)
+        return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, proxy=way, quiet=quiet, once=once)
     mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
     check_options(mode, given)
     check_together(given)
@@ -367,6 +385,7 @@ def cfcat(
         workers=workers,
         raw=raw,
         listen=accepting,
+        proxy=way,
     )
 
 

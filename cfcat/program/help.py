@@ -47,8 +47,8 @@ Exit status:
       STARTTLS go-ahead              64  STARTTLS refused or not possible
   18  TLS stream cut short: no       70  a bug in cfcat
       close_notify                   77  file of authorities unusable
-  23  writing stdout failed       128+n  killed by signal n
-  26  reading stdin failed
+  23  writing stdout failed          97  the proxy did not connect us
+  26  reading stdin failed        128+n  killed by signal n
   28  timeout
   52  an HTTP request was not
       answered
@@ -56,6 +56,8 @@ Exit status:
 Environment:
   SSL_CERT_FILE, SSL_CERT_DIR     authorities to trust
   SSLKEYLOGFILE                   file for the secrets of TLS sessions
+  CFCAT_PROXY_USER, CFCAT_PROXY_PASSWORD    credentials for --proxy
+  ALL_PROXY, HTTPS_PROXY, NO_PROXY    with --proxy env
   CFCAT_HISTORY, XDG_STATE_HOME   where the history of sessions is kept
   NO_COLOR, FORCE_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM    colour
   CFCAT_DEBUG                     1: a traceback with an error

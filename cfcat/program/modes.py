@@ -122,6 +122,9 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Needs("--accept-tls", "--tap", ("--tap",)),
     Needs("--quiet", "--tap", ("--tap",)),
     Needs("--once", "--tap", ("--tap",)),
+    Excludes("--listen", "--proxy", "-l excludes --proxy: it is for connecting"),
+    Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
+    Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),
     Needs("--client-ca", "-l", ("--listen",)),
     Needs("--ca-out", "-l", ("--listen",)),
@@ -154,6 +157,7 @@ WITHIN_TAP: tuple[Needs | Excludes, ...] = (
     Excludes("--quiet", "-x", "--quiet excludes -x: it shows nothing"),
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
     Needs("--key", "--cert", ("--cert",)),
+    Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     *(Excludes("--starttls", f"--tls {mode}", f"--starttls excludes --tls {mode}") for mode in ("on", "off")),
     Excludes("--starttls", "--accept-tls off", "--starttls excludes --accept-tls off, which does not look for TLS"),
 )
@@ -177,7 +181,7 @@ WITH_TAP = frozenset(
     }
     | {"--tls off", "--sni", "--cacert", "--cert", "--key", "--alpn", "--tls-min", "--tls-max", "--ciphers"}
     | {"--ignore-unexpected-eof", "--insecure", "-k", "--ca-out", "--verbose", "-v", "--hexdump", "-x", "--log"}
-    | {"--log-secrets", "--json", "--color", "--starttls"}
+    | {"--log-secrets", "--json", "--color", "--starttls", "--proxy", "--proxy-cacert"}
 )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cfcat.core.options import SocketOptions
     from cfcat.pipe.pump import PumpOptions
     from cfcat.protocols import Protocol
+    from cfcat.proxies.url import Proxy
     from cfcat.repl.settings import Settings
     from cfcat.tap.relay import TapTls
 
@@ -30,6 +31,7 @@ __all__ = [
     "CheckRequest",
     "ExportRequest",
     "ListenRequest",
+    "ProxyRequest",
     "Request",
     "TapRequest",
     "TlsRequest",
@@ -65,6 +67,13 @@ class ListenRequest(NamedTuple):
     names: tuple[str, ...] = ()
 
 
+class ProxyRequest(NamedTuple):
+    """`--proxy`. `proxy`: None for what the environment names. `cacert`: a file of authorities that vouch for it."""
+
+    proxy: Proxy | None
+    cacert: str | None = None
+
+
 class Request(NamedTuple):
     """A run. `target`: host:port, or where to listen.
 
@@ -73,7 +82,7 @@ class Request(NamedTuple):
     `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
     it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
     Worker could (a session has a setting for it). `raw`: a terminal gets control characters too. `listen`: accept in
-    place of connecting.
+    place of connecting. `proxy`: what to go through.
     """
 
     target: str
@@ -89,13 +98,14 @@ class Request(NamedTuple):
     workers: bool = False
     raw: bool = False
     listen: ListenRequest | None = None
+    proxy: ProxyRequest | None = None
 
 
 class TapRequest(NamedTuple):
     """`--tap`: between the clients that come to `listen` and the server at `target`.
 
-    `options`: how to dial. `tls`: what the server's context is made of. `names`: whom the certificate for clients is
-    for, too. `quiet`: show nothing. `once`: end with the first connection.
+    `options`: how to dial; the run adds the proxy. `tls`: what the server's context is made of. `ca_out`: the file
+    for the authority of what clients see. `quiet`: show nothing. `once`: end with the first connection.
     """
 
     listen: ListenTo
@@ -104,8 +114,8 @@ class TapRequest(NamedTuple):
     sides: TapTls
     tls: TlsRequest
     output: OutputOptions
-    names: tuple[str, ...] = ()
     ca_out: str | None = None
+    proxy: ProxyRequest | None = None
     quiet: bool = False
     once: bool = False
 

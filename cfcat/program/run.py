@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cfcat.core.address import parse_address
 from cfcat.core.options import SocketOptions
 from cfcat.edges.poll_loop import PollLoop
 from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
@@ -23,6 +24,7 @@ from cfcat.record.subscribers import Subscribers
 from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:
+    from cfcat.program.proxies import Proxies
     from cfcat.record.recording import Recorder
     from cfcat.repl.session import Face, Session
     from cfcat.report.render import TerminalFilter
@@ -51,10 +53,16 @@ def perform(request: Request) -> int:
             offered=() if request.tls is None else request.tls.alpn,
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
         )
-        request = request._replace(options=_complete(request, say if reporter is None else reporter.note, exits))
+        note = say if reporter is None else reporter.note
+        proxies = None
+        if request.proxy is not None:
+            from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
+
+            proxies = Proxies(request.proxy, note)
+        request = request._replace(options=_complete(request, note, exits, proxies))
         if request.mode is not Mode.PIPE:
             check_descriptors()  # asyncio's loop needs some
-        status = _run(request, reporter, recorder, exits)
+        status = _run(request, reporter, recorder, exits, proxies)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
         if reporter is not None:
@@ -70,9 +78,12 @@ def perform(request: Request) -> int:
     return status
 
 
-def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> SocketOptions:
-    """The options, with what may fail or has something to say: the TLS context, and in pipe mode the policy."""
+def _complete(request: Request, note: Note, exits: contextlib.ExitStack, proxies: Proxies | None) -> SocketOptions:
+    """The options, with what may fail or has something to say: the TLS context, the proxy, in pipe mode the policy."""
     options = request.options
+    if proxies is not None:
+        tls = options.secure_transport == "on"
+        options = options._replace(via=proxies.choose(parse_address(request.target), tls=tls))
     if request.listen is not None and request.tls is not None:
         from cfcat.program.listening import server_context  # lazy: most runs dial
 
@@ -94,10 +105,16 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> Sock
     return options
 
 
-def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack) -> int:
+def _run(
+    request: Request,
+    reporter: Reporter | None,
+    recorder: Recorder | None,
+    exits: contextlib.ExitStack,
+    proxies: Proxies | None,
+) -> int:
     if request.mode is Mode.PIPE:
         return _run_in_pipe(request, reporter, exits)
-    make_session = _session_maker(request, reporter, recorder, exits)
+    make_session = _session_maker(request, reporter, recorder, exits, proxies)
     if request.mode is Mode.SCRIPT:
         return _run_script_file(request, make_session, reporter)
     return _run_on_terminal(request, make_session)
@@ -174,7 +191,11 @@ def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) 
 
 
 def _session_maker(
-    request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack
+    request: Request,
+    reporter: Reporter | None,
+    recorder: Recorder | None,
+    exits: contextlib.ExitStack,
+    proxies: Proxies | None,
 ) -> Callable[[Face], Session]:
     from cfcat.repl.session import Session  # lazy: it knows all commands
 
@@ -193,7 +214,14 @@ def _session_maker(
             events.add(ListenNotes(face.show_notice, face.show_notice, says_address=says_address))
             clients = make_clients(request, events, exits)
         return Session(
-            request.target, request.options, face, settings, events=events, recorder=recorder, clients=clients
+            request.target,
+            request.options,
+            face,
+            settings,
+            events=events,
+            recorder=recorder,
+            clients=clients,
+            choose_proxy=proxies.choose if proxies is not None and proxies.follow_environment else None,
         )
 
     return make_session

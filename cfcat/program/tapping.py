@@ -68,6 +68,11 @@ class _Tap:
     """What all connections of a tap have in common: contexts, display, transcript."""
 
     def __init__(self, asked: TapRequest, exits: contextlib.ExitStack) -> None:
+        if asked.proxy is not None:
+            from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
+
+            via = Proxies(asked.proxy, say).choose(asked.target, tls=asked.sides.server == "on")
+            asked = asked._replace(options=asked.options._replace(via=via))
         self._asked = asked
         self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits)
         self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from cfcat.edges.target import listen_target, typed_target
-from cfcat.errors import AddressError, UsageError
+from cfcat.errors import AddressError, OptionsError, UsageError
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.protocols import Protocol
+    from cfcat.proxies.url import Proxy
 
-__all__ = ["check_helo", "check_listen_target", "check_name", "check_profile", "check_protocol", "check_target"]
+__all__ = [
+    "check_helo",
+    "check_listen_target",
+    "check_name",
+    "check_profile",
+    "check_protocol",
+    "check_proxy",
+    "check_target",
+]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
@@ -65,6 +75,23 @@ def check_name(name: str) -> None:
         raise UsageError("--sni needs a name")
     if not _is_name(name):
         raise UsageError(f"--sni: '{_shown(name)}' is not a host name")
+
+
+def check_proxy(url: str) -> Proxy | None:
+    """The proxy of `--proxy`, with the credentials of the environment where it has none; None for "env".
+
+    Raises UsageError, which repeats nothing of the URL: a password may be in it.
+    """
+    if url == "env":
+        return None
+    from cfcat.proxies.url import proxy  # lazy: most runs have none
+
+    user, password = os.environ.get("CFCAT_PROXY_USER"), os.environ.get("CFCAT_PROXY_PASSWORD")
+    has_passwords = not url.lower().startswith("socks4")
+    try:
+        return proxy(url, user=user, password=password if has_passwords else None)
+    except OptionsError as error:
+        raise UsageError(f"--proxy: {error.message}", "socks5h://HOST:PORT, http://USER:PASSWORD@HOST:PORT") from error
 
 
 def check_helo(name: str) -> None:

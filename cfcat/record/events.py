@@ -82,7 +82,8 @@ class Connecting(Fact):
     """How a connection is about to be made: `connect()`'s address and options, and what the command line adds to them.
 
     `server_name`: to be verified in place of the host, or None. `protocol`: the protocol of the STARTTLS dialog that is
-    run first, or None. It is made by `cfcat.core.options.connecting`.
+    run first, or None. `proxy`: the URL of the proxy that it goes through, without credentials, or None. It is made by
+    `cfcat.core.options.connecting`.
     """
 
     target: str
@@ -92,6 +93,7 @@ class Connecting(Fact):
     protocol: str | None = None
     ignore_unexpected_eof: bool = False
     no_shutdown: bool = False
+    proxy: str | None = None
 
     def text(self) -> str:
         """`connecting to mail.example:587 --tls starttls --half-open`, in the words of the command line."""
@@ -102,6 +104,7 @@ class Connecting(Fact):
             ("--starttls", self.protocol),
             ("--ignore-unexpected-eof", self.ignore_unexpected_eof),
             ("--no-shutdown", self.no_shutdown),
+            ("--proxy", self.proxy),
         )
         given = [option if value is True else f"{option} {value}" for option, value in words if value]
         return " ".join(["connecting to", self.target, *given])
@@ -119,6 +122,7 @@ class Connecting(Fact):
             given.get("--starttls") or None,
             "--ignore-unexpected-eof" in given,
             "--no-shutdown" in given,
+            given.get("--proxy") or None,
         )
 
 

@@ -35,7 +35,7 @@ from cfcat.record.events import (
     TlsUp,
     TranscriptOf,
 )
-from cfcat.record.making import Attempted, Connected, Resolved, TraceEvent
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TraceEvent
 
 __all__ = ["PARSERS", "Ended", "Event", "Kept", "parse"]
 
@@ -64,7 +64,7 @@ PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
     *(Listening.parse, Accepted.parse, ClientCame.parse, ClientTls.parse, SideEnded.parse),
-    *(Resolved.parse, Attempted.parse),
+    *(Resolved.parse, Proxied.parse, Attempted.parse),
 )
 
 

@@ -52,7 +52,9 @@ from cfcat.report.verdict import workers_policy
 if TYPE_CHECKING:
     import ssl
 
+    from cfcat.core.address import Target
     from cfcat.core.clients import Clients
+    from cfcat.proxies.url import Proxy
 
 __all__ = ["Face", "PromptState", "Session"]
 
@@ -87,6 +89,12 @@ class PromptState(NamedTuple):
     marks: tuple[str, ...]
 
 
+class ChooseProxy(Protocol):
+    """Tells which proxy a target is connected to through; None: none. `tls`: TLS begins with the first byte."""
+
+    def __call__(self, target: Target, *, tls: bool) -> Proxy | None: ...
+
+
 class Session:
     """One user's connections, one after the other.
 
@@ -116,9 +124,11 @@ class Session:
         events: Subscribers | None = None,
         recorder: Recorder | None = None,
         clients: Clients | None = None,
+        choose_proxy: ChooseProxy | None = None,
     ) -> None:
         self.target = target
         self._clients = clients  # None: the session dials
+        self._choose_proxy = choose_proxy  # None: the options have it, for every target
         self.events = events or Subscribers()
         self.options = options._replace(trace=self.events.tell)
         self.face = face
@@ -223,8 +233,14 @@ class Session:
         """What an interactive session begins with, once it is open."""
         if self._clients is not None:
             return f"accepted {self.need_connection().socket.peer}; :help lists commands, Ctrl-D ends"
-        address = self.target if self.connection is None else self.connection.remote_address
-        return f"connected to {address}; :help lists commands, Ctrl-D ends"
+        return f"connected to {self.reached}; :help lists commands, Ctrl-D ends"
+
+    @property
+    def reached(self) -> str:
+        """Where the connection goes: an address, or through a proxy what it was asked for."""
+        if self.connection is None or self.options.via is not None:
+            return self.target
+        return self.connection.remote_address
 
     def explain(self, error: BaseException) -> Message:
         """An error, as it is told in a session: hints can be typed there."""
@@ -294,8 +310,15 @@ class Session:
             raise CommandError("there is no connection", ":open connects")
         return self.connection
 
+    def need_direct(self) -> None:
+        """Raises CommandError where this machine does not connect to the target itself."""
+        if self.options.via is not None:
+            raise CommandError("the session goes through a proxy: a Worker would connect from elsewhere")
+
     def set(self, name: str, value: str) -> None:
-        """Change a setting; a name and a value of SETTINGS."""
+        """Change a setting; a name and a value of SETTINGS. Raises CommandError where it cannot be."""
+        if name == "workers" and value == "on":
+            self.need_direct()
         self.settings = self.settings.changed(name, value)
         if name == "proto":
             self.watch_for_secrets()
@@ -325,8 +348,9 @@ class Session:
             self.last_was_secret = named
 
     async def _ask_for_secret(self, connection: Connection) -> None:
-        address = connection.remote_address
-        if self.settings.clear_secrets == "on" or connection.is_secure or is_loopback(address):
+        address = self.reached
+        stays_here = self.options.via is None and is_loopback(address)  # a proxy here does not make the target local
+        if self.settings.clear_secrets == "on" or connection.is_secure or stays_here:
             return
         if not await self.face.confirm(f"send a secret to {address} in clear text?"):
             raise CommandError(
@@ -386,6 +410,9 @@ class Session:
 
     async def _connect(self) -> None:
         wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
+        if self._choose_proxy is not None:
+            tls = self.options.secure_transport == "on"
+            self.options = self.options._replace(via=self._choose_proxy(parse_address(self.target), tls=tls))
         options = self._options_now()
         if self._clients is None:
             self.events.tell(connecting(self.target, self.options, wanted))
@@ -405,7 +432,7 @@ class Session:
             self.face.state_changed()
         self.watch_for_secrets()
         if self._clients is None:
-            self.events.tell(Opened(self.connection.remote_address))
+            self.events.tell(Opened(self.reached))
         self.note_tls()
 
     def _options_now(self) -> SocketOptions:

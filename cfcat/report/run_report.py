@@ -17,6 +17,7 @@ from cfcat.record.events import (
     Broke,
     ClientCame,
     ClientTls,
+    Connecting,
     Direction,
     LineFailed,
     Listening,
@@ -27,7 +28,7 @@ from cfcat.record.events import (
     StdinEnded,
 )
 from cfcat.record.kept import Event
-from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
 from cfcat.report.facts import days_left
 from cfcat.report.messages import Message
 
@@ -57,6 +58,8 @@ class RunReport:
     handshake_next: bool = False
     phase: Phase = "usage"
     attempts: list[Attempted] = dataclasses.field(default_factory=list)
+    proxy: str | None = None  # its URL
+    proxied: Proxied | None = None
     connected: Connected | None = None
     tls: TlsInfo | None = None
     dns_s: float | None = None
@@ -78,9 +81,13 @@ class RunReport:
 
     def take(self, event: Event) -> None:
         """Note what has happened; what a socket tells decides which phase comes next."""
-        if isinstance(event, Resolved):
-            self.dns_s = event.seconds
+        if isinstance(event, Connecting):
+            self.proxy, self.proxied, self.dns_s = event.proxy, None, None
+        elif isinstance(event, Resolved):
+            self.dns_s = event.seconds + (self.dns_s or 0)  # of the proxy's name, and then of the target's
             self.phase = "connect"
+        elif isinstance(event, Proxied):
+            self.proxied = event
         elif isinstance(event, Attempted):
             self.attempts.append(event)
         elif isinstance(event, Connected):
@@ -124,10 +131,12 @@ class RunReport:
 
     def as_json(self) -> str:
         """The whole report as one line. Characters that could do harm on a terminal are escaped: it is ASCII."""
-        connected = self.connected
+        connected, proxied = self.connected, self.proxied
+        before_s = None if self.dns_s is None else self.dns_s + (0 if proxied is None else proxied.seconds)
         times = {
             "dns": self.dns_s,
-            "connect": None if connected is None or self.dns_s is None else connected.seconds - self.dns_s,
+            "connect": None if connected is None or before_s is None else max(0, connected.seconds - before_s),
+            "proxy": None if proxied is None else proxied.seconds,
             "starttls": self.starttls_s,
             "tls": self.tls_s,
             "first_byte": self.first_byte_s,
@@ -139,6 +148,7 @@ class RunReport:
             "addresses": list(map(_attempt, self.attempts)),
             "remote_address": None if connected is None else connected.remote_address or None,
             "local_address": None if connected is None else connected.local_address,
+            "proxy": None if self.proxy is None else _proxy(self.proxy, proxied),
             "times": {name: _rounded(seconds) for name, seconds in times.items()},
             "tls": None if self.tls is None else _tls(self.tls, time.time()),
             "bytes": {"sent": self.sent_bytes, "received": self.received_bytes},
@@ -169,6 +179,14 @@ class RunReport:
 
     def _ends(self) -> list[dict[str, Any]]:
         return [{"side": end.side, "how": end.how, "detail": end.detail or None} for end in self.side_ends]
+
+
+def _proxy(url: str, proxied: Proxied | None) -> dict[str, Any]:
+    return {
+        "url": url,
+        "tls": None if proxied is None else proxied.tls or None,
+        "bound_address": None if proxied is None else proxied.bound or None,
+    }
 
 
 def _attempt(attempt: Attempted) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from cfcat.record.events import (
     TranscriptOf,
 )
 from cfcat.record.kept import PARSERS, Event, Kept, parse
-from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
 from cfcat.record.subscribers import Subscribers
 from cfcat.record.words import duration
 
@@ -50,6 +50,7 @@ times = st.one_of(
 )
 names = st.from_regex(r"[a-z0-9][a-z0-9.]{0,8}", fullmatch=True)
 words = st.from_regex(r"[A-Za-z0-9_.]+", fullmatch=True)
+proxies = st.builds("{}://{}".format, st.sampled_from(["socks5h", "https"]), addresses)
 counts = st.integers(0, 2**40)
 lines = st.text(max_size=30)
 
@@ -70,6 +71,7 @@ KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
         st.none() | names,
         st.booleans(),
         st.booleans(),
+        st.none() | proxies,
     ),
     Failed: st.builds(Failed, lines),
     Connected: st.builds(Connected, addresses, addresses, times),
@@ -81,6 +83,14 @@ KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
     PeerEnded: st.builds(PeerEnded, st.none() | counts),
     Over: st.builds(Over, times, counts, counts),
     Resolved: st.builds(Resolved, st.lists(addresses, min_size=2).map(tuple), times, addresses),
+    Proxied: st.builds(
+        Proxied,
+        proxies,
+        addresses,
+        times,
+        st.just("") | addresses,
+        st.just("") | st.builds("{}, {}".format, words, words),
+    ),
     Attempted: st.builds(Attempted, addresses, st.just("abandoned"), st.none(), times),
 }
 

@@ -11,6 +11,8 @@ from tests.helpers.certs import CertSet
 from tests.helpers.program import Argument, cfcat
 from tests.servers.daemons import NGINX_FILE
 from tests.servers.fleet import Fleet
+from tests.servers.launcher import Variant, launched
+from tests.servers.proxies import microsocks
 from tests.tap.tapping import run_client, tapping
 
 pytestmark = pytest.mark.one_python
@@ -154,6 +156,20 @@ def test_s_client_and_dovecot(daemon: Fleet, certs: CertSet, tmp_path: Path, nam
         shown = tap.shows("> T ")
         tap.end()
     assert goodbye.decode().strip() in shown
+
+
+def test_the_server_may_be_behind_a_proxy(daemon: Fleet, certs: CertSet, tmp_path: Path) -> None:
+    """The tap goes through it; the name is resolved there."""
+    server = daemon("smtp")
+    with launched(microsocks, certs, Variant(host="127.0.0.1")) as proxy:
+        url = f"socks5h://127.0.0.1:{proxy.port}"
+        flags = ("--cacert", certs.ca, "--proxy", url, "-v")
+        with tapping(f"localhost:{server.port}", *flags, folder=tmp_path) as tap:
+            result = cfcat("--starttls", "smtp", "--cacert", tap.ca, tap.address, stdin=b"QUIT\r\n")
+            assert result.status == 0, result.stderr
+            assert b"221 " in result.stdout
+            tap.shows(re.escape(url))
+            tap.end()
 
 
 def test_cfcat_through_a_tap(daemon: Fleet, certs: CertSet, tmp_path: Path) -> None:
