@@ -4,9 +4,9 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out \
-        --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol \
-        --proto --log --export --from --color
+    set -l valued --connect-timeout --wait -w --idle-timeout --shutdown -q --quit-after --client-ca \
+        --ca-out --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max \
+        --ciphers --eol --proto --log --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -61,6 +61,8 @@ complete -c cfcat -s 6 -d 'Use IPv6 addresses only'
 complete -c cfcat -l workers -d 'Connect only where a Worker on Cloudflare could; else status 7'
 complete -c cfcat -l check-workers -d 'Say whether a Worker could, and do not connect; --json for programs'
 complete -c cfcat -l connect-timeout -x -d 'Deadline for resolving, connecting, STARTTLS and TLS handshake together'
+complete -c cfcat -s z -l check -d 'Connect, see that it lasts a moment, end: is the server there?'
+complete -c cfcat -l wait -x -d 'For so long connect again where it fails, or the server ends at once'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'
 complete -c cfcat -l shutdown -x -a 'auto now never' -d 'At the end of standard input send ours when that cannot cost the answer, at once, or not at all'
 complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'

@@ -58,7 +58,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.reacting",),
     ("cfcat.core.opening",),
     ("cfcat.core.sockets",),
-    ("cfcat.core.accepting",),
+    ("cfcat.core.accepting", "cfcat.core.ready"),
     ("cfcat.core.clients",),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used
@@ -85,6 +85,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.pipe.flow",),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
+    ("cfcat.pipe.ready",),
     ("cfcat.pipe",),
     ("cfcat.repl",),
     ("cfcat.program.modes", "cfcat.program.values"),

@@ -240,7 +240,7 @@ def test_script(block: Block, world: World, certs: CertSet, tmp_path: Path) -> N
         assert world.servers["collector.example:5140"].received == (tmp_path / "access.log").read_bytes()
 
 
-@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering", "postgres"])
+@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering", "postgres", "waiting"])
 def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
     """The library's examples print what they got."""
     program = tmp_path / "program.py"
@@ -252,6 +252,8 @@ def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> 
         assert seen.startswith("iWelcome to Floodgap Systems' official gopher server.\t\t")
     elif "redis" in block.text:
         assert seen == "b'+OK\\r\\n'\nb'hello\\r\\n'\n".replace("\r", "")
+    elif "wait_for" in block.text:
+        assert seen.startswith("SocketInfo(remote_address='192.0.2.7:25'")
     elif "5432" in block.text:
         assert seen == "b'R' b'\\x00\\x00\\x00\\x00'\n"
     else:

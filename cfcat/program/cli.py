@@ -106,6 +106,17 @@ def cfcat(
             help="Deadline for resolving, connecting, STARTTLS and TLS handshake together.  [default: 30]",
         ),
     ] = DEFAULT_CONNECT_TIMEOUT_S,
+    check: Annotated[
+        bool, typer.Option("-z", "--check", help="Connect, see that it lasts a moment, end: is the server there?")
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECS",
+            callback=_seconds,
+            help="For so long connect again where it fails, or the server ends at once.",
+        ),
+    ] = None,
     idle_timeout: Annotated[
         float | None,
         typer.Option(
@@ -255,7 +266,7 @@ def cfcat(
     if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
-    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
+    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl, check=check)
     check_options(mode, given)
     protocol = None if starttls is None else check_protocol(starttls)
     check_together(given)
@@ -282,7 +293,7 @@ def cfcat(
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
-    if mode is not Mode.PIPE:
+    if mode in (Mode.REPL, Mode.SCRIPT):
         from cfcat.repl.settings import Settings  # lazy: it knows the verbs of all protocols
 
         view = "raw" if raw else "hex" if output.wants_hexdump else "text"
@@ -331,6 +342,7 @@ def cfcat(
         workers=workers,
         raw=raw,
         listen=accepting,
+        wait_s=wait,
     )
 
 

@@ -27,7 +27,8 @@ MORE = """\
 Examples:
   printf '\\r\\n' | cfcat gopher.floodgap.com:70
   cfcat --starttls smtp mail.example:587           a session: mail by hand
-  cfcat -v -q 0 --tls on example.com:443 </dev/null    the certificate
+  cfcat -z -v --tls on example.com:443             the certificate
+  cfcat -z --wait 60 db.example:5432               until it is there
   cfcat --repl --tls starttls mail.example:587 <FILE    a script
   cfcat -l 2525 --starttls smtp                    be the server, by hand
 

@@ -71,7 +71,7 @@ def make_reporter(
 ) -> Reporter | None:
     """Make the Reporter that the options ask for; None if they ask for no output.
 
-    `mode`: "pipe", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: ALPN protocols.
+    `mode`: "pipe", "check", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: of ALPN.
     `recorder`: for the export of pipe mode.
 
     Raises:
@@ -83,7 +83,7 @@ def make_reporter(
     from cfcat.report.reporter import Reporter
     from cfcat.report.run_report import RunReport
 
-    transcript = _transcript(output, target, offered) if mode == "pipe" else None  # a session has its own
+    transcript = _transcript(output, target, offered) if mode in ("pipe", "check") else None  # a session has its own
     return Reporter(
         RunReport(target, mode, handshake_next),
         put,

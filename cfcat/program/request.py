@@ -70,7 +70,7 @@ class Request(NamedTuple):
     `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
     it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
     Worker could (a session has a setting for it). `raw`: a terminal gets control characters too. `listen`: accept in
-    place of connecting.
+    place of connecting. `wait_s`: try to connect for so long; None: once.
     """
 
     target: str
@@ -86,6 +86,7 @@ class Request(NamedTuple):
     workers: bool = False
     raw: bool = False
     listen: ListenRequest | None = None
+    wait_s: float | None = None
 
 
 def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:
@@ -97,7 +98,7 @@ def plain_request(target: str, port: str | None = None, *, closed: Collection[in
         UsageError: there is no such target.
     """
     address = check_target(target, port)
-    if choose_mode(kind_of_stdin(closed), os.isatty(1), pipe=False, repl=False) is not Mode.PIPE:
+    if choose_mode(kind_of_stdin(closed), os.isatty(1)) is not Mode.PIPE:
         return None
     from cfcat.core.options import SocketOptions  # lazy: as in `cli`
     from cfcat.pipe.pump import PumpOptions

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cfcat.core.options import SocketOptions
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["perform"]
 
 Note = Callable[[str], None]
+IN_ASYNCIO = (Mode.REPL, Mode.SCRIPT)
 
 
 def perform(request: Request) -> int:
@@ -51,8 +53,8 @@ def perform(request: Request) -> int:
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
         )
         request = request._replace(options=_complete(request, say if reporter is None else reporter.note, exits))
-        if request.mode is not Mode.PIPE:
-            check_descriptors()  # asyncio's loop needs some
+        if request.mode in IN_ASYNCIO:
+            check_descriptors()  # its loop needs some
         status = _run(request, reporter, recorder, exits)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
@@ -80,7 +82,7 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> Sock
         from cfcat.program.tls import client_context  # lazy: ssl, 15 ms
 
         options = options._replace(tls=client_context(request.tls, note))
-    if request.mode is not Mode.PIPE:
+    if request.mode in IN_ASYNCIO:
         return options  # a session has its own policy
     if options.secure_transport == "starttls" and request.protocol is None:
         from cfcat.report.messages import CLEAR_TEXT_NOTE  # lazy: most runs have nothing to say
@@ -96,6 +98,8 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> Sock
 def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack) -> int:
     if request.mode is Mode.PIPE:
         return _run_in_pipe(request, reporter, exits)
+    if request.mode is Mode.CHECK:
+        return _run_check(request, reporter)
     make_session = _session_maker(request, reporter, recorder, exits)
     if request.mode is Mode.SCRIPT:
         return _run_script_file(request, make_session, reporter)
@@ -120,13 +124,29 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
     return ExitStatus.OK
 
 
+def _run_check(request: Request, reporter: Reporter | None) -> int:
+    """Is the server there? Raises as `check`."""
+    from cfcat.pipe.ready import check  # lazy: most runs move data
+
+    events = Subscribers() if reporter is None else reporter.events
+    upgrading = Upgrading(request.protocol, request.helo)
+    PollLoop().run(check(request.target, request.options, events, upgrading, request.wait_s))
+    return ExitStatus.OK
+
+
 def _pipe(
     request: Request, events: Subscribers, note: Note, shown: TerminalFilter | None, exits: contextlib.ExitStack
 ) -> Coroutine[Any, Any, PipeEnd]:
     """What connects stdin and stdout, dialing or listening."""
     upgrading = Upgrading(request.protocol, request.helo)
     if request.listen is None:
-        return run_pipe(request.target, request.options, request.pump, events, upgrading=upgrading, shown=shown)
+        target, options = request.target, request.options
+        open_by = None
+        if request.wait_s is not None:
+            from cfcat.pipe.ready import open_ready  # lazy: most runs try once
+
+            open_by = partial(open_ready, target, options, events, upgrading, request.wait_s)
+        return run_pipe(target, options, request.pump, events, upgrading=upgrading, shown=shown, open_by=open_by)
     from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
     from cfcat.report.messages import explain
 
@@ -188,7 +208,14 @@ def _session_maker(
             events.add(ListenNotes(face.show_notice, face.show_notice, says_address=says_address))
             clients = make_clients(request, events, exits)
         return Session(
-            request.target, request.options, face, settings, events=events, recorder=recorder, clients=clients
+            request.target,
+            request.options,
+            face,
+            settings,
+            events=events,
+            recorder=recorder,
+            clients=clients,
+            wait_s=request.wait_s,
         )
 
     return make_session

@@ -26,6 +26,7 @@ __all__ = [
     "Listening",
     "Moved",
     "Moving",
+    "NotReady",
     "Note",
     "Opened",
     "OurSideEnded",
@@ -127,6 +128,20 @@ class Failed(Fact):
         return match and cls(match[1])
 
 
+class NotReady(Fact):
+    """An attempt to connect has failed, for another reason than the one before it; it is made again."""
+
+    reason: str
+
+    def text(self) -> str:
+        return f"not ready: {self.reason}"
+
+    @classmethod
+    def parse(cls, text: str) -> NotReady | None:
+        match = re.fullmatch(r"not ready: (.*)", text, re.DOTALL)
+        return match and cls(match[1])
+
+
 class Opened(Fact):
     """The connection of a session can be used, and is upgraded where that was asked for."""
 
@@ -175,9 +190,13 @@ class SpeaksTls(Fact):
 
 
 class Entered(Fact):
-    """A part begins that the socket knows nothing of: the dialog ("starttls"), or the handshake after it ("tls")."""
+    """A part begins that the socket knows nothing of: the dialog ("starttls"), or the handshake after it ("tls").
+
+    `at_s`: when, by the monotonic clock; None: now.
+    """
 
     phase: Phase
+    at_s: float | None = None
 
 
 class Dialog(Fact):

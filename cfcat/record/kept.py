@@ -21,6 +21,7 @@ from cfcat.record.events import (
     Moved,
     Moving,
     Note,
+    NotReady,
     Opened,
     OurSideEnded,
     Over,
@@ -43,6 +44,7 @@ Kept = (
     | Accepted
     | Connecting
     | Failed
+    | NotReady
     | Opened
     | TlsUp
     | Expected
@@ -54,7 +56,7 @@ Kept = (
 Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
-    *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
+    *(TranscriptOf.parse, Connecting.parse, Failed.parse, NotReady.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
     *(Listening.parse, Accepted.parse, Resolved.parse, Attempted.parse),
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cfcat.core.address import UNIX, parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions, connecting
+from cfcat.core.ready import keep_trying
 from cfcat.core.sockets import connect
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
@@ -33,6 +34,7 @@ from cfcat.record.events import (
     Stopped,
     TlsUp,
 )
+from cfcat.record.held import Attempts
 from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
 from cfcat.record.subscribers import Subscribers
@@ -86,6 +88,13 @@ class PromptState(NamedTuple):
     marks: tuple[str, ...]
 
 
+class _Dialog(NamedTuple):
+    """The dialog of an attempt that may be made again: whom it tells, and the lines to be shown if it succeeds."""
+
+    events: Subscribers
+    lines: list[str]
+
+
 class Session:
     """One user's connections, one after the other.
 
@@ -103,6 +112,7 @@ class Session:
     connection calls the `on_…` methods, in the order in which things happen.
 
     `last_was_secret`: did the line that was executed last carry a secret, so that it must not be stored?
+    `wait_s`: `open()` tries for so long to connect; None: once.
     """
 
     def __init__(
@@ -115,8 +125,10 @@ class Session:
         events: Subscribers | None = None,
         recorder: Recorder | None = None,
         clients: Clients | None = None,
+        wait_s: float | None = None,
     ) -> None:
         self.target = target
+        self._wait_s = wait_s
         self._clients = clients  # None: the session dials
         self.events = events or Subscribers()
         self.options = options._replace(trace=self.events.tell)
@@ -125,6 +137,7 @@ class Session:
         self.over = False
         self.last_was_secret = False
         self.connection: Connection | None = None
+        self._dialog: _Dialog | None = None
         self._recorder = recorder or Recorder()
         # Any protocol's secrets are masked: the next connection may be to another one.
         self._journal = Journal(self._recorder)
@@ -245,7 +258,7 @@ class Session:
                 self.log_to(self.settings.log)
             except CommandError as error:
                 raise StdoutError(error.message) from error
-        await self._connect()
+        await self._connect(self._wait_s)
 
     async def execute(self, line: str) -> None:
         """Do what one line says. Cancelling it cancels what it does, and leaves the session as it is.
@@ -383,29 +396,66 @@ class Session:
             self.face.show_notice(keys_note(problem))
         return context
 
-    async def _connect(self) -> None:
-        wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
-        options = self._options_now()
+    async def _connect(self, wait_s: float | None = None) -> None:
+        """Make a connection. `wait_s`: try for so long."""
         if self._clients is None:
-            self.events.tell(connecting(self.target, self.options, wanted))
-            socket = connect(self.target, options)
+            self.events.tell(connecting(self.target, self.options, self._dialog_first))
+        if wait_s is None:
+            await self._open_connection(self.events)
+            self.need_connection().listen()
         else:
-            socket = await self._clients.next(options)
-        self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
-        self.face.state_changed()
+            await self._keep_trying(wait_s)
+        self.watch_for_secrets()
+        if self._clients is None:
+            self.events.tell(Opened(self.need_connection().remote_address))
+        self.note_tls()
+
+    @property
+    def _dialog_first(self) -> str | None:
+        """The protocol whose dialog comes before a session's first line."""
+        return self.settings.starttls if self.options.secure_transport == "starttls" else None
+
+    async def _keep_trying(self, wait_s: float) -> None:
+        attempts = Attempts(self.events)
+
+        async def attempt() -> None:
+            self._dialog = _Dialog(attempts.begin(), [])
+            await self._open_connection(self._dialog.events, stays=True)
+            attempts.succeeded()
+            if self._dialog.lines:
+                self.face.show_notice("\n".join(self._dialog.lines))
+            self.need_connection().listen()
+
+        def failed(error: SocketError) -> None:
+            attempts.failed(self.explain(error).text)
+
         try:
-            await self.connection.open(None if wanted is None else PROTOCOLS[wanted])
+            await keep_trying(attempt, wait_s, self.target, failed=failed)
         except BaseException as error:
-            if isinstance(error, SocketError) and socket.accepted:
-                error.client = socket.peer
+            attempts.gave_up()
             self.events.tell(Failed(self.explain(error).text))
             raise
         finally:
+            self._dialog = None
             self.face.state_changed()
-        self.watch_for_secrets()
-        if self._clients is None:
-            self.events.tell(Opened(self.connection.remote_address))
-        self.note_tls()
+
+    async def _open_connection(self, events: Subscribers, *, stays: bool = False) -> None:
+        """Make a connection, of which these are told; nothing is read yet. `stays`: it must not end at once."""
+        wanted = self._dialog_first
+        options = self._options_now()._replace(trace=events.tell)
+        socket = connect(self.target, options) if self._clients is None else await self._clients.next(options)
+        self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
+        self.face.state_changed()
+        try:
+            await self.connection.open(None if wanted is None else PROTOCOLS[wanted], stays=stays)
+        except BaseException as error:
+            if isinstance(error, SocketError) and socket.accepted:
+                error.client = socket.peer
+            if not stays:
+                self.events.tell(Failed(self.explain(error).text))
+            raise
+        finally:
+            self.face.state_changed()
 
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
@@ -468,8 +518,13 @@ class Session:
         await self.face.show_received(data)
 
     def on_dialog(self, direction: Direction, data: bytes) -> None:
-        self.events.tell(Dialog(direction, data))
-        self.face.show_notice("\n".join(f"{MARKS[direction]} {line}" for line in dialog_lines(data)))
+        lines = [f"{MARKS[direction]} {line}" for line in dialog_lines(data)]
+        if self._dialog is None:
+            self.events.tell(Dialog(direction, data))
+            self.face.show_notice("\n".join(lines))
+        else:
+            self._dialog.events.tell(Dialog(direction, data))
+            self._dialog.lines.extend(lines)
 
     def on_held(self, count: int) -> None:
         self.face.show_notice(
