@@ -43,6 +43,8 @@ __all__ = [
     "TlsError",
     "TruncatedError",
     "UnansweredError",
+    "UnmatchedError",
+    "UnmatchedTimeout",
     "UpgradeError",
     "UsageError",
     "WrongTypeError",
@@ -329,6 +331,14 @@ class UnansweredError(SocketError):
         super().__init__(message, detail)
         self.after_our_end = after_our_end
         self.is_secure = is_secure
+
+
+class UnmatchedError(SocketError):
+    """What came did not match `--after` or `--until` before the peer's end. `message` has all that is said of it."""
+
+
+class UnmatchedTimeout(UnmatchedError, TimeoutError):
+    """What came did not match `--after` in time."""
 
 
 class StdinError(SocketError):

@@ -6,7 +6,7 @@ function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
     set -l valued --connect-timeout --wait -w --idle-timeout --shutdown -q --quit-after --client-ca \
         --ca-out --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max \
-        --ciphers --eol --proto --log --export --from --color
+        --ciphers --after --until --eol --proto --log --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -90,6 +90,8 @@ complete -c cfcat -s k -l insecure -d 'Do not verify the server\'s certificate; 
 complete -c cfcat -l repl -d 'A session; where standard input is no terminal, its lines are a script'
 complete -c cfcat -l pipe -d 'Pipe mode, on a terminal too'
 complete -c cfcat -s C -l crlf -d 'Pipe mode: send a bare LF as CRLF'
+complete -c cfcat -l after -x -d 'Pipe mode: read standard input when what came matches: a greeting that is late'
+complete -c cfcat -l until -x -d 'Pipe mode: end with 0 when what came matches, else with 1'
 complete -c cfcat -l eol -x -a 'crlf lf cr none' -d 'Session: the line ending that Enter sends'
 complete -c cfcat -l proto -x -a 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats http redis gopher memcached' -d 'Session: whose verbs Tab completes, and which lines are secrets'
 complete -c cfcat -l no-history -d 'Session: keep no history of its lines'

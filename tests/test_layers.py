@@ -64,6 +64,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat",),  # the public names, each loaded when it is used
     ("cfcat.protocols",),
     ("cfcat.edges.password", "cfcat.edges.descriptors", "cfcat.edges.target", "cfcat.edges.search"),
+    ("cfcat.edges.heard",),
     ("cfcat.edges.stderr",),
     ("cfcat.report.render", "cfcat.report.hexdump"),
     ("cfcat.report.color", "cfcat.report.progress"),
@@ -82,7 +83,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.pipe.newlines",),
     ("cfcat.pipe.ending",),
     ("cfcat.pipe.hold",),
-    ("cfcat.pipe.flow",),
+    ("cfcat.pipe.flow", "cfcat.pipe.matching"),
     ("cfcat.pipe.pump",),
     ("cfcat.pipe.run",),
     ("cfcat.pipe.ready",),

@@ -40,6 +40,7 @@ from cfcat.program.values import (
     check_helo,
     check_listen_target,
     check_name,
+    check_pattern,
     check_profile,
     check_protocol,
     check_target,
@@ -204,6 +205,15 @@ def cfcat(
     ] = False,
     pipe: Annotated[bool, typer.Option("--pipe", help="Pipe mode, on a terminal too.")] = False,
     crlf: Annotated[bool, typer.Option("-C", "--crlf", help="Pipe mode: send a bare LF as CRLF.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="Pipe mode: read standard input when what came matches: a greeting that is late."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Pipe mode: end with 0 when what came matches, else with 1.")
+    ] = None,
     eol: Annotated[Eol | None, typer.Option(help="Session: the line ending that Enter sends.  [default: crlf]")] = None,
     proto: Annotated[
         str | None,
@@ -332,6 +342,9 @@ def cfcat(
             quit_after=quit_after,
             idle_timeout=idle_timeout,
             crlf=crlf,
+            after=None if after is None else check_pattern("--after", after),
+            after_s=connect_timeout,
+            until=None if until is None else check_pattern("--until", until),
         ),
         output=output,
         settings=settings,

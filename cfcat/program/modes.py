@@ -75,6 +75,8 @@ OPTIONS: dict[str, tuple[Mode, ...]] = {
     "--no-shutdown": (Mode.PIPE, Mode.SCRIPT),
     "-q": (Mode.PIPE, Mode.SCRIPT),
     "--crlf": (Mode.PIPE,),
+    "--after": (Mode.PIPE,),
+    "--until": (Mode.PIPE,),
     "--eol": (Mode.REPL, Mode.SCRIPT),
     "--proto": (Mode.REPL, Mode.SCRIPT),
     "--no-history": (Mode.REPL,),

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cfcat.edges.target import listen_target, typed_target
-from cfcat.errors import AddressError, UsageError
+from cfcat.errors import AddressError, CommandError, UsageError
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.protocols import Protocol
 
-__all__ = ["check_helo", "check_listen_target", "check_name", "check_profile", "check_protocol", "check_target"]
+__all__ = [
+    "check_helo",
+    "check_listen_target",
+    "check_name",
+    "check_pattern",
+    "check_profile",
+    "check_protocol",
+    "check_target",
+]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
@@ -90,6 +99,16 @@ def check_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UsageError(f"--starttls: '{_shown(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def check_pattern(option: str, text: str) -> re.Pattern[bytes]:
+    """The REGEX of `--after` and `--until`, by the rules of `:expect`. Raises UsageError."""
+    from cfcat.repl.arguments import compile_pattern  # lazy: most runs deliver unseen
+
+    try:
+        return compile_pattern(text)
+    except CommandError as error:
+        raise UsageError(f"{option}: {error.message}", error.hint) from error
 
 
 def check_profile(name: str) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "Expectation",
     "Reopening",
     "clip",
+    "compile_pattern",
     "missing",
     "parse_eol",
     "parse_expect",
@@ -210,10 +211,13 @@ def parse_expect(argument: str) -> Expectation:
         argument = argument[option.end() :]
     if not argument:
         raise missing("expect", "REGEX")
-    return Expectation(timeout_s, _compile(argument))
+    return Expectation(timeout_s, compile_pattern(argument))
 
 
-def _compile(text: str) -> re.Pattern[bytes]:
+def compile_pattern(text: str) -> re.Pattern[bytes]:
+    """A regular expression for what comes. Raises CommandError."""
+    if not text:
+        raise CommandError("the regular expression is empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a later Python may take for a set operation

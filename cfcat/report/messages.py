@@ -37,6 +37,8 @@ from cfcat.errors import (
     TlsError,
     TruncatedError,
     UnansweredError,
+    UnmatchedError,
+    UnmatchedTimeout,
     UsageError,
     out_of_files,
 )
@@ -372,6 +374,10 @@ LADDER: tuple[_Row, ...] = (
         ExitStatus.UNANSWERED,
         lambda error, target: Message(f"{target}: {error.message}", _unanswered_hint(error)),
     ),
+    _Row(
+        UnmatchedTimeout, ExitStatus.TIMEOUT, lambda error, target: Message(f"{target}: {error.message}", LONGER_HINT)
+    ),
+    _Row(UnmatchedError, ExitStatus.EXPECT, _of_target),
     _Row(StdoutError, ExitStatus.STDOUT, lambda error, target: Message(str(error))),
     _Row(StdinError, ExitStatus.STDIN, lambda error, target: Message(str(error))),
 )

@@ -57,7 +57,7 @@ def test_memory_is_bounded() -> None:
     seen = memory.Memory()
     for _ in range(40):
         seen.feed(b"first" + b"x" * 100_000)
-    assert len(seen._unmatched) == memory.MEMORY_BYTES
+    assert len(seen.heard.unmatched) == memory.MEMORY_BYTES
     seen.feed(b"\nlast")
     assert len(seen.last_line) <= memory.LINE_BYTES
 
