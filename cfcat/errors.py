@@ -37,6 +37,7 @@ __all__ = [
     "LostError",
     "OptionsError",
     "ResolveError",
+    "ScriptTimeout",
     "SocketError",
     "StdinError",
     "StdoutError",
@@ -319,6 +320,10 @@ class ListenError(SocketError):
 
 class IdleTimeout(SocketError, TimeoutError):
     """Nothing moved in either direction for as long as `--idle-timeout` allows."""
+
+
+class ScriptTimeout(SocketError, TimeoutError):
+    """A script has not come to its end in the time of `:timeout`."""
 
 
 class UnansweredError(SocketError):

@@ -7,7 +7,7 @@ import re
 from cfcat.core.loop import Loop
 from cfcat.edges.search import Found, search
 
-__all__ = ["LINE_BYTES", "MEMORY_BYTES", "Heard"]
+__all__ = ["LINE_BYTES", "MEMORY_BYTES", "RECENT_BYTES", "Heard"]
 
 # So much of what came is searched: plenty for an answer, and bounded.
 MEMORY_BYTES = 1024 * 1024
@@ -21,6 +21,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.unmatched = bytearray()
+        self.matched = 0  # the place behind the last match, forgotten or not
         self.recent = b""  # the last RECENT_BYTES, matched or not
         self._forgotten_bytes = 0  # how many came before `unmatched`
 
@@ -43,10 +44,14 @@ class Heard:
         """Take what came."""
         self.unmatched += chunk
         self.recent = (self.recent + chunk[-RECENT_BYTES:])[-RECENT_BYTES:]
-        self.take(self.end - MEMORY_BYTES)
+        self._forget(self.end - MEMORY_BYTES)
 
     def take(self, place: int) -> None:
-        """Forget what is before this place, unless that was forgotten before."""
+        """A match ends at this place: what is before it is matched no more."""
+        self.matched = max(self.matched, place)
+        self._forget(place)
+
+    def _forget(self, place: int) -> None:
         count = max(0, place - self._forgotten_bytes)
         self._forgotten_bytes += count
         del self.unmatched[:count]

@@ -44,6 +44,7 @@ from cfcat.program.values import (
     check_profile,
     check_protocol,
     check_target,
+    check_variable,
 )
 from cfcat.report.color import ColorChoice
 from cfcat.report.status import ExitStatus
@@ -203,6 +204,13 @@ def cfcat(
     repl: Annotated[
         bool, typer.Option("--repl", help="A session; where standard input is no terminal, its lines are a script.")
     ] = False,
+    script: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The lines of FILE as a script; standard input is not read.")
+    ] = None,
+    var: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Session: ${NAME} in a line is VALUE, and others the environment's."),
+    ] = None,
     pipe: Annotated[bool, typer.Option("--pipe", help="Pipe mode, on a terminal too.")] = False,
     crlf: Annotated[bool, typer.Option("-C", "--crlf", help="Pipe mode: send a bare LF as CRLF.")] = False,
     after: Annotated[
@@ -276,7 +284,8 @@ def cfcat(
     if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
-    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl, check=check)
+    stdin = kind_of_stdin(context.obj)
+    mode = choose_mode(stdin, os.isatty(1), pipe=pipe, repl=repl, check=check, script=script is not None)
     check_options(mode, given)
     protocol = None if starttls is None else check_protocol(starttls)
     check_together(given)
@@ -318,6 +327,7 @@ def cfcat(
             history=not no_history,
             log=log,
             log_secrets=log_secrets,
+            expand="on" if var else "off",
         )
     if secure_transport != "off":
         offered = () if alpn is None else tuple(alpn.split(","))
@@ -343,7 +353,7 @@ def cfcat(
             idle_timeout=idle_timeout,
             crlf=crlf,
             after=None if after is None else check_pattern("--after", after),
-            after_s=connect_timeout,
+            after_s=None if after is None else connect_timeout,
             until=None if until is None else check_pattern("--until", until),
         ),
         output=output,
@@ -356,6 +366,8 @@ def cfcat(
         raw=raw,
         listen=accepting,
         wait_s=wait,
+        script=script,
+        variables=dict(map(check_variable, var or ())),
     )
 
 

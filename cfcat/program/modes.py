@@ -79,6 +79,7 @@ OPTIONS: dict[str, tuple[Mode, ...]] = {
     "--until": (Mode.PIPE,),
     "--eol": (Mode.REPL, Mode.SCRIPT),
     "--proto": (Mode.REPL, Mode.SCRIPT),
+    "--var": (Mode.REPL, Mode.SCRIPT),
     "--no-history": (Mode.REPL,),
     "--progress": (Mode.PIPE,),
 }
@@ -165,9 +166,15 @@ WITH_FROM = frozenset({"--from", "--export"})
 
 
 def choose_mode(
-    stdin: Stdin, stdout_is_terminal: bool, *, pipe: bool = False, repl: bool = False, check: bool = False
+    stdin: Stdin,
+    stdout_is_terminal: bool,
+    *,
+    pipe: bool = False,
+    repl: bool = False,
+    check: bool = False,
+    script: bool = False,
 ) -> Mode:
-    """The mode of a run. `pipe`, `repl`, `check`: is it asked for?
+    """The mode of a run. `pipe`, `repl`, `check`, `script` (from a file): is it asked for?
 
     Raises:
         UsageError: several are, or what is asked for cannot be had with these descriptors.
@@ -175,9 +182,14 @@ def choose_mode(
     if pipe and repl:
         raise UsageError("--pipe and --repl exclude each other")
     if check:
-        if pipe or repl:
-            raise UsageError(f"-z and {'--pipe' if pipe else '--repl'} exclude each other")
+        if pipe or repl or script:
+            other = "--pipe" if pipe else "--repl" if repl else "--script"
+            raise UsageError(f"-z and {other} exclude each other")
         return Mode.CHECK
+    if script:
+        if pipe:
+            raise UsageError("--pipe and --script exclude each other")
+        return Mode.SCRIPT
     row = TABLE[stdin, stdout_is_terminal]
     chosen = row.pipe if pipe else row.repl if repl else row.default
     if isinstance(chosen, Mode):

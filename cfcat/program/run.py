@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cfcat.core.options import SocketOptions
 from cfcat.edges.poll_loop import PollLoop
+from cfcat.errors import StdinError, reason_of
 from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
 from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
@@ -170,13 +171,35 @@ def _says_address(request: Request) -> bool:
 
 
 def _run_script_file(request: Request, make_session: Callable[[Face], Session], reporter: Reporter | None) -> int:
-    """stdin has the lines of a session. Raises as `run_script`."""
+    """stdin, or a file, has the lines of a session. Raises as `run_script`."""
     from cfcat.edges.asyncio_loop import run_in_asyncio  # lazy: asyncio, 50 ms
     from cfcat.repl.script import run_script
 
     write, note = (put, say) if reporter is None else (reporter.put, reporter.note)
-    with _filter(request.raw, note) as shown:
-        return run_in_asyncio(run_script(make_session, request.pump, write, shown=shown))
+    with _lines(request.script) as source, _filter(request.raw, note) as shown:
+        return run_in_asyncio(run_script(make_session, request.pump, write, shown=shown, source=source))
+
+
+@contextlib.contextmanager
+def _lines(path: str | None) -> Iterator[int]:
+    """The descriptor that a script is read from. Raises StdinError: the file cannot be read."""
+    if path is None:
+        yield 0
+        return
+    from cfcat.report.render import escape  # lazy: a script only
+
+    source = -1
+    try:
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.read(source, 0)  # a folder cannot be read
+    except (OSError, ValueError) as error:
+        if source >= 0:
+            os.close(source)
+        raise StdinError(f"cannot read {escape(path)}", escape(reason_of(error))) from error
+    try:
+        yield source
+    finally:
+        os.close(source)
 
 
 def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) -> int:
@@ -216,6 +239,7 @@ def _session_maker(
             recorder=recorder,
             clients=clients,
             wait_s=request.wait_s,
+            variables=request.variables,
         )
 
     return make_session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = [
     "check_profile",
     "check_protocol",
     "check_target",
+    "check_variable",
 ]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
@@ -30,6 +32,8 @@ def check_target(target: str | None, port: str | None) -> Target:
     if target is None:
         raise UsageError("no target given", "cfcat HOST:PORT, or cfcat --help")
     if port is not None and _has_port(target):
+        if os.path.isfile(port):  # as expect and swaks have it
+            raise UsageError(f"'{_shown(port)}' is not a port", f"--script {_shown(port)} runs its lines")
         raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat {_shown(target)}")
     try:
         return typed_target(target, port)
@@ -109,6 +113,14 @@ def check_pattern(option: str, text: str) -> re.Pattern[bytes]:
         return compile_pattern(text)
     except CommandError as error:
         raise UsageError(f"{option}: {error.message}", error.hint) from error
+
+
+def check_variable(text: str) -> tuple[str, str]:
+    """The `NAME=VALUE` of `--var`. Raises UsageError."""
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+        raise UsageError(f"--var: '{_shown(name)}' is no NAME=VALUE", "a NAME has letters, digits and _")
+    return name, value
 
 
 def check_profile(name: str) -> str:

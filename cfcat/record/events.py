@@ -22,6 +22,7 @@ __all__ = [
     "Entered",
     "Expected",
     "Failed",
+    "Hidden",
     "LineFailed",
     "Listening",
     "Moved",
@@ -242,6 +243,10 @@ class Moved(Fact):
     direction: Direction
     data: bytes
     tls: bool
+
+
+class Hidden(Fact):
+    """The next line that is sent is a secret, whatever it looks like."""
 
 
 class Stopped(Fact):

@@ -16,6 +16,7 @@ from cfcat.record.events import (
     Entered,
     Expected,
     Failed,
+    Hidden,
     LineFailed,
     Listening,
     Moved,
@@ -53,7 +54,7 @@ Kept = (
     | Over
     | Note
 )
-Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
+Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, NotReady.parse, Connected.parse, Opened.parse, TlsUp.parse),

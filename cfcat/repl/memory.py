@@ -7,10 +7,10 @@ answer; and for the guess that the peer expects TLS.
 from __future__ import annotations
 
 import asyncio
-import re
 
 from cfcat.core.codec import TLS_ALERT
 from cfcat.edges.heard import LINE_BYTES, MEMORY_BYTES, Heard
+from cfcat.protocols.replies import ReplyReader
 
 __all__ = ["LINE_BYTES", "MEMORY_BYTES", "Memory"]
 
@@ -23,6 +23,7 @@ EXCHANGE_BYTES = 64 * 1024
 class Memory:
     """What was heard, and the parts below. `ended`: nothing more will come.
 
+    `replies`: the same as whole replies.
     `first`: what came first. `unasked`: how much of that came before anything was sent. `asked`: what was sent last.
     `answer`: what came since.
     """
@@ -33,6 +34,8 @@ class Memory:
         self.unasked = 0
         self._first_bytes = b""
         self.heard = Heard()
+        self.replies = ReplyReader(None)
+        self._greets = True  # the first reply answers nothing
         self._news = asyncio.Event()
 
     @property
@@ -49,6 +52,7 @@ class Memory:
         """Take what is sent: what comes from now on is its answer."""
         self.asked = (self.asked + data)[-EXCHANGE_BYTES:]
         self.answer = b""
+        self.replies.sent(data)
 
     def feed_first(self, chunk: bytes, *, unasked: bool) -> None:
         """Take what was received, for a dialog that is run later; `unasked`: before anything was sent."""
@@ -61,6 +65,7 @@ class Memory:
         self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
         self.answer = (self.answer + chunk)[:EXCHANGE_BYTES]
         self.heard.feed(chunk)
+        self.replies.received(chunk)
         self._news.set()
 
     def forget(self) -> None:
@@ -68,6 +73,14 @@ class Memory:
         self.heard.take(self.heard.end)
         self.heard.recent = self.first = self.asked = self.answer = b""
         self.unasked = 0
+        self._greets = False
+
+    def read_replies(self, protocol: str | None) -> None:
+        """From here on read replies of this protocol in what has come, and what will."""
+        heard = self.heard
+        greets = self._greets and not heard.matched
+        self.replies = ReplyReader(protocol, place=heard.begin, greets=greets)
+        self.replies.received(bytes(heard.unmatched))
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -87,15 +100,4 @@ class Memory:
                 await self.change()
         except TimeoutError:
             return False
-        return True
-
-    async def match(self, pattern: re.Pattern[bytes]) -> bool:
-        """Is it in what came since the last match? If so, that is forgotten up to the end of the match.
-
-        More may come meanwhile. Cancelling changes nothing.
-        """
-        found = await self.heard.find(asyncio.get_running_loop(), pattern)
-        if found is None:
-            return False
-        self.heard.take(found.end)
         return True

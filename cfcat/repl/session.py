@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import UNIX, parse_address
@@ -26,6 +28,7 @@ from cfcat.record.events import (
     Direction,
     Expected,
     Failed,
+    Hidden,
     Moved,
     Moving,
     Opened,
@@ -41,11 +44,12 @@ from cfcat.record.subscribers import Subscribers
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
-from cfcat.repl.arguments import Reopening
-from cfcat.repl.commands import Line, parse
+from cfcat.repl.arguments import Reopening, encode
+from cfcat.repl.commands import COMMANDS, Call, Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
+from cfcat.repl.variables import Variables, in_a_pattern, in_escapes
 from cfcat.report.messages import INSECURE_NOTE, Message, keys_note, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
@@ -56,6 +60,15 @@ if TYPE_CHECKING:
     from cfcat.core.clients import Clients
 
 __all__ = ["Face", "PromptState", "Session"]
+
+# What stands for a value in the argument of a command; a comment has none.
+QUOTES: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(COMMANDS, str),
+    "send": in_escapes,
+    "expect": in_a_pattern,
+    "reply": in_a_pattern,
+}
+QUOTES = {name: quote for name, quote in QUOTES.items() if name != "#"}
 
 
 class Face(Protocol):
@@ -73,8 +86,17 @@ class Face(Protocol):
     def state_changed(self) -> None:
         """Prompt, toolbar or view are not what they were."""
 
+    def show_text(self, text: str) -> None:
+        """Show what a command was to show, on standard error: escaped already."""
+
     async def confirm(self, question: str) -> bool:
         """Ask yes or no; False where nobody can be asked."""
+
+    async def ask_secret(self, prompt: str) -> str | None:
+        """Ask for a line that is not shown; None where none is given. Raises CommandError: there is nobody to ask."""
+
+    def end_within(self, seconds: float) -> bool:
+        """End with status 28 after so many seconds; False where there is no such end."""
 
 
 class PromptState(NamedTuple):
@@ -112,7 +134,7 @@ class Session:
     connection calls the `on_…` methods, in the order in which things happen.
 
     `last_was_secret`: did the line that was executed last carry a secret, so that it must not be stored?
-    `wait_s`: `open()` tries for so long to connect; None: once.
+    `wait_s`: `open()` tries for so long to connect; None: once. `variables`: what `${NAME}` may stand for.
     """
 
     def __init__(
@@ -126,8 +148,10 @@ class Session:
         recorder: Recorder | None = None,
         clients: Clients | None = None,
         wait_s: float | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.target = target
+        self._variables = Variables(variables or {}, os.environ)
         self._wait_s = wait_s
         self._clients = clients  # None: the session dials
         self.events = events or Subscribers()
@@ -216,6 +240,11 @@ class Session:
         return self.settings.eol
 
     @property
+    def line_end(self) -> bytes:
+        """What is sent behind a line."""
+        return EOLS[self.eol]
+
+    @property
     def protocol(self) -> str | None:
         """Whose verbs and secrets count, a name of PROFILES; None: nobody knows.
 
@@ -273,11 +302,23 @@ class Session:
         self.last_was_secret = self._secrets.are_in(line)
         wanted = parse(line)
         async with self._turn:
+            if self.settings.expand == "on":
+                wanted = self._expanded(wanted)
+                self.last_was_secret |= self._secrets.are_in(wanted.line)
             if isinstance(wanted, Line):
-                await self.send(wanted.text.encode("utf-8", "surrogateescape") + EOLS[self.eol])
+                await self.send(encode(wanted.text, self.settings.encoding) + self.line_end)
             else:
                 await ACTIONS[wanted.command.name](self, wanted.argument)
         self.face.state_changed()
+
+    def _expanded(self, wanted: Line | Call) -> Line | Call:
+        """With the values in place of `${NAME}`; what the line is does not change by that."""
+        if isinstance(wanted, Line):
+            return Line(self._variables.expand(wanted.text))
+        quote = QUOTES.get(wanted.command.name)
+        if quote is None:
+            return wanted
+        return wanted._replace(argument=self._variables.expand(wanted.argument, quote))
 
     async def end(self) -> None:
         """Ctrl-D: end our side; where that is done, leave."""
@@ -310,7 +351,7 @@ class Session:
         """Change a setting; a name and a value of SETTINGS."""
         self.settings = self.settings.changed(name, value)
         if name == "proto":
-            self.watch_for_secrets()
+            self.follow_protocol()
 
     async def send(self, data: bytes) -> None:
         """Send; a secret that would go out in clear text over a network only after a yes.
@@ -326,6 +367,16 @@ class Session:
             self.last_was_secret = True
             await self._ask_for_secret(connection)
         self._secrets.sent(judged)
+        await connection.send(data)
+
+    async def send_secret(self, data: bytes) -> None:
+        """Send a line that is a secret, whatever it looks like; otherwise as `send`."""
+        connection = self.need_connection()
+        connection.need_writing()
+        self.last_was_secret = True
+        await self._ask_for_secret(connection)
+        self._secrets.sent(self._secrets.judge(data))
+        self.events.tell(Hidden())
         await connection.send(data)
 
     async def send_part(self, data: bytes) -> None:
@@ -405,7 +456,7 @@ class Session:
             self.need_connection().listen()
         else:
             await self._keep_trying(wait_s)
-        self.watch_for_secrets()
+        self.follow_protocol()
         if self._clients is None:
             self.events.tell(Opened(self.need_connection().remote_address))
         self.note_tls()
@@ -462,9 +513,11 @@ class Session:
             return self.options
         return self.options._replace(policy=workers_policy(self.face.show_notice))
 
-    def watch_for_secrets(self) -> None:
-        """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
+    def follow_protocol(self) -> None:
+        """Begin anew to look for secrets and replies: the connection, its protocol or its encryption is another one."""
         self._secrets.begin(self.protocol)
+        if self.connection is not None:
+            self.connection.memory.read_replies(self.protocol)
 
     def log_to(self, path: str | None) -> None:
         """Write the transcript to another file, or to none.
@@ -496,8 +549,10 @@ class Session:
         self._journal.flush()
         write_export(path, self._recorder.conversations())
 
-    def note_match(self, pattern: bytes) -> None:
-        """Tell that `:expect` has found what it waited for."""
+    def note_match(self, pattern: bytes, groups: Mapping[str, bytes]) -> None:
+        """Tell that `:expect` or `:reply` has found what it waited for, with these groups."""
+        encoding = self.settings.encoding
+        self._variables.match({name: value.decode(encoding, "surrogateescape") for name, value in groups.items()})
         self.events.tell(Expected(pattern))
 
     def note_tls(self) -> None:
