@@ -67,7 +67,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --client-ca | --ca-out | --cacert | --cert | --key | --log | --export | --from)
+        --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --export | --from)
             _filedir
             return
             ;;
@@ -75,7 +75,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | --wait | -w | --idle-timeout | -q | --quit-after | --helo | --alpn | --ciphers | --after | --until)
+        --connect-timeout | --wait | -w | --idle-timeout | -q | --quit-after | --helo | --alpn | --ciphers | --var | --after | --until)
             return
             ;;
         # end of values
@@ -87,9 +87,9 @@ _cfcat()
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
             --connect-timeout -z --check --wait -w --idle-timeout --shutdown --no-shutdown -q --quit-after
             -l --listen --keep --client-ca --ca-out --tls --starttls --helo --sni --cacert --cert --key
-            --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --pipe -C
-            --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets
-            --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --script --var
+            --pipe -C --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log
+            --log-secrets --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -101,8 +101,8 @@ _cfcat()
             # made by python -m tests.documents: options with a value
             --connect-timeout | --wait | -w | --idle-timeout | --shutdown | -q | --quit-after | --client-ca | \
                 --ca-out | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | \
-                --tls-min | --tls-max | --ciphers | --after | --until | --eol | --proto | --log | --export | \
-                --from | --color)
+                --tls-min | --tls-max | --ciphers | --script | --var | --after | --until | --eol | --proto | \
+                --log | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

@@ -6,7 +6,7 @@ function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
     set -l valued --connect-timeout --wait -w --idle-timeout --shutdown -q --quit-after --client-ca \
         --ca-out --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max \
-        --ciphers --after --until --eol --proto --log --export --from --color
+        --ciphers --script --var --after --until --eol --proto --log --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -88,6 +88,8 @@ complete -c cfcat -l ignore-unexpected-eof -d 'Accept a TLS stream that ends wit
 complete -c cfcat -s k -l insecure -d 'Do not verify the server\'s certificate; warns'
 
 complete -c cfcat -l repl -d 'A session; where standard input is no terminal, its lines are a script'
+complete -c cfcat -l script -r -F -d 'The lines of FILE as a script; standard input is not read'
+complete -c cfcat -l var -x -d 'Session'
 complete -c cfcat -l pipe -d 'Pipe mode, on a terminal too'
 complete -c cfcat -s C -l crlf -d 'Pipe mode: send a bare LF as CRLF'
 complete -c cfcat -l after -x -d 'Pipe mode: read standard input when what came matches: a greeting that is late'

@@ -25,6 +25,7 @@ from tests.helpers.peers import Peer, Server, serve
 from tests.helpers.program import Result, cfcat, environment, shell, start
 from tests.helpers.terminal import terminal
 from tests.servers.fleet import Fleet, Name
+from tests.servers.mail import PASSWORD
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 # Between the outputs of two commands of a block.
@@ -111,11 +112,14 @@ class World:
         daemons: dict[str, Name] = {
             "mail.example:25": "smtp",
             "mail.example:587": "smtp",
+            "mail.example:143": "imap",
             "redis.example:6379": "redis",
             "db.example:5432": "postgres",
         }
         if name in daemons:
             return self._daemon(daemons[name]).port
+        if name == "redis.example:6380":
+            return self._daemon("redis").tls_port
         if name == "example.com:443":
             return self._daemon("http").tls_port
         scripts = {
@@ -145,7 +149,7 @@ def world(certs: CertSet, daemon: Fleet) -> Iterator[World]:
 def run(script: str, world: World, certs: CertSet, folder: Path) -> Result:
     """In bash, in an empty folder, trusting the tests' authority."""
     moved = f"cd '{folder}' && exec 2>&1\n{world.localize(script)}"
-    return shell(moved, env={"SSL_CERT_FILE": str(certs.ca)}, timeout_s=30)
+    return shell(moved, env={"SSL_CERT_FILE": str(certs.ca), "IMAP_PASSWORD": PASSWORD}, timeout_s=30)
 
 
 # ------------------------------------------------------------------------------------------- comparing
