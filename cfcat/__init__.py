@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cfcat.core.context import make_tls_context as make_tls_context
     from cfcat.core.options import SocketOptions as SocketOptions
     from cfcat.core.promise import Promise as Promise
+    from cfcat.core.ready import wait_for as wait_for
     from cfcat.core.server_context import make_server_context as make_server_context
     from cfcat.core.sockets import Socket as Socket
     from cfcat.core.sockets import SocketInfo as SocketInfo
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from cfcat.errors import ClosedError as ClosedError
     from cfcat.errors import ConnectError as ConnectError
     from cfcat.errors import ConnectTimeout as ConnectTimeout
+    from cfcat.errors import EarlyEndError as EarlyEndError
     from cfcat.errors import IncompleteReadError as IncompleteReadError
     from cfcat.errors import InjectionError as InjectionError
     from cfcat.errors import LimitError as LimitError
@@ -66,6 +68,7 @@ _HOME = {
     "cfcat.core.context": ("make_tls_context",),
     "cfcat.core.options": ("SocketOptions",),
     "cfcat.core.promise": ("Promise",),
+    "cfcat.core.ready": ("wait_for",),
     "cfcat.core.server_context": ("make_server_context",),
     "cfcat.core.sockets": ("Socket", "SocketInfo", "connect"),
     "cfcat.core.workers": ("Judgement", "Verdict", "WorkersPolicy"),
@@ -80,6 +83,7 @@ _HOME = {
         "ClosedError",
         "ConnectError",
         "ConnectTimeout",
+        "EarlyEndError",
         "IncompleteReadError",
         "InjectionError",
         "LimitError",

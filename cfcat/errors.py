@@ -27,6 +27,7 @@ __all__ = [
     "ConnectTimeout",
     "CrossedWiresError",
     "DialogError",
+    "EarlyEndError",
     "IdleTimeout",
     "IncompleteReadError",
     "InjectionError",
@@ -37,12 +38,15 @@ __all__ = [
     "OptionsError",
     "ProxyError",
     "ResolveError",
+    "ScriptTimeout",
     "SocketError",
     "StdinError",
     "StdoutError",
     "TlsError",
     "TruncatedError",
     "UnansweredError",
+    "UnmatchedError",
+    "UnmatchedTimeout",
     "UpgradeError",
     "UsageError",
     "WrongTypeError",
@@ -64,10 +68,12 @@ class SocketError(OSError):
     """Base of all errors of a connection. They can be copied and pickled, but for their causes.
 
     `message`: the reference text. `detail`: what happened here, or "". `was_raised`: somebody has met it. `client`:
-    whose connection it is about, `ip:port`, where that one was accepted by a run that listens.
+    whose connection it is about, `ip:port`, where that one was accepted by a run that listens. `may_pass`: another
+    attempt may succeed while nothing is changed here: the server may be about to start.
     """
 
     was_raised = False
+    may_pass = False
     client = ""
 
     def __init__(self, message: str, detail: str = "") -> None:
@@ -126,6 +132,8 @@ class ConnectError(SocketError, ConnectionError):
     `attempts`: every address that was tried, in order.
     """
 
+    may_pass = True
+
     def __init__(self, message: str, detail: str = "", attempts: Sequence[Attempt] = ()) -> None:
         super().__init__(message, detail)
         self.attempts = tuple(attempts)
@@ -175,14 +183,22 @@ class ProxyError(ConnectError):
 class ConnectTimeout(ConnectError, TimeoutError):
     """`connect_timeout` ran out before the connection, or its TLS handshake, was complete.
 
-    `is_silent_dialog`: a STARTTLS dialog had begun, and not a byte had come.
+    `is_silent_dialog`: a STARTTLS dialog had begun, and not a byte had come. `while_waiting`: the deadline was that of
+    all attempts together, of which the first had not ended.
     """
 
     def __init__(
-        self, message: str, detail: str = "", attempts: Sequence[Attempt] = (), *, is_silent_dialog: bool = False
+        self,
+        message: str,
+        detail: str = "",
+        attempts: Sequence[Attempt] = (),
+        *,
+        is_silent_dialog: bool = False,
+        while_waiting: bool = False,
     ) -> None:
         super().__init__(message, detail, attempts)
         self.is_silent_dialog = is_silent_dialog
+        self.while_waiting = while_waiting
 
 
 class TlsError(SocketError):
@@ -193,6 +209,8 @@ class TlsError(SocketError):
     handshake of `start_tls()`. `by_client`: we were the server in it. `proxy`: the address of the proxy whose TLS it
     is, "" where it is the peer's.
     """
+
+    may_pass = True
 
     def __init__(self, message: str, detail: str = "", *, reason: str = "", said: bytes = b"") -> None:
         super().__init__(message, detail)
@@ -221,11 +239,14 @@ class TruncatedError(TlsError):
     `after_our_end`: our own end had been sent before, and may be why.
     """
 
+    may_pass = False
     after_our_end = False
 
 
 class UpgradeError(TlsError):
     """`start_tls()` cannot be called here (S1). Raised by `start_tls()` itself."""
+
+    may_pass = False
 
 
 class InjectionError(UpgradeError):
@@ -277,11 +298,20 @@ class LostError(SocketError, ConnectionError):
     `after_our_end`: our own end had been sent before, and may be why.
     """
 
+    may_pass = True
     after_our_end = False
 
     def __init__(self, message: str = LOST, detail: str = "", *, sending: bool = False) -> None:
         super().__init__(message, detail)
         self.sending = sending
+
+
+class EarlyEndError(LostError):
+    """The peer ended, or reset, in the first moment of the connection: nothing is behind a proxy that accepts, or the
+    peer has no use for us now. `said`: how what it said before that begins, to be escaped before it is shown.
+    """
+
+    said = b""
 
 
 class DialogError(SocketError):
@@ -292,6 +322,8 @@ class DialogError(SocketError):
     before it is shown; b"" if there is no answer or it must not be shown (Postgres, CVE-2024-10977). `speaks_tls`: it
     began with a TLS record, so the port needs no dialog.
     """
+
+    may_pass = True
 
     def __init__(self, message: str, *, said: bytes = b"", speaks_tls: bool = False) -> None:
         super().__init__(message)
@@ -315,6 +347,10 @@ class IdleTimeout(SocketError, TimeoutError):
     """Nothing moved in either direction for as long as `--idle-timeout` allows."""
 
 
+class ScriptTimeout(SocketError, TimeoutError):
+    """A script has not come to its end in the time of `:timeout`."""
+
+
 class UnansweredError(SocketError):
     """The peer ended in order, without one byte in answer to an HTTP/1 request.
 
@@ -325,6 +361,14 @@ class UnansweredError(SocketError):
         super().__init__(message, detail)
         self.after_our_end = after_our_end
         self.is_secure = is_secure
+
+
+class UnmatchedError(SocketError):
+    """What came did not match `--after` or `--until` before the peer's end. `message` has all that is said of it."""
+
+
+class UnmatchedTimeout(UnmatchedError, TimeoutError):
+    """What came did not match `--after` in time."""
 
 
 class StdinError(SocketError):

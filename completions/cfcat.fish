@@ -4,9 +4,10 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout --proxy --proxy-cacert -w --idle-timeout --shutdown -q \
+    set -l valued --connect-timeout --proxy --proxy-cacert --wait -w --idle-timeout --shutdown -q \
         --quit-after --client-ca --ca-out --tap --accept-tls --tls --starttls --helo --sni --cacert \
-        --cert --key --alpn --tls-min --tls-max --ciphers --eol --proto --log --export --from --color
+        --cert --key --alpn --tls-min --tls-max --ciphers --script --var --after --until --eol --proto \
+        --log --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -63,6 +64,8 @@ complete -c cfcat -l check-workers -d 'Say whether a Worker could, and do not co
 complete -c cfcat -l connect-timeout -x -d 'Deadline for resolving, connecting, STARTTLS and TLS handshake together'
 complete -c cfcat -l proxy -x -d 'Go through a proxy: socks5h://HOST:PORT, or socks5, socks4a, socks4, http, https; env: as the environment says'
 complete -c cfcat -l proxy-cacert -r -F -d 'Trust the authorities in FILE for an https proxy'
+complete -c cfcat -s z -l check -d 'Connect, see that it lasts a moment, end: is the server there?'
+complete -c cfcat -l wait -x -d 'For so long connect again where it fails, or the server ends at once'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'
 complete -c cfcat -l shutdown -x -a 'auto now never' -d 'At the end of standard input send ours when that cannot cost the answer, at once, or not at all'
 complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'
@@ -93,8 +96,12 @@ complete -c cfcat -l ignore-unexpected-eof -d 'Accept a TLS stream that ends wit
 complete -c cfcat -s k -l insecure -d 'Do not verify the server\'s certificate; warns'
 
 complete -c cfcat -l repl -d 'A session; where standard input is no terminal, its lines are a script'
+complete -c cfcat -l script -r -F -d 'The lines of FILE as a script; standard input is not read'
+complete -c cfcat -l var -x -d 'Session'
 complete -c cfcat -l pipe -d 'Pipe mode, on a terminal too'
 complete -c cfcat -s C -l crlf -d 'Pipe mode: send a bare LF as CRLF'
+complete -c cfcat -l after -x -d 'Pipe mode: read standard input when what came matches: a greeting that is late'
+complete -c cfcat -l until -x -d 'Pipe mode: end with 0 when what came matches, else with 1'
 complete -c cfcat -l eol -x -a 'crlf lf cr none' -d 'Session: the line ending that Enter sends'
 complete -c cfcat -l proto -x -a 'auto none smtp lmtp pop3 imap ftp nntp sieve xmpp irc ldap postgres mysql nats http redis gopher memcached' -d 'Session: whose verbs Tab completes, and which lines are secrets'
 complete -c cfcat -l no-history -d 'Session: keep no history of its lines'

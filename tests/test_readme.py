@@ -26,6 +26,7 @@ from tests.helpers.program import Result, cfcat, environment, finish, shell, sta
 from tests.helpers.terminal import terminal
 from tests.servers.fleet import Fleet, Name
 from tests.servers.launcher import Variant, launched
+from tests.servers.mail import PASSWORD
 from tests.servers.proxies import microsocks
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -115,6 +116,7 @@ class World:
             "mail.example:25": "smtp",
             "mail.example:587": "smtp",
             "mail.example:465": "smtp",
+            "mail.example:143": "imap",
             "redis.example:6379": "redis",
             "db.example:5432": "postgres",
         }
@@ -123,6 +125,8 @@ class World:
         if name in daemons:
             running = self._daemon(daemons[name])
             return running.tls_port if name.endswith(":465") else running.port
+        if name == "redis.example:6380":
+            return self._daemon("redis").tls_port
         if name == "example.com:443":
             return self._daemon("http").tls_port
         scripts = {
@@ -152,7 +156,7 @@ def world(certs: CertSet, daemon: Fleet) -> Iterator[World]:
 def run(script: str, world: World, certs: CertSet, folder: Path) -> Result:
     """In bash, in an empty folder, trusting the tests' authority."""
     moved = f"cd '{folder}' && exec 2>&1\n{world.localize(script)}"
-    return shell(moved, env={"SSL_CERT_FILE": str(certs.ca)}, timeout_s=30)
+    return shell(moved, env={"SSL_CERT_FILE": str(certs.ca), "IMAP_PASSWORD": PASSWORD}, timeout_s=30)
 
 
 # ------------------------------------------------------------------------------------------- comparing
@@ -247,7 +251,7 @@ def test_script(block: Block, world: World, certs: CertSet, tmp_path: Path) -> N
         assert world.servers["collector.example:5140"].received == (tmp_path / "access.log").read_bytes()
 
 
-@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering", "postgres"])
+@pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering", "postgres", "waiting"])
 def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
     """The library's examples print what they got."""
     program = tmp_path / "program.py"
@@ -259,6 +263,8 @@ def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> 
         assert seen.startswith("iWelcome to Floodgap Systems' official gopher server.\t\t")
     elif "redis" in block.text:
         assert seen == "b'+OK\\r\\n'\nb'hello\\r\\n'\n".replace("\r", "")
+    elif "wait_for" in block.text:
+        assert seen.startswith("SocketInfo(remote_address='192.0.2.7:25'")
     elif "5432" in block.text:
         assert seen == "b'R' b'\\x00\\x00\\x00\\x00'\n"
     else:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
 from cfcat.core.loop import Loop
 from cfcat.core.promise import in_daemon_thread
 
-__all__ = ["SearchTimeout", "is_quick", "search", "search_within"]
+__all__ = ["Found", "SearchTimeout", "is_quick", "search", "search_within"]
 
 # How often something may be repeated, or left out: that is what backtracking is about. A group's own signs are no such.
 REPEATS = re.compile(rb"[*+?{]")
@@ -21,15 +22,18 @@ NO_REPEATS = re.compile(rb"\\.|\(\?(?:[aiLmsux-]*[:)]|<?[=!]|P<\w+>)", re.DOTALL
 LENGTH_BYTES = 8
 # A search whose parent was killed ends by an alarm. One that takes longer has found nothing.
 ALARM_S = 60
-# It prints the end of the match, or nothing.
+# It prints where the match begins and ends, then its named groups, in hexadecimal; or nothing.
 CHILD = f"""
 import re, signal, sys
 signal.alarm({ALARM_S})
 read = sys.stdin.buffer.read
-pattern = read(int.from_bytes(read({LENGTH_BYTES}), "big"))
-found = re.compile(pattern, int(sys.argv[1])).search(read())
+pattern = re.compile(read(int.from_bytes(read({LENGTH_BYTES}), "big")), int(sys.argv[1]))
+found = getattr(pattern, sys.argv[2])(read())
 if found:
-    print(found.end())
+    print(found.start(), found.end())
+    for name, value in found.groupdict().items():
+        if value is not None:
+            print(name, value.hex())
 """
 
 
@@ -37,27 +41,39 @@ class SearchTimeout(Exception):
     """The search had not come to its end."""
 
 
+class Found(NamedTuple):
+    """Where the first match is, and those of its named groups that took part in it."""
+
+    start: int
+    end: int
+    groups: dict[str, bytes]
+
+
 def is_quick(pattern: re.Pattern[bytes]) -> bool:
     """Is the time of a search at most that of comparing the pattern at every place?"""
     return REPEATS.search(NO_REPEATS.sub(b"", pattern.pattern)) is None
 
 
-async def search(loop: Loop, pattern: re.Pattern[bytes], text: bytes) -> int | None:
-    """Where the first match ends, or None. The loop goes on meanwhile, and cancelling the wait ends the search."""
+async def search(loop: Loop, pattern: re.Pattern[bytes], text: bytes, *, at_start: bool = False) -> Found | None:
+    """The first match; `at_start`: only at the beginning of the text.
+
+    The loop goes on meanwhile, and cancelling the wait ends the search.
+    """
+    how = "match" if at_start else "search"
     if is_quick(pattern):
-        return _end_of(pattern, text)
-    process = _begin(pattern)
+        return _found(getattr(pattern, how)(text))
+    process = _begin(pattern, how)
     try:
         return await in_daemon_thread(loop, lambda: _result(process, pattern, text), "cfcat-search")
     finally:
         process.kill()
 
 
-def search_within(limit_s: float, pattern: re.Pattern[bytes], text: bytes) -> int | None:
+def search_within(limit_s: float, pattern: re.Pattern[bytes], text: bytes) -> Found | None:
     """As `search`, without a loop. Raises SearchTimeout."""
     if is_quick(pattern):
-        return _end_of(pattern, text)
-    process = _begin(pattern)
+        return _found(pattern.search(text))
+    process = _begin(pattern, "search")
     try:
         return _result(process, pattern, text, limit_s)
     except subprocess.TimeoutExpired as error:
@@ -66,15 +82,17 @@ def search_within(limit_s: float, pattern: re.Pattern[bytes], text: bytes) -> in
         raise SearchTimeout from error
 
 
-def _end_of(pattern: re.Pattern[bytes], text: bytes) -> int | None:
-    found = pattern.search(text)
-    return None if found is None else found.end()
+def _found(match: re.Match[bytes] | None) -> Found | None:
+    if match is None:
+        return None
+    groups = {name: value for name, value in match.groupdict().items() if value is not None}
+    return Found(match.start(), match.end(), groups)
 
 
-def _begin(pattern: re.Pattern[bytes]) -> subprocess.Popen[bytes]:
+def _begin(pattern: re.Pattern[bytes], how: str) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C in the terminal is for us.
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", CHILD, str(pattern.flags)],
+        [sys.executable, "-I", "-S", "-c", CHILD, str(pattern.flags), how],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -84,7 +102,10 @@ def _begin(pattern: re.Pattern[bytes]) -> subprocess.Popen[bytes]:
 
 def _result(
     process: subprocess.Popen[bytes], pattern: re.Pattern[bytes], text: bytes, limit_s: float | None = None
-) -> int | None:
+) -> Found | None:
     head = len(pattern.pattern).to_bytes(LENGTH_BYTES, "big")
     said, _ = process.communicate(head + pattern.pattern + text, timeout=limit_s)
-    return int(said) if said.strip() else None
+    place, *groups = (line.split() for line in said.decode().splitlines()) if said else ([],)
+    if not place:
+        return None
+    return Found(int(place[0]), int(place[1]), {name: bytes.fromhex("".join(value)) for name, *value in groups})

@@ -213,7 +213,8 @@ def _search(pattern: bytes, text: bytes) -> int | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a transcript may have any pattern in it
             compiled = re.compile(pattern, re.MULTILINE)
-        return search_within(SEARCH_S, compiled, text)
+        found = search_within(SEARCH_S, compiled, text)
+        return None if found is None else found.end
     except (re.error, ValueError, OverflowError, RecursionError):
         return None
     except SearchTimeout as error:

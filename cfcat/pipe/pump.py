@@ -11,15 +11,17 @@ bytes and both descriptors allow it, they are joined in the kernel. The ends fol
 | stdin fails | nothing more is sent; what comes until the peer ends, or is silent, then the error | same |
 | the peer ends first | what was read from stdin is sent, then it is over | stdout closes, sending goes on |
 | `quit_after` | so long after stdin's end it is over | same |
+| what came matches `until` | it is over; any other end before that is an error | same |
 | stdout's reader is gone | it is over (BrokenPipeError) | same |
 | reset, truncation | what came is delivered, then the error | same |
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cfcat.core.choices import Shutdown
 from cfcat.core.codec import TLS_ALERT, TLS_HELLO, Buffer
@@ -38,6 +40,9 @@ from cfcat.pipe.newlines import CrlfEncoder
 from cfcat.record.events import Moved, OurSideEnded, PeerEnded, SpeaksTls, StdinEnded
 from cfcat.record.subscribers import Subscribers
 
+if TYPE_CHECKING:
+    from cfcat.pipe.matching import Matching
+
 __all__ = ["Pump", "PumpOptions"]
 
 
@@ -49,6 +54,9 @@ class PumpOptions(NamedTuple):
     quit_after: float | None = None
     idle_timeout: float | None = None
     crlf: bool = False  # a bare LF of stdin is sent as CRLF
+    after: re.Pattern[bytes] | None = None  # stdin is not read before what came matches,
+    after_s: float | None = None  # which it must do in time
+    until: re.Pattern[bytes] | None = None  # it is over when what came matches
 
 
 class Pump:
@@ -61,6 +69,11 @@ class Pump:
         self._events = events
         self._wants_bytes = events.wants_bytes
         self._socket = socket
+        self._matching: Matching | None = None
+        if options.after is not None or options.until is not None:
+            from cfcat.pipe.matching import Matching  # lazy: most runs deliver unseen
+
+            stdout = self._matching = Matching(stdout, options.after, options.until, events)
         self._stdout = stdout
         self._options = options
         self._encoder = CrlfEncoder() if options.crlf else None
@@ -94,6 +107,7 @@ class Pump:
             BrokenPipeError: the reader of stdout is gone.
             IdleTimeout: nothing moved for `idle_timeout`.
             UnansweredError: the peer ended without a byte, and it had been sent an HTTP request.
+            UnmatchedError: what came did not match `after` or `until`.
         """
         jobs = _Jobs()
         up = jobs.start(self._send())
@@ -101,8 +115,16 @@ class Pump:
         jobs.start(self._watch_stdout())
         if self._options.idle_timeout is not None:
             jobs.start(self._watch_idle(self._options.idle_timeout))
+        over = [] if self._matching is None else [jobs.start(self._watch_matches(self._matching))]
         try:
-            await self._until_over(jobs, up, down)
+            await self._until_over(jobs, up, down, over)
+            if self._matching is not None:
+                if self._matching.is_over:
+                    await while_moving(self._socket.close(), lambda: self._socket.moved_bytes)
+                    return
+                self._matching.check(
+                    f"no match within {self._options.quit_after or 0:g} s after the end of standard input"
+                )
             await self._finish()
             self._end.check_answered(self._socket)
         except BaseException:
@@ -111,10 +133,11 @@ class Pump:
         finally:
             jobs.stop()
 
-    async def _until_over(self, jobs: _Jobs, up: Job[None], down: Job[None]) -> None:
-        """Wait until the run is over; raise the first error."""
+    async def _until_over(self, jobs: _Jobs, up: Job[None], down: Job[None], quits: list[Job[None]]) -> None:
+        """Wait until the run is over, as it is when one of `quits` has ended; raise the first error."""
         limit_s = self._options.quit_after
-        quits = [] if limit_s is None else [jobs.start(self._quit_after(limit_s))]
+        if limit_s is not None:
+            quits.append(jobs.start(self._quit_after(limit_s)))
         while not (down.done() and (up.done() or not self._options.half_open)):
             if any(each.done() for each in quits):
                 break
@@ -133,6 +156,8 @@ class Pump:
     async def _send(self) -> None:
         writer = self._socket.writable.get_writer()
         try:
+            if self._matching is not None:
+                await self._matching.began
             await self._up.run()
             self._stdin_over.resolve(None)
             is_due = await self._end.is_due(
@@ -176,6 +201,8 @@ class Pump:
             self._end.peer_ended()
             self._events.tell(PeerEnded(self.received_bytes))
         self._check_crossed_wires()
+        if self._matching is not None:
+            self._matching.check("the peer ended before a match")
         reader.release_lock()
         if self._options.half_open:
             self._stdout.end()
@@ -215,6 +242,12 @@ class Pump:
         """Return so long after stdin's end."""
         await self._stdin_over
         await sleep(limit_s)
+
+    async def _watch_matches(self, matching: Matching) -> None:
+        """Return when all has matched that is to end the run."""
+        await settled([matching.began], self._options.after_s)
+        matching.check_began(self._options.after_s or 0.0)
+        await matching.over
 
     async def _watch_stdout(self) -> None:
         await self._stdout.reader_gone()

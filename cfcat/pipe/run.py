@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cfcat.protocols import Protocol
     from cfcat.report.render import TerminalFilter
 
-__all__ = ["PipeEnd", "Upgrading", "run_accepted", "run_pipe"]
+__all__ = ["PipeEnd", "Upgrading", "open_socket", "run_accepted", "run_pipe"]
 
 T = TypeVar("T")
 
@@ -62,11 +62,12 @@ async def run_pipe(
     *,
     upgrading: Upgrading = NO_DIALOG,
     shown: TerminalFilter | None = None,
+    open_by: Callable[[], Coroutine[Any, Any, Socket]] | None = None,
 ) -> PipeEnd:
     """Connect stdin and stdout (descriptors 0 and 1) to the target, and tell `events` of all that happens.
 
     `upgrading`: stdin is not read and stdout not written before TLS is up (SEC-R2, SEC-R5).
-    `shown`: the filter for a terminal on stdout (SEC-R22).
+    `shown`: the filter for a terminal on stdout (SEC-R22). `open_by`: makes the connection, and tells `events` of it.
 
     Raises:
         SocketError, BrokenPipeError: as `connect()`, `Socket.opened` and `Pump.run`.
@@ -75,8 +76,10 @@ async def run_pipe(
         protocol = upgrading.protocol
         name = None if protocol is None else protocol.name
         events.tell(connecting(target, options, name, no_shutdown=ends.shutdown == "never"))
+        if open_by is not None:
+            return await pipes.join(await open_by())
         options = options._replace(trace=events.trace)
-        return await pipes.join(connect(target, options), target, options)
+        return await pipes.open_and_join(connect(target, options), target, options)
 
 
 async def run_accepted(
@@ -104,7 +107,7 @@ async def run_accepted(
         while True:
             socket = await pipes.unless_stdout_goes(clients.next(options))
             try:
-                end = await pipes.join(socket, socket.peer, options)
+                end = await pipes.open_and_join(socket, socket.peer, options)
             except (StdinError, StdoutError):
                 raise
             except SocketError as error:
@@ -116,6 +119,31 @@ async def run_accepted(
                 if not clients.keep:
                     return end
             pipes.next_client()
+
+
+async def open_socket(
+    socket: Socket, target: str, options: SocketOptions, events: Subscribers, upgrading: Upgrading
+) -> Socket:
+    """Wait for the connection and, with a protocol, for its upgrade. Where it fails it is dropped."""
+    protocol, helo = upgrading
+    if protocol is None:
+        try:
+            await socket.opened
+        except BaseException:
+            socket.abort()
+            raise
+        return socket
+    from cfcat.protocols.upgrade import open_upgraded  # lazy: most runs have no dialog
+
+    return await open_upgraded(
+        socket,
+        target,
+        options,
+        protocol,
+        helo=helo,
+        heard=lambda direction, data: events.tell(Dialog(direction, data)),
+        entered=lambda step, _: events.tell(Entered(step)),
+    )
 
 
 class _Pipes:
@@ -141,17 +169,22 @@ class _Pipes:
             self._output = _Kept(self._output)
         self._input = open_input(0, self._loop)
 
-    async def join(self, socket: Socket, target: str, options: SocketOptions) -> PipeEnd:
-        """Open the socket, move everything both ways, and close it in order."""
+    async def open_and_join(self, socket: Socket, target: str, options: SocketOptions) -> PipeEnd:
+        """Open the socket, and go on as `join`."""
+        return await self.join(await open_socket(socket, target, options, self._events, self._upgrading))
+
+    async def join(self, socket: Socket) -> PipeEnd:
+        """Move everything both ways over an open socket, and close it in order."""
         try:
-            socket = await self._open(socket, target, options)
             pump = Pump(socket, self._input, self._output, self._ends, self._events)
             self._events.tell(Moving(pump))
             try:
                 await pump.run()
             finally:
                 self._events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
-            return PipeEnd(target, socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
+            return PipeEnd(
+                socket.peer, socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes
+            )
         except BaseException:
             socket.abort()
             raise
@@ -173,24 +206,6 @@ class _Pipes:
         """stdin was the last one's: there is nothing more to say."""
         self._input.close()
         self._input = no_input(self._loop)
-
-    async def _open(self, socket: Socket, target: str, options: SocketOptions) -> Socket:
-        """Wait for the connection and, with a protocol, for its upgrade."""
-        protocol, helo = self._upgrading
-        if protocol is None:
-            await socket.opened
-            return socket
-        from cfcat.protocols.upgrade import open_upgraded  # lazy: most runs have no dialog
-
-        return await open_upgraded(
-            socket,
-            target,
-            options,
-            protocol,
-            helo=helo,
-            heard=lambda direction, data: self._events.tell(Dialog(direction, data)),
-            entered=lambda step, _: self._events.tell(Entered(step)),
-        )
 
     async def __aenter__(self) -> _Pipes:
         return self

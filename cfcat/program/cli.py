@@ -44,10 +44,12 @@ from cfcat.program.values import (
     check_helo,
     check_listen_target,
     check_name,
+    check_pattern,
     check_profile,
     check_protocol,
     check_proxy,
     check_target,
+    check_variable,
 )
 from cfcat.report.color import ColorChoice
 from cfcat.report.status import ExitStatus
@@ -121,6 +123,17 @@ def cfcat(
     ] = None,
     proxy_cacert: Annotated[
         str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE for an https proxy.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("-z", "--check", help="Connect, see that it lasts a moment, end: is the server there?")
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECS",
+            callback=_seconds,
+            help="For so long connect again where it fails, or the server ends at once.",
+        ),
     ] = None,
     idle_timeout: Annotated[
         float | None,
@@ -224,8 +237,24 @@ def cfcat(
     repl: Annotated[
         bool, typer.Option("--repl", help="A session; where standard input is no terminal, its lines are a script.")
     ] = False,
+    script: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The lines of FILE as a script; standard input is not read.")
+    ] = None,
+    var: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Session: ${NAME} in a line is VALUE, and others the environment's."),
+    ] = None,
     pipe: Annotated[bool, typer.Option("--pipe", help="Pipe mode, on a terminal too.")] = False,
     crlf: Annotated[bool, typer.Option("-C", "--crlf", help="Pipe mode: send a bare LF as CRLF.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="Pipe mode: read standard input when what came matches: a greeting that is late."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Pipe mode: end with 0 when what came matches, else with 1.")
+    ] = None,
     eol: Annotated[Eol | None, typer.Option(help="Session: the line ending that Enter sends.  [default: crlf]")] = None,
     proto: Annotated[
         str | None,
@@ -320,7 +349,8 @@ def cfcat(
         where, hosts = check_listen_target(tap, None, "--tap")
         asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto", protocol)
         return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, proxy=way, quiet=quiet, once=once)
-    mode = choose_mode(kind_of_stdin(context.obj), os.isatty(1), pipe=pipe, repl=repl)
+    stdin = kind_of_stdin(context.obj)
+    mode = choose_mode(stdin, os.isatty(1), pipe=pipe, repl=repl, check=check, script=script is not None)
     check_options(mode, given)
     check_together(given)
     if helo is not None:
@@ -340,7 +370,7 @@ def cfcat(
         accepting = ListenRequest(to, client_ca, ca_out, names)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
-    if mode is not Mode.PIPE:
+    if mode in (Mode.REPL, Mode.SCRIPT):
         from cfcat.repl.settings import Settings  # lazy: it knows the verbs of all protocols
 
         view = "raw" if raw else "hex" if output.wants_hexdump else "text"
@@ -355,6 +385,7 @@ def cfcat(
             history=not no_history,
             log=log,
             log_secrets=log_secrets,
+            expand="on" if var else "off",
         )
     if secure_transport != "off":
         tls_request = wanted_tls if protocol is None else wanted_tls._replace(tls_max=protocol.max_tls or tls_max)
@@ -375,6 +406,9 @@ def cfcat(
             quit_after=quit_after,
             idle_timeout=idle_timeout,
             crlf=crlf,
+            after=None if after is None else check_pattern("--after", after),
+            after_s=None if after is None else connect_timeout,
+            until=None if until is None else check_pattern("--until", until),
         ),
         output=output,
         settings=settings,
@@ -386,6 +420,9 @@ def cfcat(
         raw=raw,
         listen=accepting,
         proxy=way,
+        wait_s=wait,
+        script=script,
+        variables=dict(map(check_variable, var or ())),
     )
 
 

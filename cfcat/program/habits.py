@@ -26,7 +26,6 @@ HABITS = {
     "-t": "--starttls telnet, where the server has TLS",
     "-o": "--log FILE",
     "--output": "--log FILE",
-    "-z": "cfcat -q 0 HOST:PORT </dev/null",
     "--send-only": "cfcat -q 0 HOST:PORT >/dev/null",
     "--recv-only": "cfcat HOST:PORT </dev/null",
     "--ssl": "--tls on",

@@ -28,8 +28,9 @@ MORE = """\
 Examples:
   printf '\\r\\n' | cfcat gopher.floodgap.com:70
   cfcat --starttls smtp mail.example:587           a session: mail by hand
-  cfcat -v -q 0 --tls on example.com:443 </dev/null    the certificate
-  cfcat --repl --tls starttls mail.example:587 <FILE    a script
+  cfcat -z -v --tls on example.com:443             the certificate
+  cfcat -z --wait 60 db.example:5432               until it is there
+  cfcat --tls starttls --script FILE mail.example:587    a script
   cfcat -l 2525 --starttls smtp                    be the server, by hand
   cfcat --tap 1587 mail.example:587                see what a client says
 
@@ -39,7 +40,8 @@ In a session:
 
 Exit status:
    0  ended in order                 35  TLS handshake failed, or no TLS there
-   1  a script's command failed      55  sending failed
+   1  a script's command failed,     55  sending failed
+      or no match (--until, --after)
    2  usage                          56  receiving failed (reset)
    6  name not found                 58  certificate unusable
    7  could not connect or listen    60  certificate not trusted, or for
@@ -48,7 +50,8 @@ Exit status:
   18  TLS stream cut short: no       70  a bug in cfcat
       close_notify                   77  file of authorities unusable
   23  writing stdout failed          97  the proxy did not connect us
-  26  reading stdin failed        128+n  killed by signal n
+  26  reading stdin or a script    128+n  killed by signal n
+      failed
   28  timeout
   52  an HTTP request was not
       answered
@@ -60,6 +63,7 @@ Environment:
   ALL_PROXY, HTTPS_PROXY, NO_PROXY    with --proxy env
   CFCAT_HISTORY, XDG_STATE_HOME   where the history of sessions is kept
   NO_COLOR, FORCE_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM    colour
+  CFCAT_SECRET                    what :secret sends in a script
   CFCAT_DEBUG                     1: a traceback with an error
 
 The manual has the rest: man cfcat.

@@ -32,6 +32,7 @@ class Mode(Enum):
     """The value is what the mode is called in messages."""
 
     PIPE = "pipe mode"
+    CHECK = "-z"
     REPL = "the interactive mode"
     SCRIPT = "a script"
 
@@ -64,18 +65,29 @@ TABLE: dict[tuple[Stdin, bool], _Row] = {
     (Stdin.CLOSED, True): _Row(Mode.PIPE, Mode.PIPE, _NO_LINES),
     (Stdin.CLOSED, False): _Row(Mode.PIPE, Mode.PIPE, _NO_LINES),
 }
+_WITH_DATA = (Mode.PIPE, Mode.REPL, Mode.SCRIPT)
 # Options that are not for every mode, and the modes that they are for.
 OPTIONS: dict[str, tuple[Mode, ...]] = {
+    "--half-open": _WITH_DATA,
+    "--raw": _WITH_DATA,
+    "--export": _WITH_DATA,
     "-w": (Mode.PIPE, Mode.SCRIPT),
     "--shutdown": (Mode.PIPE, Mode.SCRIPT),
     "--no-shutdown": (Mode.PIPE, Mode.SCRIPT),
     "-q": (Mode.PIPE, Mode.SCRIPT),
     "--crlf": (Mode.PIPE,),
+    "--after": (Mode.PIPE,),
+    "--until": (Mode.PIPE,),
     "--eol": (Mode.REPL, Mode.SCRIPT),
     "--proto": (Mode.REPL, Mode.SCRIPT),
+    "--var": (Mode.REPL, Mode.SCRIPT),
     "--no-history": (Mode.REPL,),
     "--progress": (Mode.PIPE,),
 }
+
+
+# What is meant by an option in the wrong mode, where that is not the mode's fault.
+INSTEAD = {("-w", Mode.CHECK): "--connect-timeout SECS is its deadline"}  # nc -z -w 3
 
 
 class Needs(NamedTuple):
@@ -117,6 +129,8 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
             ("--workers", ": it says where a Worker may connect to"),
             ("--check-workers", ": it says where a Worker may connect to"),
             ("--export", ": an export dials"),
+            ("--check", ": it says whether a server is there"),
+            ("--wait", ": a listener waits for its client in any case"),
         )
     ),
     Needs("--accept-tls", "--tap", ("--tap",)),
@@ -185,14 +199,31 @@ WITH_TAP = frozenset(
 )
 
 
-def choose_mode(stdin: Stdin, stdout_is_terminal: bool, *, pipe: bool, repl: bool) -> Mode:
-    """The mode of a run. `pipe`, `repl`: is it asked for?
+def choose_mode(
+    stdin: Stdin,
+    stdout_is_terminal: bool,
+    *,
+    pipe: bool = False,
+    repl: bool = False,
+    check: bool = False,
+    script: bool = False,
+) -> Mode:
+    """The mode of a run. `pipe`, `repl`, `check`, `script` (from a file): is it asked for?
 
     Raises:
-        UsageError: both are, or what is asked for cannot be had with these descriptors.
+        UsageError: several are, or what is asked for cannot be had with these descriptors.
     """
     if pipe and repl:
         raise UsageError("--pipe and --repl exclude each other")
+    if check:
+        if pipe or repl or script:
+            other = "--pipe" if pipe else "--repl" if repl else "--script"
+            raise UsageError(f"-z and {other} exclude each other")
+        return Mode.CHECK
+    if script:
+        if pipe:
+            raise UsageError("--pipe and --script exclude each other")
+        return Mode.SCRIPT
     row = TABLE[stdin, stdout_is_terminal]
     chosen = row.pipe if pipe else row.repl if repl else row.default
     if isinstance(chosen, Mode):
@@ -206,7 +237,8 @@ def check_options(mode: Mode, given: Collection[str]) -> None:
         if option in given and mode not in modes:
             meant = " and ".join(other.value for other in modes)
             way = "" if Mode.REPL in modes and len(modes) == 1 else " (--pipe)" if Mode.PIPE in modes else " (--repl)"
-            raise UsageError(f"{option} is not for {mode.value}", f"it is for {meant}{way}")
+            hint = INSTEAD.get((option, mode), f"it is for {meant}{way}")
+            raise UsageError(f"{option} is not for {mode.value}", hint)
 
 
 def check_family(given: Collection[str]) -> None:

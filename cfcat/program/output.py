@@ -80,7 +80,7 @@ def make_reporter(
 ) -> Reporter | None:
     """Make the Reporter that the options ask for; None if they ask for no output.
 
-    `mode`: "pipe", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: ALPN protocols.
+    `mode`: "pipe", "check", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: of ALPN.
     `recorder`: for the export of pipe mode.
 
     Raises:
@@ -92,7 +92,8 @@ def make_reporter(
     from cfcat.report.reporter import Reporter
     from cfcat.report.run_report import RunReport
 
-    transcript = open_transcript(output, target, offered) if mode == "pipe" else None  # a session has its own
+    own = mode in ("pipe", "check")  # a session has its own
+    transcript = open_transcript(output, target, offered) if own else None
     return Reporter(
         RunReport(target, mode, handshake_next),
         put,

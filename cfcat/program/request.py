@@ -7,7 +7,7 @@ callers can create a Request directly.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cfcat.program.modes import Mode, choose_mode
@@ -41,6 +41,9 @@ __all__ = [
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
 DEFAULT_CONNECT_TIMEOUT_S = 30.0
+
+
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 class TlsRequest(NamedTuple):
@@ -82,7 +85,8 @@ class Request(NamedTuple):
     `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
     it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
     Worker could (a session has a setting for it). `raw`: a terminal gets control characters too. `listen`: accept in
-    place of connecting. `proxy`: what to go through.
+    place of connecting. `proxy`: what to go through. `wait_s`: try to connect for so long; None: once. `script`: the
+    file of the lines; None: stdin. `variables`: what `${NAME}` may stand for in a session.
     """
 
     target: str
@@ -99,6 +103,9 @@ class Request(NamedTuple):
     raw: bool = False
     listen: ListenRequest | None = None
     proxy: ProxyRequest | None = None
+    wait_s: float | None = None
+    script: str | None = None
+    variables: Mapping[str, str] = NO_VARIABLES
 
 
 class TapRequest(NamedTuple):
@@ -160,7 +167,7 @@ def plain_request(target: str, port: str | None = None, *, closed: Collection[in
         UsageError: there is no such target.
     """
     address = check_target(target, port)
-    if choose_mode(kind_of_stdin(closed), os.isatty(1), pipe=False, repl=False) is not Mode.PIPE:
+    if choose_mode(kind_of_stdin(closed), os.isatty(1)) is not Mode.PIPE:
         return None
     from cfcat.core.options import SocketOptions  # lazy: as in `cli`
     from cfcat.pipe.pump import PumpOptions

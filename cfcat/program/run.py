@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cfcat.core.address import parse_address
 from cfcat.core.options import SocketOptions
 from cfcat.edges.poll_loop import PollLoop
+from cfcat.errors import StdinError, reason_of
 from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
 from cfcat.program.modes import Mode
 from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["perform"]
 
 Note = Callable[[str], None]
+IN_ASYNCIO = (Mode.REPL, Mode.SCRIPT)
 
 
 def perform(request: Request) -> int:
@@ -60,8 +62,8 @@ def perform(request: Request) -> int:
 
             proxies = Proxies(request.proxy, note)
         request = request._replace(options=_complete(request, note, exits, proxies))
-        if request.mode is not Mode.PIPE:
-            check_descriptors()  # asyncio's loop needs some
+        if request.mode in IN_ASYNCIO:
+            check_descriptors()  # its loop needs some
         status = _run(request, reporter, recorder, exits, proxies)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
@@ -92,7 +94,7 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack, proxies
         from cfcat.program.tls import client_context  # lazy: ssl, 15 ms
 
         options = options._replace(tls=client_context(request.tls, note))
-    if request.mode is not Mode.PIPE:
+    if request.mode in IN_ASYNCIO:
         return options  # a session has its own policy
     if options.secure_transport == "starttls" and request.protocol is None:
         from cfcat.report.messages import CLEAR_TEXT_NOTE  # lazy: most runs have nothing to say
@@ -114,6 +116,8 @@ def _run(
 ) -> int:
     if request.mode is Mode.PIPE:
         return _run_in_pipe(request, reporter, exits)
+    if request.mode is Mode.CHECK:
+        return _run_check(request, reporter)
     make_session = _session_maker(request, reporter, recorder, exits, proxies)
     if request.mode is Mode.SCRIPT:
         return _run_script_file(request, make_session, reporter)
@@ -139,14 +143,30 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
     return ExitStatus.OK
 
 
+def _run_check(request: Request, reporter: Reporter | None) -> int:
+    """Is the server there? Raises as `check`."""
+    from cfcat.pipe.ready import check  # lazy: most runs move data
+
+    events = Subscribers() if reporter is None else reporter.events
+    upgrading = Upgrading(request.protocol, request.helo)
+    PollLoop().run(check(request.target, request.options, events, upgrading, request.wait_s))
+    return ExitStatus.OK
+
+
 def _pipe(
     request: Request, events: Subscribers, note: Note, shown: TerminalFilter | None, exits: contextlib.ExitStack
 ) -> Callable[[], Coroutine[Any, Any, PipeEnd]]:
     """What connects stdin and stdout, dialing or listening. All is loaded: the loop may take the last descriptors."""
     upgrading = Upgrading(request.protocol, request.helo)
     if request.listen is None:
+        target, options = request.target, request.options
+        open_by = None
+        if request.wait_s is not None:
+            from cfcat.pipe.ready import open_ready  # lazy: most runs try once
+
+            open_by = partial(open_ready, target, options, events, upgrading, request.wait_s)
         return partial(
-            run_pipe, request.target, request.options, request.pump, events, upgrading=upgrading, shown=shown
+            run_pipe, target, options, request.pump, events, upgrading=upgrading, shown=shown, open_by=open_by
         )
     from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
     from cfcat.report.messages import explain
@@ -172,13 +192,35 @@ def _says_address(request: Request) -> bool:
 
 
 def _run_script_file(request: Request, make_session: Callable[[Face], Session], reporter: Reporter | None) -> int:
-    """stdin has the lines of a session. Raises as `run_script`."""
+    """stdin, or a file, has the lines of a session. Raises as `run_script`."""
     from cfcat.edges.asyncio_loop import run_in_asyncio  # lazy: asyncio, 50 ms
     from cfcat.repl.script import run_script
 
     write, note = (put, say) if reporter is None else (reporter.put, reporter.note)
-    with _filter(request.raw, note) as shown:
-        return run_in_asyncio(run_script(make_session, request.pump, write, shown=shown))
+    with _lines(request.script) as source, _filter(request.raw, note) as shown:
+        return run_in_asyncio(run_script(make_session, request.pump, write, shown=shown, source=source))
+
+
+@contextlib.contextmanager
+def _lines(path: str | None) -> Iterator[int]:
+    """The descriptor that a script is read from. Raises StdinError: the file cannot be read."""
+    if path is None:
+        yield 0
+        return
+    from cfcat.report.render import escape  # lazy: a script only
+
+    source = -1
+    try:
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.read(source, 0)  # a folder cannot be read
+    except (OSError, ValueError) as error:
+        if source >= 0:
+            os.close(source)
+        raise StdinError(f"cannot read {escape(path)}", escape(reason_of(error))) from error
+    try:
+        yield source
+    finally:
+        os.close(source)
 
 
 def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) -> int:
@@ -222,6 +264,8 @@ def _session_maker(
             recorder=recorder,
             clients=clients,
             choose_proxy=proxies.choose if proxies is not None and proxies.follow_environment else None,
+            wait_s=request.wait_s,
+            variables=request.variables,
         )
 
     return make_session

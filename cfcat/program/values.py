@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from cfcat.edges.target import listen_target, typed_target
-from cfcat.errors import AddressError, OptionsError, UsageError
+from cfcat.errors import AddressError, CommandError, OptionsError, UsageError
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
@@ -17,10 +18,12 @@ __all__ = [
     "check_helo",
     "check_listen_target",
     "check_name",
+    "check_pattern",
     "check_profile",
     "check_protocol",
     "check_proxy",
     "check_target",
+    "check_variable",
 ]
 
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
@@ -31,6 +34,8 @@ def check_target(target: str | None, port: str | None) -> Target:
     if target is None:
         raise UsageError("no target given", "cfcat HOST:PORT, or cfcat --help")
     if port is not None and _has_port(target):
+        if os.path.isfile(port):  # as expect and swaks have it
+            raise UsageError(f"'{_shown(port)}' is not a port", f"--script {_shown(port)} runs its lines")
         raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat {_shown(target)}")
     try:
         return typed_target(target, port)
@@ -117,6 +122,24 @@ def check_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UsageError(f"--starttls: '{_shown(name)}' is not known", f"one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def check_pattern(option: str, text: str) -> re.Pattern[bytes]:
+    """The REGEX of `--after` and `--until`, by the rules of `:expect`. Raises UsageError."""
+    from cfcat.repl.arguments import compile_pattern  # lazy: most runs deliver unseen
+
+    try:
+        return compile_pattern(text)
+    except CommandError as error:
+        raise UsageError(f"{option}: {error.message}", error.hint) from error
+
+
+def check_variable(text: str) -> tuple[str, str]:
+    """The `NAME=VALUE` of `--var`. Raises UsageError."""
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+        raise UsageError(f"--var: '{_shown(name)}' is no NAME=VALUE", "a NAME has letters, digits and _")
+    return name, value
 
 
 def check_profile(name: str) -> str:

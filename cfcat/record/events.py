@@ -25,11 +25,13 @@ __all__ = [
     "Entered",
     "Expected",
     "Failed",
+    "Hidden",
     "LineFailed",
     "Listening",
     "Moved",
     "Moving",
     "NotAccepted",
+    "NotReady",
     "Note",
     "Opened",
     "OurSideEnded",
@@ -137,6 +139,20 @@ class Failed(Fact):
     @classmethod
     def parse(cls, text: str) -> Failed | None:
         match = re.fullmatch(r"could not connect: (.*)", text, re.DOTALL)
+        return match and cls(match[1])
+
+
+class NotReady(Fact):
+    """An attempt to connect has failed, for another reason than the one before it; it is made again."""
+
+    reason: str
+
+    def text(self) -> str:
+        return f"not ready: {self.reason}"
+
+    @classmethod
+    def parse(cls, text: str) -> NotReady | None:
+        match = re.fullmatch(r"not ready: (.*)", text, re.DOTALL)
         return match and cls(match[1])
 
 
@@ -264,9 +280,13 @@ class NotAccepted(Fact):
 
 
 class Entered(Fact):
-    """A part begins that the socket knows nothing of: the dialog ("starttls"), or the handshake after it ("tls")."""
+    """A part begins that the socket knows nothing of: the dialog ("starttls"), or the handshake after it ("tls").
+
+    `at_s`: when, by the monotonic clock; None: now.
+    """
 
     phase: Phase
+    at_s: float | None = None
 
 
 class Dialog(Fact):
@@ -312,6 +332,10 @@ class Moved(Fact):
     direction: Direction
     data: bytes
     tls: bool
+
+
+class Hidden(Fact):
+    """The next line that is sent is a secret, whatever it looks like."""
 
 
 class Stopped(Fact):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from cfcat.protocols.secrets import MASK, SecretGuard
-from cfcat.record.events import Connecting, Dialog, Direction, Listening, Moved
+from cfcat.record.events import Connecting, Dialog, Direction, Hidden, Listening, Moved
 from cfcat.record.kept import Event
 
 __all__ = ["Item", "Journal", "Line", "Writer"]
@@ -57,6 +57,7 @@ class Journal:
         self._masks = masks
         self._protocol = protocol
         self._client: Direction = "sent"  # the direction of what the client says
+        self._hides = False  # is what is sent next a secret?
         self._begin()
 
     def _begin(self) -> None:
@@ -96,6 +97,8 @@ class Journal:
             self._take_bytes(event.direction, event.data, event.tls)
         elif isinstance(event, Dialog):
             self._take_bytes(event.direction, event.data, False)
+        elif isinstance(event, Hidden):
+            self._hides = self._masks
         else:
             self._write([*self._held(), event])
 
@@ -113,7 +116,10 @@ class Journal:
         others = [line for half in self._halves.values() if half.direction != direction for line in half.held()]
         if self._guard is not None and direction != self._client:
             self._guard.received(data)  # it says nothing of what was sent before it
-        self._write([*others, *self._halves[direction].feed(data, tls)])
+        feed = self._halves[direction].feed
+        if self._hides and direction == "sent":
+            self._hides, feed = False, self._halves[direction].hide
+        self._write([*others, *feed(data, tls)])
 
     def _held(self) -> list[Item]:
         return [line for half in self._halves.values() for line in half.held()]
@@ -139,6 +145,13 @@ class _Half:
         for piece in self._lines.feed(data):
             yield Line(self.direction, tls, piece)
 
+    def hide(self, data: bytes, tls: bool) -> Iterator[Line]:
+        """As `feed`, of a secret."""
+        yield from self.held()
+        self._tls = tls
+        self._lines.skip(data)
+        yield Line(self.direction, tls, MASK + data[len(data.rstrip(b"\r\n")) :])
+
     def held(self) -> Iterator[Line]:
         for piece in self._lines.held():
             yield Line(self.direction, self._tls, piece)
@@ -160,6 +173,9 @@ class _ServerLines:
         held, self._rest = self._rest, b""
         return [held] if held else []
 
+    def skip(self, data: bytes) -> None:
+        """This comes next, and is written by somebody else."""
+
 
 class _ClientLines:
     """The same for what the client says, with the secrets masked.
@@ -173,6 +189,12 @@ class _ClientLines:
         self._line = b""  # the line that is not complete
         self._written = 0  # so much of it is in the file
         self._forgotten = 0  # so much of it, written long ago, is not in `_line` any more
+
+    def skip(self, data: bytes) -> None:
+        """As in `_ServerLines`; the guard sees it as a line."""
+        if self._guard is not None:
+            self._guard.is_secret(_body(self._line + data), len(self._line) + self._forgotten + len(data))
+        self._line, self._written, self._forgotten = b"", 0, 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete by now, or the pieces that they have become too long for."""

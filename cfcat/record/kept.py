@@ -18,12 +18,14 @@ from cfcat.record.events import (
     Entered,
     Expected,
     Failed,
+    Hidden,
     LineFailed,
     Listening,
     Moved,
     Moving,
     NotAccepted,
     Note,
+    NotReady,
     Opened,
     OurSideEnded,
     Over,
@@ -47,6 +49,7 @@ Kept = (
     | Accepted
     | Connecting
     | Failed
+    | NotReady
     | Opened
     | TlsUp
     | Expected
@@ -58,10 +61,10 @@ Kept = (
     | Over
     | Note
 )
-Event = Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Stopped | LineFailed
+Event = Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
-    *(TranscriptOf.parse, Connecting.parse, Failed.parse, Connected.parse, Opened.parse, TlsUp.parse),
+    *(TranscriptOf.parse, Connecting.parse, Failed.parse, NotReady.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
     *(Listening.parse, Accepted.parse, ClientCame.parse, ClientTls.parse, SideEnded.parse),
     *(Resolved.parse, Proxied.parse, Attempted.parse),

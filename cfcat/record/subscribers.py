@@ -37,6 +37,7 @@ class Subscribers:
         self._subscribers.append(subscriber)
 
     def tell(self, event: Event) -> None:
+        """Tell all of them."""
         for subscriber in self._subscribers:
             subscriber.take(event)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -18,9 +17,12 @@ from cfcat.core.address import parse_address
 from cfcat.core.certificate import TlsInfo
 from cfcat.core.dial import assess
 from cfcat.core.workers import WorkersPolicy
+from cfcat.edges.heard import RECENT_BYTES
 from cfcat.edges.stdin import open_input
 from cfcat.errors import CommandError, StdinError, reason_of
 from cfcat.repl.arguments import (
+    encode,
+    parse_dump,
     parse_eol,
     parse_expect,
     parse_hex,
@@ -28,15 +30,18 @@ from cfcat.repl.arguments import (
     parse_open,
     parse_path,
     parse_protocol,
+    parse_reply,
+    parse_seconds,
     parse_set,
     parse_view,
     parse_wait,
-    unescape,
+    sent_by,
 )
 from cfcat.repl.commands import help_lines
-from cfcat.repl.connection import Connection
+from cfcat.repl.expecting import expect, reply
 from cfcat.report.facts import describe_chain, describe_tls
-from cfcat.report.render import escape, quote
+from cfcat.report.hexdump import HexDump
+from cfcat.report.render import escape
 from cfcat.report.verdict import describe_judgement
 
 if TYPE_CHECKING:
@@ -46,9 +51,6 @@ __all__ = ["ACTIONS"]
 
 Action = Callable[["Session", str], Awaitable[None]]
 
-DEFAULT_EXPECT_S = 10.0
-# What has come by the deadline is still searched, for so long.
-SEARCH_GRACE_S = 0.4
 DEFAULT_QUIET_S = 0.5
 # :wait gives up on a peer that goes on and on, this long after the shortest possible wait.
 LONGEST_NOISE_S = 60.0
@@ -77,7 +79,7 @@ async def _starttls(session: Session, argument: str) -> None:
         await connection.start_tls(protocol)
     finally:
         session.face.state_changed()
-    session.watch_for_secrets()
+    session.follow_protocol()
     session.note_tls()
     info = _tls_info(session)
     session.face.show_notice(f"TLS established: {info.version}, {info.cipher}")
@@ -107,7 +109,18 @@ def _tls_info(session: Session) -> TlsInfo:
 
 @_action("send")
 async def _send(session: Session, argument: str) -> None:
-    await session.send(unescape(argument))
+    encoding = session.settings.encoding
+    end = session.line_end if argument.split(" ", 1)[0] == "-b" else b""
+    await session.send(sent_by(argument, encoding) + end)
+
+
+@_action("secret")
+async def _secret(session: Session, argument: str) -> None:
+    session.need_connection().need_writing()
+    secret = await session.face.ask_secret(argument or "secret:")
+    if secret is None:
+        raise CommandError("no secret was given; nothing was sent")
+    await session.send_secret(encode(secret, session.settings.encoding) + session.line_end)
 
 
 @_action("hex")
@@ -266,26 +279,40 @@ async def _wait(session: Session, argument: str) -> None:
 
 @_action("expect")
 async def _expect(session: Session, argument: str) -> None:
-    connection = session.need_connection()
-    timeout_s, pattern = parse_expect(argument)
-    limit_s = DEFAULT_EXPECT_S if timeout_s is None else timeout_s
-    memory, until_s = connection.memory, asyncio.get_running_loop().time() + limit_s
-    try:
-        while True:
-            ended = memory.ended  # what comes during a search is looked at in the next one
-            async with asyncio.timeout_at(until_s + SEARCH_GRACE_S):
-                if await memory.match(pattern):
-                    break
-            if ended:
-                raise _unmatched(connection, pattern, "the connection ended before a match")
-            async with asyncio.timeout_at(until_s):
-                await memory.change()
-    except TimeoutError as error:
-        raise _unmatched(connection, pattern, f"no match within {limit_s:g} s") from error
-    session.note_match(pattern.pattern)
+    await expect(session, parse_expect(argument, session.settings.encoding))
 
 
-def _unmatched(connection: Connection, pattern: re.Pattern[bytes], what: str) -> CommandError:
-    last = connection.memory.last_line
-    seen = f"the last line seen is {quote(last)}" if last else "nothing was received"
-    return CommandError(f":expect {escape(pattern.pattern)}: {what}; {seen}")
+@_action("reply")
+async def _reply(session: Session, argument: str) -> None:
+    await reply(session, parse_reply(argument, session.settings.encoding))
+
+
+@_action("sleep")
+async def _sleep(session: Session, argument: str) -> None:
+    await asyncio.sleep(parse_seconds(argument))
+
+
+@_action("timeout")
+async def _timeout(session: Session, argument: str) -> None:
+    if not session.face.end_within(parse_seconds(argument)):
+        session.face.show_notice(":timeout is for scripts; Ctrl-C cancels what takes too long")
+
+
+@_action("#")
+async def _comment(session: Session, argument: str) -> None:
+    """Nothing is done."""
+
+
+@_action("echo")
+async def _echo(session: Session, argument: str) -> None:
+    session.face.show_text(escape(argument))
+
+
+@_action("dump")
+async def _dump(session: Session, argument: str) -> None:
+    recent = session.need_connection().memory.heard.recent
+    data = recent[-parse_dump(argument, RECENT_BYTES) :]
+    if not data:
+        raise CommandError("nothing was received")
+    dump = HexDump("<")
+    session.face.show_text("\n".join([*dump.feed(data), *dump.flush()]))

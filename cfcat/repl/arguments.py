@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import math
 import os
@@ -27,7 +28,10 @@ __all__ = [
     "Expectation",
     "Reopening",
     "clip",
+    "compile_pattern",
+    "encode",
     "missing",
+    "parse_dump",
     "parse_eol",
     "parse_expect",
     "parse_hex",
@@ -35,11 +39,16 @@ __all__ = [
     "parse_open",
     "parse_path",
     "parse_protocol",
+    "parse_reply",
+    "parse_seconds",
     "parse_set",
     "parse_view",
     "parse_wait",
+    "sent_by",
     "unescape",
 ]
+
+DUMP_BYTES = 256  # what `:dump` shows unless told
 
 Word = TypeVar("Word", bound=str)
 
@@ -49,8 +58,19 @@ _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(x.{0,2}|.?))", re.DOTALL)
 
 
-def unescape(text: str) -> bytes:
-    """The bytes that `:send` sends: its escapes, and all other characters as UTF-8.
+def sent_by(argument: str, encoding: str = "utf-8") -> bytes:
+    """The bytes of `:send [-b] TEXT`; of -b without the line ending.
+
+    Raises:
+        CommandError: as `unescape`.
+    """
+    if argument == "-b" or argument.startswith("-b "):
+        return base64.b64encode(unescape(argument[3:], encoding))
+    return unescape(argument, encoding)
+
+
+def unescape(text: str, encoding: str = "utf-8") -> bytes:
+    """The bytes that `:send` sends: its escapes, and all other characters as text in this encoding.
 
     A byte that was no UTF-8 when it was read (`surrogateescape`) is sent as that byte. `\\0` is NUL, whatever digits
     follow.
@@ -61,13 +81,13 @@ def unescape(text: str) -> bytes:
     data = bytearray()
     end = 0
     for match in _ESCAPE.finditer(text):
-        data += _encode(text[end : match.start()])
+        data += encode(text[end : match.start()], encoding)
         end = match.end()
         digits, other = match.groups()
         if digits is None and other not in _ESCAPES:
             raise _no_escape(other)
         data += bytes.fromhex(digits) if other is None else _ESCAPES[other]
-    return bytes(data + _encode(text[end:]))
+    return bytes(data + encode(text[end:], encoding))
 
 
 def _no_escape(other: str) -> CommandError:
@@ -79,8 +99,13 @@ def _no_escape(other: str) -> CommandError:
     return CommandError(f"'\\{escape(other)}' is no escape of :send", f"{known} are the escapes")
 
 
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def encode(text: str, encoding: str = "utf-8") -> bytes:
+    """Typed text as bytes. Raises CommandError: the encoding has no such character."""
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError as error:
+        character = escape(text[error.start])
+        raise CommandError(f"'{character}' is no character of {encoding}; nothing was sent", ":set encoding") from error
 
 
 def parse_hex(text: str) -> bytes:
@@ -121,10 +146,14 @@ class Reopening(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What `:expect` waits for. `timeout_s`: None where it says nothing; it may be 0."""
+    """What `:expect` or `:reply` waits for. `timeout_s`: None where it says nothing; it may be 0.
+
+    `forbidden`: what must not come before it.
+    """
 
     timeout_s: float | None
     pattern: re.Pattern[bytes]
+    forbidden: re.Pattern[bytes] | None = None
 
 
 class Change(NamedTuple):
@@ -194,34 +223,71 @@ def _parse_target(words: Sequence[str]) -> str:
         raise CommandError(message, hint.replace("cfcat ", ":open ")) from error
 
 
-def parse_expect(argument: str) -> Expectation:
-    """`[-t SECS] REGEX`, for `search()` in what came.
+def parse_expect(argument: str, encoding: str = "utf-8") -> Expectation:
+    """`[-t SECS] [-x REGEX] REGEX`, for `search()` in what came; the REGEX of -x has no blank in it.
 
     `^` and `$` match at every line: the searched text may begin in the middle of a line.
 
     Raises:
         CommandError: no regular expression, one that does not compile, or no number of seconds.
     """
+    return _parse_expectation(argument, encoding, "expect", "tx")
+
+
+def parse_reply(argument: str, encoding: str = "utf-8") -> Expectation:
+    """`[-t SECS] REGEX`, for `match()` at the beginning of a reply. Raises CommandError, as `parse_expect`."""
+    return _parse_expectation(argument, encoding, "reply", "t")
+
+
+def _parse_expectation(argument: str, encoding: str, name: str, options: str) -> Expectation:
     argument = argument.lstrip()
-    timeout_s = None
-    option = re.match(r"-t\s*(\S*)\s*", argument)
-    if option is not None:
-        timeout_s = _parse_seconds(option[1])
-        argument = argument[option.end() :]
+    given: dict[str, str] = {}
+    option = re.compile(rf"-([{options}])\s*(\S*)\s*")
+    while (match := option.match(argument)) is not None and match[1] not in given:
+        given[match[1]] = match[2]
+        argument = argument[match.end() :]
+    timeout_s = _parse_seconds(given["t"]) if "t" in given else None
+    forbidden = compile_pattern(given["x"], encoding) if "x" in given else None
     if not argument:
-        raise missing("expect", "REGEX")
-    return Expectation(timeout_s, _compile(argument))
+        raise missing(name, "REGEX")
+    return Expectation(timeout_s, compile_pattern(argument, encoding), forbidden)
 
 
-def _compile(text: str) -> re.Pattern[bytes]:
+def compile_pattern(text: str, encoding: str = "utf-8") -> re.Pattern[bytes]:
+    """A regular expression for what comes. Raises CommandError."""
+    if not text:
+        raise CommandError("the regular expression is empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a later Python may take for a set operation
-            return re.compile(_encode(text), re.MULTILINE)
+            return re.compile(_encode_pattern(text, encoding), re.MULTILINE)
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         reason = escape(str(error)) if isinstance(error, re.error) else "it is too large"
         what = f"'{escape(clip(text))}' is not a regular expression: {reason}"
         raise CommandError(what, "a backslash in front makes a character of its own of it") from error
+
+
+def _encode_pattern(text: str, encoding: str) -> bytes:
+    """Some encodings have bytes of ASCII in other characters: they stand for themselves."""
+    if encoding == "utf-8" or text.isascii():
+        return encode(text)
+    return b"".join(
+        encode(character) if character.isascii() else re.escape(encode(character, encoding)) for character in text
+    )
+
+
+def parse_dump(argument: str, limit: int) -> int:
+    """`[N]` of `:dump`, from 1 to the limit. Raises CommandError."""
+    if not argument:
+        return DUMP_BYTES
+    if not (argument.isascii() and argument.isdigit() and 0 < int(argument[:9]) <= limit):
+        raise CommandError(f"'{escape(clip(argument))}' is not a number of bytes from 1 to {limit}", ":help dump")
+    return int(argument)
+
+
+def parse_seconds(argument: str) -> float:
+    """`SECS` of `:sleep` and `:timeout`. Raises CommandError."""
+    return _parse_seconds(argument)
 
 
 def parse_wait(argument: str) -> float | None:

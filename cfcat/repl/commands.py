@@ -80,13 +80,16 @@ connection opened with --tls starttls.
     Command("cert", ":cert", "show the peer's certificates"),
     Command(
         "send",
-        ":send TEXT",
+        ":send [-b] TEXT",
         "send TEXT, with escapes, without a line ending",
         details="""\
 Everything after one blank counts, blanks at the end too. The escapes are
 \\r \\n \\t \\0 \\\\ and \\xNN, which is any byte; other characters are sent as UTF-8.
+With -b it is sent in base64, with a line ending: as AUTH PLAIN wants it. A
+TEXT that begins with -b is written \\x2db.
   :send EHLO me\\r\\n
-  :send \\x16\\x03\\x01""",
+  :send \\x16\\x03\\x01
+  :send -b \\0user\\0secret""",
         verbatim=True,
     ),
     Command(
@@ -105,6 +108,15 @@ Two digits a byte, in either case; blanks and 0x before a piece are allowed.
         "file",
         """\
 PATH is the rest of the line, without quotes; ~ is your home.""",
+    ),
+    Command(
+        "secret",
+        ":secret [PROMPT]",
+        "send a line that is typed without being shown",
+        details="""\
+It is not stored, and masked in logs. In a script it is what the environment has
+as CFCAT_SECRET.
+  :secret Password:""",
     ),
     Command("eof", ":eof", "end sending (half-close) and go on receiving"),
     Command("close", ":close", "close the connection and stay here"),
@@ -168,6 +180,11 @@ Cloudflare Workers. Secrets become bindings. The file is replaced.""",
                 "proto is what Tab completes, and which lines are secrets. With clear-secrets on",
                 "secrets are sent in clear text without asking. With workers on a new connection",
                 "is made only where a Worker on Cloudflare could make it.",
+                "With expand on ${NAME} in a line is the group NAME of the last match that had",
+                "one, else --var's, else the environment's; $${ is ${. encoding is that of text,",
+                "received and typed.",
+                "  :set expand on",
+                "  :set encoding latin-1",
             )
         ),
     ),
@@ -187,23 +204,73 @@ Cloudflare blocks can change: the day on which it was so is named.""",
 For scripts. SECS is how long nothing must come: 0.5 unless given.""",
     ),
     Command(
+        "reply",
+        ":reply [-t SECS] REGEX",
+        "wait for the next reply, and see that it is this",
+        details="""\
+For scripts: a whole reply of the protocol (:set proto), whose beginning must
+match; of IMAP and sieve the beginning of its last line. Any other reply is an
+error at once, as is none within SECS (10 unless given). SMTP, LMTP, FTP, NNTP,
+POP3, IMAP, sieve and redis have replies of several lines; elsewhere it is a
+line. Each reply is looked at once.
+  :reply 250
+  :reply -t 60 a1 OK
+  :reply (?P<session>\\S+)""",
+        verbatim=True,
+    ),
+    Command(
         "expect",
-        ":expect [-t SECS] REGEX",
+        ":expect [-t SECS] [-x REGEX] REGEX",
         "wait for a match in what came since the last one",
         details="""\
 For scripts: no match within SECS (10 unless given), or before the peer's end,
-is an error.
+is an error; so is a match of -x, which has no blank in it, before it.
 REGEX is Python's, for bytes: it begins after the blank and goes to the end of
 the line. ^ is the beginning of any line, and $ is before \\n: the end of a
 line is \\r\\n in most protocols, and \\r\\n may be matched. (?i) in front: in
 either case. A REGEX that begins with -t is written \\-t.
   :expect ^250[ ]
-  :expect -t 5 (?i)^a1 ok.*\\r\\n""",
+  :expect -t 5 (?i)^a1 ok.*\\r\\n
+  :expect -x ^5 ^250[ ]""",
         verbatim=True,
+    ),
+    Command(
+        "sleep",
+        ":sleep SECS",
+        "do nothing for so long",
+        details="""\
+  :sleep 0.5""",
+    ),
+    Command(
+        "timeout",
+        ":timeout SECS",
+        "give the script so long, from here on",
+        details="""\
+Reading after its last line included: then it ends with status 28. The last one
+counts. A session has no such end.
+  :timeout 30""",
+    ),
+    Command("#", ":# [TEXT]", "a comment", details="  :# wait for the greeting", verbatim=True),
+    Command(
+        "echo",
+        ":echo [TEXT]",
+        "say TEXT on standard error",
+        details="""\
+  :echo now the mail""",
+        verbatim=True,
+    ),
+    Command(
+        "dump",
+        ":dump [N]",
+        "show the last N bytes received in hexadecimal",
+        details="""\
+256 unless given, and at most 16384.
+  :dump 64""",
     ),
     Command("help", ":help [CMD]", "list the commands, or explain one", "command"),
     Command("quit", ":quit", "close the connection and leave"),
 )
+WIDEST_USAGE = 28  # in the list of all commands; the summary of a wider one is on the next line
 COMMANDS: Mapping[str, Command] = {command.name: command for command in _TABLE}
 # Other programs' names for commands, used for suggestions when spelling does not help.
 _WORDS_OF_OTHERS = {
@@ -223,12 +290,22 @@ class Line(NamedTuple):
 
     text: str
 
+    @property
+    def line(self) -> str:
+        """As it is typed."""
+        return f":{self.text}" if self.text.startswith(":") else self.text
+
 
 class Call(NamedTuple):
     """A command, never an alias, and its argument: present if it is required, "" if the command takes none."""
 
     command: Command
     argument: str
+
+    @property
+    def line(self) -> str:
+        """As it is typed."""
+        return f":{self.command.name} {self.argument}"
 
 
 def parse(line: str) -> Line | Call:
@@ -241,6 +318,8 @@ def parse(line: str) -> Line | Call:
         return Line(line)
     if line.startswith("::"):
         return Line(line[1:])
+    if line.startswith(":#"):
+        return Call(COMMANDS["#"], line[2:])
     match = re.match(r":(\S*)\s?(.*)", line, re.DOTALL)
     assert match is not None
     name, argument = match.groups()
@@ -282,8 +361,12 @@ def help_lines(name: str | None = None) -> list[str]:
         CommandError: no such command.
     """
     if not name:
-        width = max(len(command.usage) for command in COMMANDS.values())
-        rows = [f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS.values()]
+        width = max(len(command.usage) for command in COMMANDS.values() if len(command.usage) <= WIDEST_USAGE)
+        rows = []
+        for command in COMMANDS.values():
+            is_wide = len(command.usage) > width
+            rows += [command.usage] * is_wide
+            rows.append(f"{'' if is_wide else command.usage:<{width}}  {command.summary}")
         return [*rows, "All other text is sent as it is, with the line ending; ::x sends :x."]
     command = _find(name.removeprefix(":"))
     return [command.usage, f"  {command.summary}", *command.details.splitlines()]

@@ -17,6 +17,7 @@ from cfcat.core.choices import Shutdown
 from cfcat.core.codec import TLS_HELLO
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions
+from cfcat.core.ready import stay
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import STALL_S, while_moving
 from cfcat.errors import CommandError, CrossedWiresError, InjectionError, LostError, SocketError
@@ -96,11 +97,14 @@ class Connection:
 
     # ---- the beginning
 
-    async def open(self, starttls: Protocol | None = None) -> None:
+    async def open(self, starttls: Protocol | None = None, *, stays: bool = False) -> None:
         """Wait for the connection; with a protocol run its dialog and upgrade, all under one deadline.
+
+        `stays`: wait, too, until it has lasted for a moment. Nothing is read before `listen()`.
 
         Raises:
             ConnectError, TlsError, DialogError, InjectionError: as `Socket.opened` and `open_upgraded()`.
+            EarlyEndError: it did not last.
         """
         try:
             if starttls is not None:
@@ -117,10 +121,15 @@ class Connection:
             self.remote_address, self.local_address = await self.socket.opened
             if self.opening_s is None:
                 self.opening_s = self.age_s
+            if stays:
+                await stay(self.socket)
         except BaseException:
             self.socket.abort()
             self._finish()
             raise
+
+    def listen(self) -> None:
+        """Begin to read, once it is open."""
         self.opened = True
         self._listen()
 

@@ -7,18 +7,13 @@ answer; and for the guess that the peer expects TLS.
 from __future__ import annotations
 
 import asyncio
-import re
 
 from cfcat.core.codec import TLS_ALERT, TLS_HELLO
-from cfcat.edges.search import search
+from cfcat.edges.heard import LINE_BYTES, MEMORY_BYTES, Heard
+from cfcat.protocols.replies import ReplyReader
 
 __all__ = ["LINE_BYTES", "MEMORY_BYTES", "Memory"]
 
-# `:expect` searches the last MEMORY_BYTES received: plenty for an answer, and bounded.
-MEMORY_BYTES = 1024 * 1024
-# The last line is looked for in so much of it, and quoted so far.
-RECENT_BYTES = 16 * 1024
-LINE_BYTES = 400
 # So much of what a server says first is kept for a dialog that is run later (SEC-R7: a line of 64 KiB).
 GREETING_BYTES = 64 * 1024
 # So much of the last line sent and of its answer is looked at before a bare upgrade (SEC-R6).
@@ -26,8 +21,9 @@ EXCHANGE_BYTES = 64 * 1024
 
 
 class Memory:
-    """The last MEMORY_BYTES received since the last match, and the parts below. `ended`: nothing more will come.
+    """What was heard, and the parts below. `ended`: nothing more will come.
 
+    `replies`: the same as whole replies.
     `first`: what came first. `unasked`: how much of that came before anything was sent. `asked`: what was sent last.
     `answer`: what came since.
     """
@@ -37,15 +33,15 @@ class Memory:
         self.first = self.asked = self.answer = b""
         self.unasked = 0
         self._first_bytes = b""
-        self._unmatched = bytearray()
-        self._forgotten_bytes = 0  # how many came before `_unmatched`
-        self._recent = b""  # matched or not
+        self.heard = Heard()
+        self.replies = ReplyReader(None)
+        self._greets = True  # the first reply answers nothing
         self._news = asyncio.Event()
 
     @property
     def last_line(self) -> bytes:
-        """The last line with anything in it, as far as it has come; b"" where there is none."""
-        return next((line[:LINE_BYTES] for line in reversed(self._recent.split(b"\n")) if line.strip()), b"")
+        """As `Heard.last_line`."""
+        return self.heard.last_line
 
     @property
     def begins_with_tls_alert(self) -> bool:
@@ -61,6 +57,7 @@ class Memory:
         """Take what is sent: what comes from now on is its answer."""
         self.asked = (self.asked + data)[-EXCHANGE_BYTES:]
         self.answer = b""
+        self.replies.sent(data)
 
     def feed_first(self, chunk: bytes, *, unasked: bool) -> None:
         """Take what was received, for a dialog that is run later; `unasked`: before anything was sent."""
@@ -72,16 +69,23 @@ class Memory:
         """Take what was received outside of a dialog."""
         self._first_bytes += chunk[: len(TLS_ALERT) - len(self._first_bytes)]
         self.answer = (self.answer + chunk)[:EXCHANGE_BYTES]
-        self._unmatched += chunk
-        self._forget(max(0, len(self._unmatched) - MEMORY_BYTES))
-        self._recent = (self._recent + chunk[-RECENT_BYTES:])[-RECENT_BYTES:]
+        self.heard.feed(chunk)
+        self.replies.received(chunk)
         self._news.set()
 
     def forget(self) -> None:
         """Forget what has come: it cannot answer what is asked later."""
-        self._forget(len(self._unmatched))
-        self._recent = self.first = self.asked = self.answer = b""
+        self.heard.take(self.heard.end)
+        self.heard.recent = self.first = self.asked = self.answer = b""
         self.unasked = 0
+        self._greets = False
+
+    def read_replies(self, protocol: str | None) -> None:
+        """From here on read replies of this protocol in what has come, and what will."""
+        heard = self.heard
+        greets = self._greets and not heard.matched
+        self.replies = ReplyReader(protocol, place=heard.begin, greets=greets)
+        self.replies.received(bytes(heard.unmatched))
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -102,19 +106,3 @@ class Memory:
         except TimeoutError:
             return False
         return True
-
-    async def match(self, pattern: re.Pattern[bytes]) -> bool:
-        """Is it in what came since the last match? If so, that is forgotten up to the end of the match.
-
-        More may come meanwhile. Cancelling changes nothing.
-        """
-        begin = self._forgotten_bytes
-        end = await search(asyncio.get_running_loop(), pattern, bytes(self._unmatched))
-        if end is None:
-            return False
-        self._forget(max(0, begin + end - self._forgotten_bytes))
-        return True
-
-    def _forget(self, count: int) -> None:
-        self._forgotten_bytes += count
-        del self._unmatched[:count]

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from codecs import BOM_UTF8
 from collections.abc import Callable
 
 from cfcat.core.waiting import first_of, until_idle
 from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
-from cfcat.errors import ClosedError, CommandError, IdleTimeout, LostError, SocketError, StdinError, StdoutError
+from cfcat.errors import (
+    ClosedError,
+    CommandError,
+    IdleTimeout,
+    LostError,
+    ScriptTimeout,
+    SocketError,
+    StdinError,
+    StdoutError,
+)
 from cfcat.pipe.ending import STDIN_LOST_S
 from cfcat.pipe.pump import PumpOptions
 from cfcat.record.events import LineFailed
@@ -33,22 +43,23 @@ Say = Callable[[str], None]
 
 
 async def run_script(
-    make_session: MakeSession, ends: PumpOptions, say: Say, *, shown: TerminalFilter | None = None
+    make_session: MakeSession, ends: PumpOptions, say: Say, *, shown: TerminalFilter | None = None, source: int = 0
 ) -> int:
-    """Run the script on descriptor 0, with descriptor 1 for what is received; returns the exit status.
+    """Run the script on descriptor `source`, with descriptor 1 for what is received; returns the exit status.
 
     `ends`: as in pipe mode, but for `idle_timeout` from the end of the script on. `say` puts text on stderr.
     `shown`: descriptor 1 is a terminal and gets only what this lets pass (SEC-R22).
 
     Raises:
-        SocketError: the first connection did not come about, nothing moved for too long, stdin or stdout failed.
+        SocketError: the first connection did not come about, nothing moved for too long, stdin or stdout failed, the
+            time of `:timeout` is over.
         BrokenPipeError: the reader of stdout is gone.
     """
     loop = asyncio.get_running_loop()
-    stdout, stdin = open_output(1, loop), open_input(0, loop)
+    stdout, stdin = open_output(1, loop), open_input(source, loop)
     face = _ScriptFace(stdout, shown, say)
-    session = make_session(face)
-    work = [_run(session, _Lines(stdin), ends, face), face.wait_broken(), _wait_reader_gone(stdout)]
+    session = face.session = make_session(face)
+    work = [_run(session, _Lines(stdin), ends, face), face.wait_broken(), face.wait_over(), _wait_reader_gone(stdout)]
     if ends.idle_timeout is not None:
         work.append(_watch_idle(session, ends.idle_timeout))
     try:
@@ -58,6 +69,7 @@ async def run_script(
             await session.shut()
             await face.finish()
         finally:
+            face.stop_clock()
             stdin.close()
             stdout.close()
     face.check()  # the very last bytes may have been too many
@@ -68,7 +80,7 @@ async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _Script
     await session.open()
     number = 0
     while not session.over:
-        number += 1
+        number = face.line = number + 1
         try:
             if (line := await lines.next()) is None:
                 break
@@ -83,6 +95,7 @@ async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _Script
             session.events.tell(LineFailed(error, *message))
             opened = session.connection is not None and session.connection.opened
             return ExitStatus.EXPECT if opened else status_of(error)
+    face.line = 0
     return ExitStatus.OK if session.over else await _read_on(session.need_connection(), ends)
 
 
@@ -189,9 +202,15 @@ class _Lines:
 
 
 class _ScriptFace:
-    """stdout and stderr of a script."""
+    """stdout and stderr of a script; its end by time. `line`: the number of the one that is run, 0 behind the last."""
+
+    session: Session | None = None
 
     def __init__(self, stdout: Output, shown: TerminalFilter | None, say: Say) -> None:
+        self.line = 0
+        self._limit_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._stdout = stdout
         self._shown = shown
         self._say = say
@@ -228,8 +247,37 @@ class _ScriptFace:
     def show_error(self, message: Message) -> None:
         self._say(str(message))
 
+    def show_text(self, text: str) -> None:
+        self._say(f"{text}\n")
+
     def state_changed(self) -> None:
-        pass
+        if self._shown is not None and self.session is not None:
+            self._shown.decode_as(self.session.settings.encoding)
 
     async def confirm(self, question: str) -> bool:
         return False
+
+    async def ask_secret(self, prompt: str) -> str | None:
+        if (secret := os.environ.get("CFCAT_SECRET")) is None:
+            raise CommandError("there is no secret", "the environment has it: CFCAT_SECRET")
+        return secret
+
+    def end_within(self, seconds: float) -> bool:
+        self.stop_clock()
+        self._limit_s = seconds
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end)
+        return True
+
+    def stop_clock(self) -> None:
+        """There is no end by time any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self) -> None:
+        where = f"line {self.line}" if self.line else "the reading behind its last line"
+        if not self._over.done():
+            self._over.set_exception(ScriptTimeout(f":timeout {self._limit_s:g} is over, in {where}"))
+
+    async def wait_over(self) -> int:
+        """Wait for the end of the script's time, and raise it."""
+        return await asyncio.shield(self._over)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import UNIX, parse_address
 from cfcat.core.lifecycle import Reading, Writing
 from cfcat.core.options import SocketOptions, connecting
+from cfcat.core.ready import keep_trying
 from cfcat.core.sockets import connect
 from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
 from cfcat.export.files import write_export
@@ -25,6 +28,7 @@ from cfcat.record.events import (
     Direction,
     Expected,
     Failed,
+    Hidden,
     Moved,
     Moving,
     Opened,
@@ -34,17 +38,19 @@ from cfcat.record.events import (
     Stopped,
     TlsUp,
 )
+from cfcat.record.held import Attempts
 from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
 from cfcat.record.subscribers import Subscribers
 from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
-from cfcat.repl.arguments import Reopening
-from cfcat.repl.commands import Line, parse
+from cfcat.repl.arguments import Reopening, encode
+from cfcat.repl.commands import COMMANDS, Call, Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
+from cfcat.repl.variables import Variables, in_a_pattern, in_escapes
 from cfcat.report.messages import INSECURE_NOTE, Message, keys_note, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
@@ -57,6 +63,15 @@ if TYPE_CHECKING:
     from cfcat.proxies.url import Proxy
 
 __all__ = ["Face", "PromptState", "Session"]
+
+# What stands for a value in the argument of a command; a comment has none.
+QUOTES: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(COMMANDS, str),
+    "send": in_escapes,
+    "expect": in_a_pattern,
+    "reply": in_a_pattern,
+}
+QUOTES = {name: quote for name, quote in QUOTES.items() if name != "#"}
 
 
 class Face(Protocol):
@@ -74,8 +89,17 @@ class Face(Protocol):
     def state_changed(self) -> None:
         """Prompt, toolbar or view are not what they were."""
 
+    def show_text(self, text: str) -> None:
+        """Show what a command was to show, on standard error: escaped already."""
+
     async def confirm(self, question: str) -> bool:
         """Ask yes or no; False where nobody can be asked."""
+
+    async def ask_secret(self, prompt: str) -> str | None:
+        """Ask for a line that is not shown; None where none is given. Raises CommandError: there is nobody to ask."""
+
+    def end_within(self, seconds: float) -> bool:
+        """End with status 28 after so many seconds; False where there is no such end."""
 
 
 class PromptState(NamedTuple):
@@ -95,6 +119,13 @@ class ChooseProxy(Protocol):
     def __call__(self, target: Target, *, tls: bool) -> Proxy | None: ...
 
 
+class _Dialog(NamedTuple):
+    """The dialog of an attempt that may be made again: whom it tells, and the lines to be shown if it succeeds."""
+
+    events: Subscribers
+    lines: list[str]
+
+
 class Session:
     """One user's connections, one after the other.
 
@@ -112,6 +143,7 @@ class Session:
     connection calls the `on_…` methods, in the order in which things happen.
 
     `last_was_secret`: did the line that was executed last carry a secret, so that it must not be stored?
+    `wait_s`: `open()` tries for so long to connect; None: once. `variables`: what `${NAME}` may stand for.
     """
 
     def __init__(
@@ -125,8 +157,12 @@ class Session:
         recorder: Recorder | None = None,
         clients: Clients | None = None,
         choose_proxy: ChooseProxy | None = None,
+        wait_s: float | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.target = target
+        self._variables = Variables(variables or {}, os.environ)
+        self._wait_s = wait_s
         self._clients = clients  # None: the session dials
         self._choose_proxy = choose_proxy  # None: the options have it, for every target
         self.events = events or Subscribers()
@@ -136,6 +172,7 @@ class Session:
         self.over = False
         self.last_was_secret = False
         self.connection: Connection | None = None
+        self._dialog: _Dialog | None = None
         self._recorder = recorder or Recorder()
         # Any protocol's secrets are masked: the next connection may be to another one.
         self._journal = Journal(self._recorder)
@@ -214,6 +251,11 @@ class Session:
         return self.settings.eol
 
     @property
+    def line_end(self) -> bytes:
+        """What is sent behind a line."""
+        return EOLS[self.eol]
+
+    @property
     def protocol(self) -> str | None:
         """Whose verbs and secrets count, a name of PROFILES; None: nobody knows.
 
@@ -262,7 +304,7 @@ class Session:
                 self.log_to(self.settings.log)
             except CommandError as error:
                 raise StdoutError(error.message) from error
-        await self._connect()
+        await self._connect(self._wait_s)
 
     async def execute(self, line: str) -> None:
         """Do what one line says. Cancelling it cancels what it does, and leaves the session as it is.
@@ -277,11 +319,23 @@ class Session:
         self.last_was_secret = self._secrets.are_in(line)
         wanted = parse(line)
         async with self._turn:
+            if self.settings.expand == "on":
+                wanted = self._expanded(wanted)
+                self.last_was_secret |= self._secrets.are_in(wanted.line)
             if isinstance(wanted, Line):
-                await self.send(wanted.text.encode("utf-8", "surrogateescape") + EOLS[self.eol])
+                await self.send(encode(wanted.text, self.settings.encoding) + self.line_end)
             else:
                 await ACTIONS[wanted.command.name](self, wanted.argument)
         self.face.state_changed()
+
+    def _expanded(self, wanted: Line | Call) -> Line | Call:
+        """With the values in place of `${NAME}`; what the line is does not change by that."""
+        if isinstance(wanted, Line):
+            return Line(self._variables.expand(wanted.text))
+        quote = QUOTES.get(wanted.command.name)
+        if quote is None:
+            return wanted
+        return wanted._replace(argument=self._variables.expand(wanted.argument, quote))
 
     async def end(self) -> None:
         """Ctrl-D: end our side; where that is done, leave."""
@@ -321,7 +375,7 @@ class Session:
             self.need_direct()
         self.settings = self.settings.changed(name, value)
         if name == "proto":
-            self.watch_for_secrets()
+            self.follow_protocol()
 
     async def send(self, data: bytes) -> None:
         """Send; a secret that would go out in clear text over a network only after a yes.
@@ -337,6 +391,16 @@ class Session:
             self.last_was_secret = True
             await self._ask_for_secret(connection)
         self._secrets.sent(judged)
+        await connection.send(data)
+
+    async def send_secret(self, data: bytes) -> None:
+        """Send a line that is a secret, whatever it looks like; otherwise as `send`."""
+        connection = self.need_connection()
+        connection.need_writing()
+        self.last_was_secret = True
+        await self._ask_for_secret(connection)
+        self._secrets.sent(self._secrets.judge(data))
+        self.events.tell(Hidden())
         await connection.send(data)
 
     async def send_part(self, data: bytes) -> None:
@@ -408,41 +472,80 @@ class Session:
             self.face.show_notice(keys_note(problem))
         return context
 
-    async def _connect(self) -> None:
-        wanted = self.settings.starttls if self.options.secure_transport == "starttls" else None
+    async def _connect(self, wait_s: float | None = None) -> None:
+        """Make a connection. `wait_s`: try for so long."""
         if self._choose_proxy is not None:
             tls = self.options.secure_transport == "on"
             self.options = self.options._replace(via=self._choose_proxy(parse_address(self.target), tls=tls))
-        options = self._options_now()
         if self._clients is None:
-            self.events.tell(connecting(self.target, self.options, wanted))
-            socket = connect(self.target, options)
+            self.events.tell(connecting(self.target, self.options, self._dialog_first))
+        if wait_s is None:
+            await self._open_connection(self.events)
+            self.need_connection().listen()
         else:
-            socket = await self._clients.next(options)
-        self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
-        self.face.state_changed()
-        try:
-            await self.connection.open(None if wanted is None else PROTOCOLS[wanted])
-        except BaseException as error:
-            if isinstance(error, SocketError) and socket.accepted:
-                error.client = socket.peer
-            self.events.tell(Failed(self.explain(error).text))
-            raise
-        finally:
-            self.face.state_changed()
-        self.watch_for_secrets()
+            await self._keep_trying(wait_s)
+        self.follow_protocol()
         if self._clients is None:
             self.events.tell(Opened(self.reached))
         self.note_tls()
+
+    @property
+    def _dialog_first(self) -> str | None:
+        """The protocol whose dialog comes before a session's first line."""
+        return self.settings.starttls if self.options.secure_transport == "starttls" else None
+
+    async def _keep_trying(self, wait_s: float) -> None:
+        attempts = Attempts(self.events)
+
+        async def attempt() -> None:
+            self._dialog = _Dialog(attempts.begin(), [])
+            await self._open_connection(self._dialog.events, stays=True)
+            attempts.succeeded()
+            if self._dialog.lines:
+                self.face.show_notice("\n".join(self._dialog.lines))
+            self.need_connection().listen()
+
+        def failed(error: SocketError) -> None:
+            attempts.failed(self.explain(error).text)
+
+        try:
+            await keep_trying(attempt, wait_s, self.target, failed=failed)
+        except BaseException as error:
+            attempts.gave_up()
+            self.events.tell(Failed(self.explain(error).text))
+            raise
+        finally:
+            self._dialog = None
+            self.face.state_changed()
+
+    async def _open_connection(self, events: Subscribers, *, stays: bool = False) -> None:
+        """Make a connection, of which these are told; nothing is read yet. `stays`: it must not end at once."""
+        wanted = self._dialog_first
+        options = self._options_now()._replace(trace=events.tell)
+        socket = connect(self.target, options) if self._clients is None else await self._clients.next(options)
+        self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
+        self.face.state_changed()
+        try:
+            await self.connection.open(None if wanted is None else PROTOCOLS[wanted], stays=stays)
+        except BaseException as error:
+            if isinstance(error, SocketError) and socket.accepted:
+                error.client = socket.peer
+            if not stays:
+                self.events.tell(Failed(self.explain(error).text))
+            raise
+        finally:
+            self.face.state_changed()
 
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
             return self.options
         return self.options._replace(policy=workers_policy(self.face.show_notice))
 
-    def watch_for_secrets(self) -> None:
-        """Begin anew to look for secrets: the connection, its protocol or its encryption is another one."""
+    def follow_protocol(self) -> None:
+        """Begin anew to look for secrets and replies: the connection, its protocol or its encryption is another one."""
         self._secrets.begin(self.protocol)
+        if self.connection is not None:
+            self.connection.memory.read_replies(self.protocol)
 
     def log_to(self, path: str | None) -> None:
         """Write the transcript to another file, or to none.
@@ -474,8 +577,10 @@ class Session:
         self._journal.flush()
         write_export(path, self._recorder.conversations())
 
-    def note_match(self, pattern: bytes) -> None:
-        """Tell that `:expect` has found what it waited for."""
+    def note_match(self, pattern: bytes, groups: Mapping[str, bytes]) -> None:
+        """Tell that `:expect` or `:reply` has found what it waited for, with these groups."""
+        encoding = self.settings.encoding
+        self._variables.match({name: value.decode(encoding, "surrogateescape") for name, value in groups.items()})
         self.events.tell(Expected(pattern))
 
     def note_tls(self) -> None:
@@ -496,8 +601,13 @@ class Session:
         await self.face.show_received(data)
 
     def on_dialog(self, direction: Direction, data: bytes) -> None:
-        self.events.tell(Dialog(direction, data))
-        self.face.show_notice("\n".join(f"{MARKS[direction]} {line}" for line in dialog_lines(data)))
+        lines = [f"{MARKS[direction]} {line}" for line in dialog_lines(data)]
+        if self._dialog is None:
+            self.events.tell(Dialog(direction, data))
+            self.face.show_notice("\n".join(lines))
+        else:
+            self._dialog.events.tell(Dialog(direction, data))
+            self._dialog.lines.extend(lines)
 
     def on_held(self, count: int) -> None:
         self.face.show_notice(

@@ -14,6 +14,8 @@ from cfcat.protocols import PROFILES
 
 __all__ = ["EOLS", "SETTINGS", "VIEWS", "Settings"]
 
+# Text in each of them may have ASCII in it, and line ends.
+ENCODINGS = ("utf-8", "latin-1", "cp1252", "cp437", "koi8-r", "shift_jis", "euc-jp", "euc-kr", "gb18030", "big5")
 EOLS: Mapping[str, bytes] = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "none": b""}
 VIEWS = ("text", "hex", "raw")
 
@@ -29,7 +31,7 @@ class Settings:
 
     `view`: how received bytes are drawn. `eol`: what Enter sends. `proto`: whose verbs and secrets count; "auto" is by
     the port. `clear_secrets`: "on" sends secrets in clear text without asking. `workers`: "on" connects only where a
-    Worker could.
+    Worker could. `expand`: "on" puts values in place of `${NAME}`. `encoding`: of text, both ways.
     `starttls`: the protocol whose dialog is run whenever a connection opens, or None. `helo`: the name that EHLO says
     in a dialog, or None for ours. `log`: the file of the transcript, or None; `log_secrets`: with the secrets in it.
     `insecure`: certificates are not checked.
@@ -41,6 +43,8 @@ class Settings:
     proto: str = _one_of("auto", *PROFILES)
     clear_secrets: str = _one_of("off", "on")
     workers: str = _one_of("off", "on")
+    expand: str = _one_of("off", "on")
+    encoding: str = _one_of(*ENCODINGS)
     starttls: str | None = None
     helo: str | None = None
     log: str | None = None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cfcat.errors import CommandError
 from cfcat.protocols.secrets import SecretGuard
-from cfcat.repl.arguments import parse_hex, unescape
+from cfcat.repl.arguments import parse_hex, sent_by
 from cfcat.repl.commands import COMMANDS
 
 __all__ = ["Judged", "TypedSecrets"]
@@ -26,7 +26,7 @@ HEARD_BYTES = 16 * 1024
 # A line ends as the peer may take it. A CR at the very end may be half of an end.
 LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 # The commands that send their argument, and what they make of it.
-SENDS: Mapping[str, Callable[[str], bytes]] = {"send": unescape, "hex": parse_hex}
+SENDS: Mapping[str, Callable[[str], bytes]] = {"send": sent_by, "hex": parse_hex}
 
 
 class _Unfinished(NamedTuple):

@@ -24,6 +24,7 @@ from cfcat.errors import (
     ConnectTimeout,
     CrossedWiresError,
     DialogError,
+    EarlyEndError,
     IdleTimeout,
     InjectionError,
     ListenError,
@@ -31,12 +32,15 @@ from cfcat.errors import (
     OptionsError,
     ProxyError,
     ResolveError,
+    ScriptTimeout,
     SocketError,
     StdinError,
     StdoutError,
     TlsError,
     TruncatedError,
     UnansweredError,
+    UnmatchedError,
+    UnmatchedTimeout,
     UsageError,
     out_of_files,
 )
@@ -66,6 +70,7 @@ CLEAR_TEXT_NOTE = "note: --tls starttls stays in clear text here; --starttls PRO
 SHUTDOWN_HINT = "--shutdown never keeps our end from the server"
 ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
 LONGER_HINT = "--connect-timeout SECS waits longer"
+WAIT_HINT = "--wait SECS with more seconds waits longer"
 TLS_AT_ONCE_HINT = "--tls on, if TLS begins at once on this port"  # where a server waits for a ClientHello
 INSECURE_HINT = "-k connects anyway, without protection"
 FOLDER_HINT = "SSL_CERT_DIR=DIR in the environment trusts a folder"
@@ -325,9 +330,20 @@ def _explain_listening(error: ListenError, target: str) -> Message:
     return Message(escape(error.message), hint)
 
 
+def _longer_hint(error: ConnectTimeout) -> str:
+    if error.while_waiting:
+        return WAIT_HINT
+    return TLS_AT_ONCE_HINT if error.is_silent_dialog else LONGER_HINT
+
+
 def _explain_lost(error: LostError, target: str) -> Message:
     doing = "sending" if error.sending else "receiving"
     return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
+
+
+def _explain_early_end(error: EarlyEndError, target: str) -> Message:
+    said = f"; it said {quote(error.said)}" if error.said else ""
+    return Message(f"{target}: {error.detail}{said}")
 
 
 def _explain_bug(error: BaseException, target: str) -> Message:
@@ -375,25 +391,31 @@ LADDER: tuple[_Row, ...] = (
     _Row(
         ConnectTimeout,
         ExitStatus.TIMEOUT,
-        lambda error, target: Message(error.detail, TLS_AT_ONCE_HINT if error.is_silent_dialog else LONGER_HINT),
+        lambda error, target: Message(error.detail, _longer_hint(error)),
     ),
     _Row(ListenError, ExitStatus.CONNECT, _explain_listening),
     _Row(BlockedError, ExitStatus.CONNECT, _explain_blocked),
     _Row(ProxyError, ExitStatus.PROXY, _explain_proxy),
     _Row(ConnectError, ExitStatus.CONNECT, lambda error, target: Message(error.detail)),
     _Row(IdleTimeout, ExitStatus.TIMEOUT, _of_target),
+    _Row(ScriptTimeout, ExitStatus.TIMEOUT, _of_target),
     _Row(CertificateError, ExitStatus.CERTIFICATE, _explain_certificate),
     _Row(TruncatedError, ExitStatus.TRUNCATED, _explain_truncated),
     _Row(InjectionError, ExitStatus.INJECTION, _of_target),
     _Row(CrossedWiresError, ExitStatus.TLS, lambda error, target: Message(f"{target}: {error.message}", "--tls on")),
     _Row(TlsError, ExitStatus.TLS, _explain_tls),
     _Row(DialogError, ExitStatus.STARTTLS, _explain_dialog),
+    _Row(EarlyEndError, ExitStatus.RECEIVE, _explain_early_end),
     _Row(LostError, ExitStatus.RECEIVE, _explain_lost),
     _Row(
         UnansweredError,
         ExitStatus.UNANSWERED,
         lambda error, target: Message(f"{target}: {error.message}", _unanswered_hint(error)),
     ),
+    _Row(
+        UnmatchedTimeout, ExitStatus.TIMEOUT, lambda error, target: Message(f"{target}: {error.message}", LONGER_HINT)
+    ),
+    _Row(UnmatchedError, ExitStatus.EXPECT, _of_target),
     _Row(StdoutError, ExitStatus.STDOUT, lambda error, target: Message(str(error))),
     _Row(StdinError, ExitStatus.STDIN, lambda error, target: Message(str(error))),
 )

@@ -52,10 +52,10 @@ def escape(said: bytes | str) -> str:
     return text if is_visible(text) else "".join(map(_escape_character, text))
 
 
-def quote(said: bytes) -> str:
+def quote(said: bytes | str) -> str:
     """What a peer said, in quotes, without the line ending."""
-    line = escape(said.rstrip(b"\r\n\0 "))
-    return f'"{line}"'
+    line = said.rstrip("\r\n\0 ") if isinstance(said, str) else said.rstrip(b"\r\n\0 ")
+    return f'"{escape(line)}"'
 
 
 def _escape_character(character: str) -> str:
@@ -90,10 +90,19 @@ class TerminalFilter:
 
     def __init__(self, *, dim: tuple[str, str] = ("", "")) -> None:
         self._before, self._after = dim
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._encoding = "utf-8"
+        self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
+        self._decoded = ""  # by the decoder before this one, and not fed yet
         self._held_cr = False
         self._is_after_lf = False  # was LF the last that came, and not the second half of CR LF?
         self.escaped = 0
+
+    def decode_as(self, encoding: str) -> None:
+        """What comes from here on is text in this encoding."""
+        if encoding != self._encoding:
+            self._encoding = encoding
+            self._decoded += self._decoder.decode(b"", True)
+            self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
 
     def feed(self, chunk: bytes, final: bool = False) -> bytes:
         """Filter a chunk; with `final`, also what was held back for the next one."""
@@ -101,7 +110,7 @@ class TerminalFilter:
 
     def feed_text(self, chunk: bytes, final: bool = False) -> str:
         """As `feed()`, as text."""
-        text = self._decoder.decode(chunk, final)
+        text, self._decoded = self._decoded + self._decoder.decode(chunk, final), ""
         if self._held_cr:
             text = "\r" + text
         self._held_cr = text.endswith("\r") and not final

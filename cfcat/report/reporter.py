@@ -31,6 +31,7 @@ from cfcat.record.events import (
     Entered,
     Moved,
     Moving,
+    NotReady,
     OurSideEnded,
     Over,
     PeerEnded,
@@ -55,7 +56,7 @@ __all__ = ["Reporter"]
 
 TICK_S = 0.25  # as often as anybody reads a number that changes
 # What -v tells. A session shows the rest itself.
-SHOWN = TraceEvent | Accepted | ClientCame | ClientTls | SideEnded | StdinEnded | PeerEnded | Over
+SHOWN = TraceEvent | NotReady | Accepted | ClientCame | ClientTls | SideEnded | StdinEnded | PeerEnded | Over
 SHOWN_IN_PIPES = SHOWN | OurSideEnded
 
 
@@ -111,9 +112,9 @@ class Reporter:
     def take(self, event: Event) -> None:
         self.report.take(event)
         if isinstance(event, Connecting):
-            self._enter("resolve")
+            self._enter("resolve", None)
         elif isinstance(event, Entered):
-            self._enter(event.phase)
+            self._enter(*event)
         elif isinstance(event, Dialog) and self._verbose:
             self._say(dialog_lines(event))
         elif isinstance(event, Moving):
@@ -129,9 +130,9 @@ class Reporter:
         ):
             self._say(describe(event, offered=self._offered))
 
-    def _enter(self, phase: Phase) -> None:
-        """A part begins that the socket does not tell of."""
-        now = time.monotonic()
+    def _enter(self, phase: Phase, at_s: float | None) -> None:
+        """A part begins that the socket does not tell of; `at_s`: as in `Entered`."""
+        now = time.monotonic() if at_s is None else at_s
         if self.report.phase == "starttls":
             self.report.starttls_s = now - self._phase_began_s
         self.report.phase = phase

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
-from cfcat.errors import IdleTimeout, LostError, TruncatedError, UnansweredError
+from cfcat.errors import EarlyEndError, IdleTimeout, LostError, TruncatedError, UnansweredError
 from cfcat.record.events import (
     Accepted,
     Broke,
@@ -39,11 +39,15 @@ BEFORE_SESSION: frozenset[Phase] = frozenset({"usage", "resolve", "connect", "st
 # How a session with this error ended; the first match counts.
 ENDS: tuple[tuple[type[BaseException], str], ...] = (
     (TruncatedError, "truncated"),
+    (EarlyEndError, "peer ended"),
     (LostError, "reset"),
     (IdleTimeout, "idle"),
     (UnansweredError, "peer ended"),
     (BrokenPipeError, "stdout closed"),
 )
+
+# What a run that we ended is called, by its mode.
+OUR_ENDS = {"repl": "quit", "check": "checked"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -123,8 +127,7 @@ class RunReport:
         if self.error is None:
             if self.side_ends:
                 return f"{self.side_ends[0].side} ended"
-            ours = "quit" if self.mode == "repl" else "stdin ended"
-            return "peer ended" if self.last_end == "received" else ours
+            return "peer ended" if self.last_end == "received" else OUR_ENDS.get(self.mode, "stdin ended")
         if self.phase in BEFORE_SESSION:
             return None
         return next((end for kind, end in ENDS if isinstance(self.error, kind)), "failed")

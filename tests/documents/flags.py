@@ -67,7 +67,8 @@ def _flag(param: Any, group: str) -> Flag:
     values = {"protocol": tuple(PROTOCOLS), "profile": ("auto", "none", *profiles())}.get(kind, choices)
     metavar = "" if plain else (param.metavar or "")
     names = tuple(sorted(param.opts, key=len))
-    return Flag(names, tuple(param.secondary_opts), metavar, kind, values, param.help or "", group, count)
+    repeatable = count or bool(getattr(param, "multiple", False))
+    return Flag(names, tuple(param.secondary_opts), metavar, kind, values, param.help or "", group, repeatable)
 
 
 def _kind_of(metavar: str | None) -> str:

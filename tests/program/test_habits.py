@@ -30,7 +30,7 @@ def test_a_habit_is_no_option_and_its_hint_names_only_what_there_is(option: str)
         (["-u", "127.0.0.1", "53"], "-u"),
         (["-d", "127.0.0.1", "9"], "-d"),
         (["-e", "/bin/sh", "127.0.0.1", "9"], "-e"),
-        (["-vz", "127.0.0.1", "9"], "-z"),
+        (["-vN", "127.0.0.1", "9"], "-N"),
         (["--ssl", "127.0.0.1", "9"], "--ssl"),
         (["--ssl-verify", "127.0.0.1", "9"], "--ssl-verify"),
         (["--ssl-trustfile=ca.pem", "127.0.0.1", "9"], "--ssl-trustfile"),

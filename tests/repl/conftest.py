@@ -51,6 +51,8 @@ class Recorder:
         self.errors: list[Message] = []
         self.questions: list[str] = []
         self.answer = False
+        self.texts: list[str] = []
+        self.secret: str | None = None
         self.changes = 0
         self.free = asyncio.Event()
         self.free.set()
@@ -78,6 +80,17 @@ class Recorder:
     async def confirm(self, question: str) -> bool:
         self.questions.append(question)
         return self.answer
+
+    def show_text(self, text: str) -> None:
+        self.texts.append(text)
+        self._news.set()
+
+    async def ask_secret(self, prompt: str) -> str | None:
+        self.questions.append(prompt)
+        return self.secret
+
+    def end_within(self, seconds: float) -> bool:
+        return False
 
     async def until(self, fact: Callable[[], object]) -> None:
         """Wait until something that is shown makes this true. The test itself has the deadline."""

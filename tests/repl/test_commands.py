@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cfcat.core.choices import SECURE_TRANSPORTS, SecureTransport
+from cfcat.edges.heard import RECENT_BYTES
 from cfcat.errors import CommandError
 from cfcat.protocols import PROFILES, PROTOCOLS
-from cfcat.repl.actions import ACTIONS, DEFAULT_EXPECT_S, DEFAULT_QUIET_S
+from cfcat.repl.actions import ACTIONS, DEFAULT_QUIET_S
 from cfcat.repl.arguments import (
     Reopening,
+    parse_dump,
     parse_eol,
     parse_expect,
     parse_hex,
@@ -22,12 +25,16 @@ from cfcat.repl.arguments import (
     parse_open,
     parse_path,
     parse_protocol,
+    parse_reply,
+    parse_seconds,
     parse_set,
     parse_view,
     parse_wait,
+    sent_by,
     unescape,
 )
 from cfcat.repl.commands import COMMANDS, Call, Line, help_lines, parse
+from cfcat.repl.expecting import DEFAULT_WAIT_S
 from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
 from cfcat.report.messages import explain, status_of
 from cfcat.report.status import ExitStatus
@@ -63,8 +70,9 @@ def said_of(line: str) -> tuple[str, str]:
 
 def test_commands_are_those_of_the_design() -> None:
     """Each one, its aliases among them, by its name without the colon; and `:workers`, `:export`."""
-    names = "starttls tls cert send hex file eof close open view eol crlf lf log export info set workers wait expect"
-    assert list(COMMANDS) == [*names.split(), "help", "quit"]
+    names = "starttls tls cert send hex file secret eof close open view eol crlf lf log export info set workers"
+    waiting = "wait reply expect sleep timeout # echo dump"
+    assert list(COMMANDS) == [*names.split(), *waiting.split(), "help", "quit"]
     assert all(command.name == name and command.usage.startswith(f":{name}") for name, command in COMMANDS.items())
     kinds = {"file", "target", "command", "setting"}
     assert {command.arguments for command in COMMANDS.values() if isinstance(command.arguments, str)} == kinds
@@ -152,7 +160,7 @@ def test_arguments_begin_after_the_name(line: str, argument: str) -> None:
         (":vew hex", [":view"]),
         (":q", [":quit"]),
         (":st", [":starttls"]),
-        (":e", [":eof", ":eol", ":export", ":expect"]),
+        (":e", [":eof", ":eol", ":export", ":expect", ":echo"]),
     ],
 )
 def test_mistyped_command_is_answered_with_the_nearest(line: str, nearest: list[str]) -> None:
@@ -206,7 +214,10 @@ def test_what_needs_an_argument() -> None:
         "eol": "crlf|lf|cr|none",
         "log": "FILE|off",
         "export": "FILE",
+        "reply": "REGEX",
         "expect": "REGEX",
+        "sleep": "SECS",
+        "timeout": "SECS",
     }
 
 
@@ -537,7 +548,7 @@ def test_view_eol_and_protocol_are_names_of_lists() -> None:
         (parse_protocol, "gopher", ":starttls does not know 'gopher'", f"one of {', '.join(PROTOCOLS)}"),
         (parse_set, "veiw hex", ":set does not know 'veiw'", "did you mean view?"),
         (parse_set, "view=hex", ":set does not know 'view=hex'", "did you mean view?"),
-        (parse_set, "x", ":set does not know 'x'", "one of view, eol, proto, clear-secrets, workers"),
+        (parse_set, "x", ":set does not know 'x'", "one of view, eol, proto, clear-secrets, workers, expand, encoding"),
         (parse_set, "eol", ":set eol needs a value", "one of crlf, lf, cr, none"),
         (parse_set, "eol lf cr", ":set eol takes one value", "one of crlf, lf, cr, none"),
         (parse_set, "clear-secrets yes", ":set clear-secrets does not know 'yes'", "one of off, on"),
@@ -560,8 +571,8 @@ def test_set_changes_one_setting() -> None:
 
 
 def test_settings() -> None:
-    """Four, and whether a Worker is played; protocols are those of --proto."""
-    assert list(SETTINGS) == ["view", "eol", "proto", "clear-secrets", "workers"]
+    """Four, and whether a Worker is played, and two for scripts; protocols are those of --proto."""
+    assert list(SETTINGS) == ["view", "eol", "proto", "clear-secrets", "workers", "expand", "encoding"]
     assert SETTINGS["proto"] == ("auto", *PROFILES)
 
 
@@ -592,7 +603,8 @@ def test_help_has_every_command() -> None:
     lines = help_lines()
     assert lines == help_lines("")
     for command in COMMANDS.values():
-        (row,) = [line for line in lines if line.split()[0] == f":{command.name}"]
+        (number,) = [number for number, line in enumerate(lines) if line.split()[0] == f":{command.name}"]
+        row = lines[number] if lines[number] != command.usage else command.usage + lines[number + 1]  # or two
         assert row.startswith(f"{command.usage} ")
         assert row.endswith(f" {command.summary}")
     assert "::x sends :x" in lines[-1]
@@ -624,7 +636,7 @@ def test_help_names_every_value() -> None:
 def test_help_tells_the_defaults() -> None:
     """How long is waited where it is not said."""
     assert f"{DEFAULT_QUIET_S:g} unless given" in " ".join(help_lines("wait"))
-    assert f"{DEFAULT_EXPECT_S:g} unless given" in " ".join(help_lines("expect"))
+    assert f"{DEFAULT_WAIT_S:g} unless given" in " ".join(help_lines("expect"))
 
 
 def examples() -> list[str]:
@@ -636,8 +648,17 @@ def test_examples_of_the_help_work(line: str) -> None:
     """What the help shows can be typed."""
     call = parse(line)
     assert isinstance(call, Call)
-    parser = {"send": unescape, "hex": parse_hex, "expect": parse_expect}[call.command.name]
-    assert parser(call.argument)
+    parsers: dict[str, Callable[[str], object]] = {
+        "send": sent_by,
+        "hex": parse_hex,
+        "expect": parse_expect,
+        "reply": parse_reply,
+        "sleep": parse_seconds,
+        "timeout": parse_seconds,
+        "set": parse_set,
+        "dump": lambda text: parse_dump(text, RECENT_BYTES),
+    }
+    assert parsers.get(call.command.name, bool)(call.argument)
 
 
 def test_help_for_what_is_no_command() -> None:

@@ -57,7 +57,7 @@ def test_memory_is_bounded() -> None:
     seen = memory.Memory()
     for _ in range(40):
         seen.feed(b"first" + b"x" * 100_000)
-    assert len(seen._unmatched) == memory.MEMORY_BYTES
+    assert len(seen.heard.unmatched) == memory.MEMORY_BYTES
     seen.feed(b"\nlast")
     assert len(seen.last_line) <= memory.LINE_BYTES
 
@@ -171,16 +171,17 @@ async def test_nothing_is_read_while_nothing_is_shown() -> None:
 
 async def test_settings_are_shown_and_changed() -> None:
     """:set lists them; each way of changing one is told to the face."""
+    others = "workers off\nexpand off\nencoding utf-8"
     with serve(greeting(b"")) as server:
         async with opened(server.address) as (session, face):
             await session.execute(":set")
-            assert face.notices.pop() == "view text\neol crlf\nproto auto\nclear-secrets off\nworkers off"
+            assert face.notices.pop() == f"view text\neol crlf\nproto auto\nclear-secrets off\n{others}"
             for line in (":view hex", ":lf", ":set proto imap", ":set clear-secrets on"):
                 before = face.changes
                 await session.execute(line)
                 assert face.changes > before
             await session.execute(":set")
-            assert face.notices.pop() == "view hex\neol lf\nproto imap\nclear-secrets on\nworkers off"
+            assert face.notices.pop() == f"view hex\neol lf\nproto imap\nclear-secrets on\n{others}"
             assert (session.view, session.eol, session.protocol) == ("hex", "lf", "imap")
 
 

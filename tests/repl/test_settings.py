@@ -55,6 +55,8 @@ proto auto
 clear-secrets off
 workers off
 made-up green
+expand off
+encoding utf-8
 """
 
 

@@ -37,6 +37,7 @@ class Display:
     def __init__(self, columns: int, *, view: str = "text", color: bool = False) -> None:
         self._columns = columns
         self._color = color
+        self._encoding = "utf-8"
         self.view = view
         self._drawing = self._make()
 
@@ -76,10 +77,19 @@ class Display:
         self._drawing = self._make()
         return rows
 
+    def decode_as(self, encoding: str) -> None:
+        """What comes next is text in this encoding."""
+        self._encoding = encoding
+        self._drawing.decode_as(encoding)
+
     def _make(self) -> _Drawing:
         if self.view == "hex":
             return _Hex(self._columns, self._color)
-        return _Raw(self._columns) if self.view == "raw" else _Text(self._columns, self._color)
+        if self.view == "raw":
+            return _Raw(self._columns)
+        text = _Text(self._columns, self._color)
+        text.decode_as(self._encoding)
+        return text
 
 
 class _Drawing(ABC):
@@ -103,6 +113,9 @@ class _Drawing(ABC):
     def resize(self, columns: int) -> list[str]:
         return []
 
+    def decode_as(self, encoding: str) -> None:
+        """What comes next is text in this encoding: only text has one."""
+
 
 class _Text(_Drawing):
     """Filtered text. A long line fills row after row, as the terminal itself would break it."""
@@ -112,6 +125,9 @@ class _Text(_Drawing):
         self._dim = DIM if color else ("", "")
         self._filter = TerminalFilter(dim=self._dim)
         self._start_row()
+
+    def decode_as(self, encoding: str) -> None:
+        self._filter.decode_as(encoding)
 
     @property
     def unfinished(self) -> str:

@@ -116,6 +116,7 @@ class Screen(TerminalFace):
     def _follow_session(self) -> None:
         """Draw in the view that was asked for, and end the row that nothing more will come for."""
         self._above.add(self._display.set_view(self.session.view))
+        self._display.decode_as(self.session.settings.encoding)
         if {"recv-closed", "closed"} & set(self.session.prompt_state.marks):
             self._above.add(self._display.finish())
 
@@ -237,8 +238,8 @@ class Screen(TerminalFace):
         return not is_answer and not text[:1].isspace()
 
     def hides_input(self) -> bool:
-        """Must what is typed stay hidden? The answer to a question of ours is always shown."""
-        return self.session.hides_input and not self.question
+        """Must what is typed stay hidden? The answer to a question of ours is shown, unless that asks for a secret."""
+        return self.hides_answer if self.question else self.session.hides_input
 
     def end_typed(self) -> None:
         """Ctrl-D on an empty line."""
@@ -248,17 +249,17 @@ class Screen(TerminalFace):
         """Ctrl-C: an answer, or the line, or what is being done."""
         assert self._editor is not None
         if self.question:
-            self.answer(False)
+            self.answer(None)
         elif not self._editor.clear():
             self.cancel()
 
-    async def confirm(self, question: str) -> bool:
-        """As in `Face`; what is being typed is put aside."""
+    async def ask(self, question: str, *, hidden: bool = False) -> str | None:
+        """As in `TerminalFace`; what is being typed is put aside."""
         if self._editor is None or not self._editor.is_running:
-            return False
+            return None
         typed = self._editor.take_away()
         try:
-            return await super().confirm(question)
+            return await super().ask(question, hidden=hidden)
         finally:
             self._editor.put_back(typed)
 

@@ -57,7 +57,8 @@ class TerminalFace(ABC):
         self.modes = Modes(0)
         self.queue = TerminalQueue(open_output(1, asyncio.get_running_loop()), self._on_room, self._on_gone)
         self.question = ""  # what the user is being asked
-        self._answer: asyncio.Future[bool] | None = None
+        self.hides_answer = False  # is it a secret?
+        self._answer: asyncio.Future[str | None] | None = None
         self._room = asyncio.Event()
         self._was_raw = False
         self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -195,14 +196,14 @@ class TerminalFace(ABC):
     def enter(self, lines: Sequence[str], *, store: bool = True) -> None:
         """Take lines that were entered together: an answer, or text and commands to be executed in order."""
         if self._answer is not None:
-            self.answer(lines[0].strip().lower() in YES)
+            self.answer(lines[0])
         else:
             self.lines.add((functools.partial(self._execute, line, store) for line in lines), len(lines))
 
     def end(self) -> None:
         """Ctrl-D: take its turn behind what was entered."""
         if self._answer is not None:
-            self.answer(False)
+            self.answer(None)
         else:
             self.lines.add([functools.partial(self._attempt, self.session.end)])
 
@@ -226,19 +227,35 @@ class TerminalFace(ABC):
 
     async def confirm(self, question: str) -> bool:
         """As in `Face`."""
-        self.question = f"{question} (y/N) "
+        return (await self.ask(f"{question} (y/N) ") or "").strip().lower() in YES
+
+    async def ask_secret(self, prompt: str) -> str | None:
+        """As in `Face`."""
+        return await self.ask(f"{prompt} ", hidden=True)
+
+    async def ask(self, question: str, *, hidden: bool = False) -> str | None:
+        """The next line that is entered, or None where that is Ctrl-C or Ctrl-D; `hidden`: it is not shown."""
+        self.question, self.hides_answer = question, hidden
         self._answer = asyncio.get_running_loop().create_future()
         self.state_changed()
         try:
             return await self._answer
         finally:
-            self.question, self._answer = "", None
+            self.question, self.hides_answer, self._answer = "", False, None
             self.state_changed()
 
-    def answer(self, yes: bool) -> None:
-        """Answer the question that was asked."""
+    def answer(self, line: str | None) -> None:
+        """Answer the question that was asked; None: with no."""
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(yes)
+            self._answer.set_result(line)
+
+    def show_text(self, text: str) -> None:
+        """As in `Face`."""
+        self.show_notice(text)
+
+    def end_within(self, seconds: float) -> bool:
+        """As in `Face`: a person ends a session."""
+        return False
 
     # ---- what is received
 

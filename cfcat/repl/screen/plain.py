@@ -47,8 +47,9 @@ class Plain(TerminalFace):
 
     def _follow_prompt(self) -> None:
         """Let the terminal echo what is typed, or only the end of the line (SEC-R29)."""
-        if self.session.hides_input != self._hides_input:
-            self._hides_input = self.session.hides_input
+        hides = self.hides_answer if self.question else self.session.hides_input
+        if hides != self._hides_input:
+            self._hides_input = hides
             self.modes.echo(not self._hides_input)
 
     def show_notice(self, text: str) -> None:
@@ -62,6 +63,7 @@ class Plain(TerminalFace):
     def state_changed(self) -> None:
         """As in `Face`."""
         self.warn_of_raw()
+        self._filter.decode_as(self.session.settings.encoding)
         self._follow_prompt()
         marks = self.session.prompt_state.marks
         if {"recv-closed", "closed"} & set(marks):
@@ -121,6 +123,6 @@ class Plain(TerminalFace):
             return
         self._in_line = True  # the terminal has echoed ^C, and no end of the line
         if self.question:
-            self.answer(False)
+            self.answer(None)
         else:
             self.cancel()

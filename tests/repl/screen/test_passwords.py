@@ -59,3 +59,30 @@ def test_a_password_is_not_echoed(tmp_path: Path, term: str | None) -> None:
     assert b"joe" in output
     assert b"hunter2" not in output
     assert not history.exists() or "hunter2" not in history.read_text()
+
+
+@pytest.mark.parametrize("term", [None, "dumb"])
+def test_a_secret_is_asked_for(tmp_path: Path, term: str | None) -> None:
+    """`:secret`: the next line is neither shown nor stored, and no command; Ctrl-C, and nothing is sent."""
+    history = tmp_path / "history"
+    env: dict[str, str | None] = {"CFCAT_HISTORY": str(history)}
+    if term is not None:
+        env["TERM"] = term
+    with serve(Peer.recv_until_eof) as server, terminal(server.address, env=env) as it:
+        it.expect_screen("connected to" if term else f"{server.address}>")
+        it.type(":secret Code:\r")
+        it.until(lambda lines: any(line.startswith("Code:") for line in lines))
+        it.type("\x03")
+        it.expect_screen("no secret was given; nothing was sent")
+        it.type(":secret Word:\r")
+        it.until(lambda lines: any(line.startswith("Word:") for line in lines))
+        it.type(":quit 1\r")
+        until(lambda: server.received == b":quit 1\r\n")
+        it.type("seen\r")
+        until(lambda: server.received == b":quit 1\r\nseen\r\n")
+        it.type(":quit\r")
+        assert it.finish() == 0
+        output = it.output
+    assert b":quit 1" not in output
+    assert b"seen" in output
+    assert not history.exists() or ":quit 1" not in history.read_text()

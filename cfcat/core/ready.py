@@ -1,0 +1,162 @@
+"""Is the peer ready? `wait_for()` in the library, `--wait` and `--check` on the command line.
+
+A connection that came about is no answer yet: a proxy accepts for a server that is not there, and ends at once, as that
+of docker does. So the first moment of a connection is watched; and what may pass is tried again until a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from typing import Any, TypeVar, Unpack
+
+from cfcat.core.address import SocketAddress, parse_address
+from cfcat.core.options import Changes, SocketOptions
+from cfcat.core.sockets import Socket, connect
+from cfcat.core.waiting import in_time, settled, sleep
+from cfcat.errors import ConnectTimeout, EarlyEndError, LostError, SocketError, TruncatedError
+
+__all__ = ["EARLY_S", "keep_trying", "stay", "wait_for"]
+
+T = TypeVar("T")
+
+# A proxy that cannot reach its server ends within milliseconds on the same machine, within a round trip elsewhere.
+EARLY_S = 0.25
+# The pause after the first failure; each is twice as long as the one before, up to the longest.
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 2.0
+# So much of what a peer says before it leaves is quoted.
+SAID_BYTES = 80
+EARLY_END = "it accepted and closed at once"
+
+
+async def wait_for(
+    address: str | SocketAddress,
+    options: SocketOptions | Mapping[str, object] | None = None,
+    *,
+    until: Callable[[Socket], Awaitable[object]] | None = None,
+    timeout: float,
+    **changes: Unpack[Changes],
+) -> Socket:
+    """Connect as `connect()`, again and again until that comes about; return the socket, which is open.
+
+    Tried again is what may pass by itself: no such name, no connection, a handshake or a certificate that fails, a
+    reset, and an end within the first quarter of a second; a byte from the peer, which stays to be read, is a sign of
+    life. `until`: called with each socket that has opened, to look for more than a connection, such as the right
+    greeting. Where what it returns is not true, or it raises a SocketError or TimeoutError, another connection is made.
+    The socket is returned as it has left it.
+
+    Raises:
+        SocketError: of the last attempt, when `timeout` seconds were over, or of one that would fail again.
+        ConnectTimeout: the first attempt had not come to its end by then, or `until` never came true.
+        What else `until` raises; and as `connect()`.
+    """
+    target = parse_address(address).text
+
+    async def attempt() -> Socket:
+        socket = connect(address, options, **changes)
+        with _aborting(socket):
+            await socket.opened
+            await stay(socket)
+            if until is not None and not await _asked(until, socket):
+                raise ConnectTimeout(f"{target}: not ready", f"{target}: it connects, but is not ready")
+        return socket
+
+    return await keep_trying(attempt, timeout, target)
+
+
+@contextlib.contextmanager
+def _aborting(socket: Socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        socket.abort()
+        raise
+
+
+async def _asked(until: Callable[[Socket], Awaitable[object]], socket: Socket) -> object:
+    """In asyncio a task of its own: it may use all that asyncio has."""
+    import asyncio  # lazy: pipes do without
+
+    task = asyncio.ensure_future(until(socket))
+    try:
+        return await task
+    except SocketError as error:
+        error.may_pass = True
+        raise
+    except TimeoutError:
+        return False
+    finally:
+        task.cancel()
+
+
+async def keep_trying(
+    attempt: Callable[[], Coroutine[Any, Any, T]],
+    limit_s: float,
+    target: str,
+    *,
+    failed: Callable[[SocketError], object] = lambda error: None,
+) -> T:
+    """Do it until it succeeds, for so long; an attempt that is under way then is cut.
+
+    `failed` is told of each failure after which it is tried again.
+
+    Raises:
+        SocketError: of the attempt before the deadline; or of one that would fail again.
+        ConnectTimeout: no attempt had ended by then.
+    """
+    until_s, pause_s = time.monotonic() + limit_s, FIRST_PAUSE_S
+    last: SocketError | None = None
+    while (left_s := until_s - time.monotonic()) > 0:
+        try:
+            return await in_time(left_s, attempt())
+        except SocketError as error:
+            if not error.may_pass:
+                raise
+            last = error
+            failed(error)
+        except TimeoutError:
+            break
+        await sleep(max(0.0, min(pause_s, until_s - time.monotonic())))
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    if last is not None:
+        raise last
+    detail = f"{target}: not ready after {limit_s:g} s"
+    raise ConnectTimeout(detail, detail, while_waiting=True)
+
+
+async def stay(socket: Socket, *, heard: Callable[[bytes], object] | None = None) -> None:
+    """Return when an open socket has lasted for EARLY_S, or a byte has come, which is there to be read again.
+
+    `heard`: it takes what comes, and the time must be over all the same.
+
+    Raises:
+        EarlyEndError: the peer has ended or reset the connection.
+        TlsError: it refuses us now, as TLS 1.3 lets it.
+    """
+    until_s = time.monotonic() + EARLY_S
+    reader, said = socket.readable.get_reader(), b""
+    try:
+        while (left_s := until_s - time.monotonic()) > 0:
+            read = reader.read()
+            try:
+                await settled([read], left_s)
+                chunk = read.result() if read.done() else None
+            finally:
+                read.cancel()
+            if chunk is None:
+                return
+            if not chunk:
+                raise EarlyEndError(detail=EARLY_END)
+            if heard is None:
+                socket.readable.give_back(chunk)
+                return
+            said = (said + chunk)[:SAID_BYTES]
+            heard(chunk)
+    except (LostError, TruncatedError) as error:
+        early = EarlyEndError(detail=EARLY_END)
+        early.said = said
+        raise early from (None if isinstance(error, EarlyEndError) else error)
+    finally:
+        reader.release_lock()
