@@ -258,8 +258,8 @@ class TlsCodec:
         cipher = self._tls.cipher()
         context = self._tls.context
         # A client has no name that could be checked, and may have no certificate.
-        is_shown = self._tls.getpeercert(binary_form=True) is not None
-        is_checked = is_shown if self._tls.server_side else context.check_hostname
+        shown = self._chain("get_unverified_chain")
+        is_checked = bool(shown) if self._tls.server_side else context.check_hostname
         verified = context.verify_mode != ssl.CERT_NONE and is_checked
         chain = self._chain("get_verified_chain") if verified else []
         return TlsInfo(
@@ -270,7 +270,7 @@ class TlsCodec:
             verified=verified,
             chain=tuple(
                 read_certificate(_decoded(certificate), certificate.public_bytes(DER))
-                for certificate in chain or self._chain("get_unverified_chain")
+                for certificate in chain or shown
             ),
         )
 
