@@ -33,6 +33,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.record.kept",),
     ("cfcat.record.subscribers",),
     ("cfcat.core.trace",),
+    ("cfcat.core.codec",),
+    ("cfcat.core.watched",),
     ("cfcat.core.options", "cfcat.core.context"),
     ("cfcat.core.server_context",),
     ("cfcat.core.lifecycle",),

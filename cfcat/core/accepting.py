@@ -232,6 +232,10 @@ class Listener:
         local = _local_address(sock)
         host, _, port = remote.rpartition(":")
         target = Target(remote or local, host.strip("[]"), int(port) if port else 0)
+        if self._options.capture is not None:
+            from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
+
+            sock = WatchedSocket(sock, self._options.capture, accepted=True)
         socket = adopt(sock, target, self._options, SocketInfo(remote, local), relays=self._relays)
         self._keep(socket)
         return socket

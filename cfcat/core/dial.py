@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
@@ -33,6 +34,7 @@ from cfcat.errors import (
 
 if TYPE_CHECKING:
     from cfcat.core.layers import Outer
+    from cfcat.core.watched import Capture
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
     from cfcat.record.making import Outcome, Trace
 
@@ -151,11 +153,12 @@ async def dial(
     family: str | None = None,
     policy: WorkersPolicy | None = None,
     trace: Trace | None = None,
+    capture: Capture | None = None,
 ) -> Dialed:
     """Connect to the first address of the target that answers.
 
     `policy` judges each resolved address; those blocked are dropped, and it goes on with those that remain (P2, P9).
-    `trace` is told of the addresses and of what became of each; it must not raise.
+    `trace` is told of the addresses and of what became of each; it must not raise. `capture` is told what passes.
     Cancelling closes everything that was begun.
 
     Raises:
@@ -163,12 +166,14 @@ async def dial(
         BlockedError: the policy allows none of them.
         ConnectError: no address answered; `attempts` says why, in order.
     """
-    return await dial_any(target, await find(target, family=family, policy=policy, trace=trace), trace)
+    return await dial_any(target, await find(target, family=family, policy=policy, trace=trace), trace, capture)
 
 
-async def dial_any(target: Target, addresses: Sequence[Address], trace: Trace | None) -> Dialed:
+async def dial_any(
+    target: Target, addresses: Sequence[Address], trace: Trace | None, capture: Capture | None
+) -> Dialed:
     """Connect to the first of these that answers. Raises ConnectError as `dial`."""
-    dialed, attempts = await race(addresses, _connect, trace)
+    dialed, attempts = await race(addresses, partial(_connect, capture), trace)
     if dialed is None:
         raise connect_failed(target, _describe(target, attempts), attempts) from attempts[-1].error
     return dialed
@@ -177,12 +182,15 @@ async def dial_any(target: Target, addresses: Sequence[Address], trace: Trace | 
 class Direct:
     """The dialer that connects directly, without a proxy."""
 
-    def __init__(self, *, family: str | None = None, policy: WorkersPolicy | None = None) -> None:
+    def __init__(
+        self, *, family: str | None = None, policy: WorkersPolicy | None = None, capture: Capture | None = None
+    ) -> None:
         self._family = family
         self._policy = policy
+        self._capture = capture
 
     async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed:
-        return await dial(target, family=self._family, policy=self._policy, trace=trace)
+        return await dial(target, family=self._family, policy=self._policy, trace=trace, capture=self._capture)
 
     def missing(self, target: Target) -> str:
         return f"{target.text}: no connection"
@@ -332,13 +340,17 @@ class _Race:
                 self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
 
-async def _connect(address: Address) -> Dialed:
+async def _connect(capture: Capture | None, address: Address) -> Dialed:
     """A `Reach`: by TCP."""
     began = time.monotonic()
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         await _until_connected(running_loop(), sock, address.sockaddr)
+        if capture is not None:
+            from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
+
+            sock = WatchedSocket(sock, capture, accepted=False)
     except BaseException:
         sock.close()
         raise

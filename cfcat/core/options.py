@@ -15,6 +15,7 @@ from cfcat.errors import OptionsError
 if TYPE_CHECKING:
     import ssl
 
+    from cfcat.core.watched import Capture
     from cfcat.core.workers import WorkersPolicy
     from cfcat.proxies.url import Proxy
     from cfcat.record.events import Connecting
@@ -42,6 +43,7 @@ class _Fields(NamedTuple):
     policy: WorkersPolicy | None = None
     trace: Trace | None = None
     via: Proxy | None = None
+    capture: Capture | None = None
 
 
 class Changes(TypedDict, total=False):
@@ -58,6 +60,7 @@ class Changes(TypedDict, total=False):
     policy: WorkersPolicy | None
     trace: Trace | None
     via: Proxy | None
+    capture: Capture | None
 
 
 class SocketOptions(_Fields):
@@ -73,7 +76,8 @@ class SocketOptions(_Fields):
     `policy` judges each resolved address and limits the number of open sockets: blocked addresses are not tried
     (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
     raises goes to the event loop's exception handler, and changes nothing); `via` is the `proxy()` to go through, and
-    then both ends are those of the connection to it.
+    then both ends are those of the connection to it; `capture` is told all that goes over the wire
+    (`cfcat.core.watched`).
     """
 
     __slots__ = ()
@@ -92,6 +96,7 @@ class SocketOptions(_Fields):
         policy: WorkersPolicy | None = None,
         trace: Trace | None = None,
         via: Proxy | None = None,
+        capture: Capture | None = None,
     ) -> SocketOptions:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
         options = super().__new__(
@@ -107,6 +112,7 @@ class SocketOptions(_Fields):
             policy,
             trace,
             via,
+            capture,
         )
         options._check()
         return options

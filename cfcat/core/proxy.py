@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import socket
 
     from cfcat.core.layers import Outer
+    from cfcat.core.watched import Capture
     from cfcat.record.making import Proxied, Trace
 
 __all__ = ["Through"]
@@ -46,9 +47,10 @@ class Through:
         ResolveError: we did not find the target's name.
     """
 
-    def __init__(self, proxy: Proxy, *, family: str | None = None) -> None:
+    def __init__(self, proxy: Proxy, *, family: str | None = None, capture: Capture | None = None) -> None:
         self._proxy = proxy
         self._family = family
+        self._capture = capture
         self._name = f"proxy {proxy.address}"
         self._place = Target(proxy.address, proxy.host, proxy.port)
         self._found: list[Address] = []  # its addresses
@@ -101,12 +103,12 @@ class Through:
         """Connect by way of the proxy to a name, or to an address. Raises Refusal, and as this dialer."""
         self._missing = "no connection"
         with self._telling(target):
-            sock, round_trip_s, outer = await dial_any(self._place, self._found, trace)
+            sock, round_trip_s, outer = await dial_any(self._place, self._found, trace, self._capture)
         began = time.monotonic()
         try:
             channel = Channel(running_loop(), sock)
             if self._proxy.scheme == "https":
-                outer = await self._secure(channel, target)
+                outer = await self._secure(channel, sock, target)
                 channel = outer.channel(channel)
             self._missing = "no answer"
             bound = await _converse(self._dialog(target), channel)
@@ -130,9 +132,10 @@ class Through:
             detail = f"proxy {error.detail}"
             raise ConnectError(failure_message(target.port), detail, error.attempts) from error.__cause__
 
-    async def _secure(self, channel: Channel, target: Target) -> Outer:
+    async def _secure(self, channel: Channel, sock: socket.socket, target: Target) -> Outer:
         from cfcat.core.context import default_context  # lazy: ssl
         from cfcat.core.layers import Outer
+        from cfcat.core.watched import holding
 
         self._missing = "the TLS handshake was not complete"
         context = self._proxy.tls or default_context()
@@ -145,7 +148,8 @@ class Through:
             async def receive() -> None:
                 codec.receive(await channel.receive(HANDSHAKE_READ_BYTES))
 
-            await shake_hands(codec, send, receive)
+            with holding(sock, context):
+                await shake_hands(codec, send, receive)
         except TlsError as error:
             error.proxy = self._proxy.address
             error.detail, error.message = error.message, failure_message(target.port)

@@ -73,11 +73,11 @@ def dial(target: Target, options: SocketOptions, *, relays: bool = False) -> Soc
 def _dialer(target: Target, options: SocketOptions) -> Dialer:
     """Raises OptionsError: the target cannot be had this way."""
     if options.via is None:
-        return Direct(family=options.address_family, policy=options.policy)
+        return Direct(family=options.address_family, policy=options.policy, capture=options.capture)
     from cfcat.core.proxy import Through  # lazy: most connections are direct
 
     options.via.check(target, options.address_family)
-    return Through(options.via, family=options.address_family)
+    return Through(options.via, family=options.address_family, capture=options.capture)
 
 
 def adopt(

@@ -253,6 +253,11 @@ class TlsCodec:
         """How many bytes came behind the peer's close_notify, encrypted or not; they are not read (SEC-R9)."""
         return self._incoming.pending if self._is_eof else 0
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What it was made with."""
+        return self._tls.context
+
     def info(self) -> TlsInfo:
         """Version, cipher and certificates. Ask after the handshake."""
         cipher = self._tls.cipher()
@@ -269,8 +274,7 @@ class TlsCodec:
             server_name=self._client_asked_for if self._tls.server_side else self._tls.server_hostname,
             verified=verified,
             chain=tuple(
-                read_certificate(_decoded(certificate), certificate.public_bytes(DER))
-                for certificate in chain or shown
+                read_certificate(_decoded(certificate), certificate.public_bytes(DER)) for certificate in chain or shown
             ),
         )
 

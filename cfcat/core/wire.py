@@ -104,6 +104,7 @@ class Wire(Transport):
         with contextlib.suppress(OSError, AttributeError):  # not every system has it
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.sock = sock
+        self.can_join = type(sock) is socket.socket  # one that is watched must see what passes
         if outer is not None:
             self._go_through(outer)
 
@@ -123,6 +124,7 @@ class Wire(Transport):
         self._unwatch()
         self._unwatch_hangups()
         other.sock, self.sock = self.sock, None
+        other.can_join = self.can_join
         other._outer, self._outer = self._outer, None
         other._early = early
         self.is_open = False
@@ -175,11 +177,13 @@ class Wire(Transport):
         """
         self._unwatch()  # the loop has one callback for each descriptor
         from cfcat.core.channel import shake_hands  # lazy: clear text needs none
+        from cfcat.core.watched import holding
 
         self.codec = codec
-        await shake_hands(
-            codec, lambda: self._send_handshake(codec, wrapper), lambda: self._receive_handshake(codec, wrapper)
-        )
+        with holding(self.sock, codec.context):
+            await shake_hands(
+                codec, lambda: self._send_handshake(codec, wrapper), lambda: self._receive_handshake(codec, wrapper)
+            )
         if self._outer is not None:
             self._go_through(self._outer)
 

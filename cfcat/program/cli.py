@@ -280,6 +280,12 @@ def cfcat(
     ] = False,
     log: Annotated[str | None, typer.Option(metavar="FILE", help="Keep a transcript in FILE, secrets masked.")] = None,
     log_secrets: Annotated[bool, typer.Option("--log-secrets", help="Do not mask secrets in the transcript.")] = False,
+    pcap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Capture what goes over the wire in FILE, for Wireshark, with the keys of TLS."
+        ),
+    ] = None,
     export: Annotated[
         str | None, typer.Option(metavar="FILE", help="At the end write what was done as a Worker that does it again.")
     ] = None,
@@ -320,7 +326,7 @@ def cfcat(
     if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
-    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
+    output = OutputOptions(verbose, hexdump, log, log_secrets, pcap, json, progress, color)
     offered = () if alpn is None else tuple(alpn.split(","))
     wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max)
     if ciphers is not None:

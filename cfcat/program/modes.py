@@ -195,7 +195,7 @@ WITH_TAP = frozenset(
     }
     | {"--tls off", "--sni", "--cacert", "--cert", "--key", "--alpn", "--tls-min", "--tls-max", "--ciphers"}
     | {"--ignore-unexpected-eof", "--insecure", "-k", "--ca-out", "--verbose", "-v", "--hexdump", "-x", "--log"}
-    | {"--log-secrets", "--json", "--color", "--starttls", "--proxy", "--proxy-cacert"}
+    | {"--log-secrets", "--pcap", "--json", "--color", "--starttls", "--proxy", "--proxy-cacert"}
 )
 
 

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cfcat.errors import CommandError, StdoutError, reason_of
 
 if TYPE_CHECKING:
+    from cfcat.record.capture import Capture
     from cfcat.record.journal import Journal
     from cfcat.record.recording import Conversation, Recorder
     from cfcat.record.transcript import Transcript
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OutputOptions",
+    "captured",
     "make_recorder",
     "make_reporter",
     "open_transcript",
@@ -33,12 +36,13 @@ __all__ = [
 
 
 class OutputOptions(NamedTuple):
-    """`verbose`: 1 events, 2 bytes, 3 hexdump. `log`: the file of the transcript."""
+    """`verbose`: 1 events, 2 bytes, 3 hexdump. `log`: the file of the transcript. `pcap`: that of the capture."""
 
     verbose: int = 0
     hexdump: bool = False
     log: str | None = None
     log_secrets: bool = False
+    pcap: str | None = None
     json: bool = False
     progress: bool = False
     color: ColorChoice = "auto"
@@ -86,7 +90,7 @@ def make_reporter(
     Raises:
         StdoutError: the transcript cannot be written (status 23).
     """
-    if output == OutputOptions(color=output.color) and recorder is None:
+    if output == OutputOptions(color=output.color, pcap=output.pcap) and recorder is None:
         return None
     from cfcat.report.hexdump import row_bytes_for  # lazy: most runs show nothing
     from cfcat.report.reporter import Reporter
@@ -161,6 +165,29 @@ def _journals(recorder: Recorder | None, transcript: Transcript | None, *, masks
     if masks or transcript is None:
         return [Journal(*(writer for writer in (recorder, transcript) if writer is not None))]
     return [Journal(transcript, masks=False), *_journals(recorder, None, masks=True)]
+
+
+@contextlib.contextmanager
+def captured(output: OutputOptions, note: Callable[[str], object]) -> Iterator[Capture | None]:
+    """The capture that is asked for, while the block runs. Raises StdoutError: it cannot be written (status 23)."""
+    if output.pcap is None:
+        yield None
+        return
+    from cfcat.record.capture import Capture  # lazy: most runs keep none
+    from cfcat.report.messages import capture_note, pcap_note
+    from cfcat.report.render import escape
+
+    try:
+        capture = Capture(output.pcap)
+    except (OSError, ValueError) as error:
+        raise StdoutError(f"cannot write {escape(output.pcap)}", escape(reason_of(error))) from error
+    note(pcap_note(output.pcap))
+    try:
+        yield capture
+    finally:
+        capture.close()
+        if capture.problem:
+            note(capture_note(capture.problem))
 
 
 def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> Transcript | None:

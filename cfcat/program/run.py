@@ -18,7 +18,7 @@ from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import StdinError, reason_of
 from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
 from cfcat.program.modes import Mode
-from cfcat.program.output import make_recorder, make_reporter, put, save_export, say, tell_failure
+from cfcat.program.output import captured, make_recorder, make_reporter, put, save_export, say, tell_failure
 from cfcat.program.process import check_descriptors, die_of_sigpipe
 from cfcat.program.request import Request
 from cfcat.record.subscribers import Subscribers
@@ -61,6 +61,8 @@ def perform(request: Request) -> int:
             from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
 
             proxies = Proxies(request.proxy, note)
+        capture = exits.enter_context(captured(request.output, note))
+        request = request._replace(options=request.options._replace(capture=capture))
         request = request._replace(options=_complete(request, note, exits, proxies))
         if request.mode in IN_ASYNCIO:
             check_descriptors()  # its loop needs some

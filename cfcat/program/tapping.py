@@ -20,7 +20,7 @@ from cfcat.core.sockets import Socket
 from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import TruncatedError
 from cfcat.program.listening import ListenNotes, at_the_end, can_be_certified, write_authority
-from cfcat.program.output import open_transcript, put, say, tell_failure
+from cfcat.program.output import captured, open_transcript, put, say, tell_failure
 from cfcat.program.process import die_of_sigpipe
 from cfcat.program.request import TapRequest
 from cfcat.program.tls import client_context
@@ -73,6 +73,8 @@ class _Tap:
 
             via = Proxies(asked.proxy, say).choose(asked.target, tls=asked.sides.server == "on")
             asked = asked._replace(options=asked.options._replace(via=via))
+        capture = exits.enter_context(captured(asked.output, say))
+        asked = asked._replace(options=asked.options._replace(capture=capture))
         self._asked = asked
         self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits)
         self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn)
@@ -88,7 +90,10 @@ class _Tap:
         status = await run_tap(
             asked.listen,
             SocketOptions(
-                secure_transport="starttls", allow_half_open=True, connect_timeout=asked.options.connect_timeout
+                secure_transport="starttls",
+                allow_half_open=True,
+                connect_timeout=asked.options.connect_timeout,
+                capture=asked.options.capture,
             ),
             Subscribers([ListenNotes(say, say, says_address=says_address)]),
             self._connection,

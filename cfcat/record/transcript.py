@@ -27,7 +27,16 @@ from cfcat.record.journal import Item, Line
 from cfcat.record.kept import Event, Kept, parse
 from cfcat.record.making import TraceEvent
 
-__all__ = ["Entry", "Transcript", "entry_lines", "escape_bytes", "event_lines", "parse_entry", "session_lines"]
+__all__ = [
+    "Entry",
+    "Transcript",
+    "entry_lines",
+    "escape_bytes",
+    "event_lines",
+    "open_private",
+    "parse_entry",
+    "session_lines",
+]
 
 EVENT = "*"
 ENTRY = re.compile(r"(?:#(\d{1,9}) )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([<>*]) ([T-]) (.*)")
@@ -98,14 +107,15 @@ def _unescape(text: str) -> bytes:
     )
 
 
-def _open(path: str, allow_fifo: bool) -> int:
-    """A descriptor that never blocks: a FIFO whose reader has stopped must not stop a session (SEC-R28).
+def open_private(path: str, *, allow_fifo: bool = True, append: bool = True) -> int:
+    """A descriptor to write to, of a file for its owner alone. It never blocks: a FIFO whose reader has stopped must
+    not stop a session (SEC-R28). `append`: to what is in the file.
 
     A symbolic link may lead anywhere, and a file that others own or may write to is not private. What the system
     itself links to, such as /dev/stderr, is meant.
     """
     follow = 0 if path.startswith("/dev/") else os.O_NOFOLLOW
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    flags = os.O_WRONLY | os.O_APPEND * append | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     try:
         fd = os.open(path, flags | follow, 0o600)
     except OSError as error:
@@ -122,6 +132,8 @@ def _open(path: str, allow_fifo: bool) -> int:
             if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise PermissionError(errno.EPERM, "others may write to it")
             os.fchmod(fd, 0o600)
+            if not append:
+                os.ftruncate(fd, 0)
         elif stat.S_ISFIFO(found.st_mode) and not allow_fifo:
             raise OSError(errno.EINVAL, "it is a named pipe")
     except BaseException:
@@ -183,7 +195,7 @@ class Transcript:
         Raises:
             OSError: it cannot be written, or others could read or change it; nothing has been written then.
         """
-        transcript = cls(_open(path, allow_fifo), lines)
+        transcript = cls(open_private(path, allow_fifo=allow_fifo), lines)
         transcript.write([TranscriptOf(target)])
         return transcript
 

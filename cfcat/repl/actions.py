@@ -207,6 +207,11 @@ async def _log(session: Session, argument: str) -> None:
     session.log_to(parse_log(argument))
 
 
+@_action("pcap")
+async def _pcap(session: Session, argument: str) -> None:
+    session.capture_to(parse_log(argument))
+
+
 @_action("export")
 async def _export(session: Session, argument: str) -> None:
     path = parse_path(argument)

@@ -347,7 +347,7 @@ def parse_path(argument: str) -> str:
 
 
 def parse_log(argument: str) -> str | None:
-    """`FILE|off` of `:log`; None for off."""
+    """`FILE|off` of `:log` and `:pcap`; None for off."""
     return None if argument == "off" else parse_path(argument)
 
 

@@ -160,6 +160,15 @@ With time, direction and TLS mark; lines that carry secrets are masked. The
 file is appended to. A file that is called off is ./off here.""",
     ),
     Command(
+        "pcap",
+        ":pcap FILE|off",
+        "capture the next connections, for Wireshark, or stop",
+        "file",
+        """\
+Packets as they would be on the wire, with the keys of TLS: whoever has the
+file can read what it holds, passwords too. What is in the file is replaced.""",
+    ),
+    Command(
         "export",
         ":export FILE",
         "write what was said so far as a Worker",

@@ -51,7 +51,7 @@ from cfcat.repl.connection import Connection
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.repl.variables import Variables, in_a_pattern, in_escapes
-from cfcat.report.messages import INSECURE_NOTE, Message, keys_note, plural
+from cfcat.report.messages import INSECURE_NOTE, Message, capture_note, keys_note, pcap_note, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
 
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.core.clients import Clients
     from cfcat.proxies.url import Proxy
+    from cfcat.record.capture import Capture
 
 __all__ = ["Face", "PromptState", "Session"]
 
@@ -177,6 +178,7 @@ class Session:
         # Any protocol's secrets are masked: the next connection may be to another one.
         self._journal = Journal(self._recorder)
         self.events.add(self._journal)
+        self._capture: Capture | None = None  # by `:pcap`
         self._log = self._journal  # what the transcript is written from
         if settings.log_secrets:
             self._log = Journal(masks=False)
@@ -355,6 +357,8 @@ class Session:
                 self._clients.close()
             self.events.tell(Stopped(self.sent_bytes, self.received_bytes))
             self.log_to(None)
+            if self._capture is not None:
+                self.capture_to(None)
 
     # ---- what the commands do
 
@@ -546,6 +550,26 @@ class Session:
         self._secrets.begin(self.protocol)
         if self.connection is not None:
             self.connection.memory.read_replies(self.protocol)
+
+    def capture_to(self, path: str | None) -> None:
+        """Capture the connections to come in this file; None: no longer. Raises CommandError: it cannot be written."""
+        opened = None
+        if path is not None:
+            from cfcat.record.capture import Capture  # lazy: most sessions keep none
+
+            try:
+                opened = Capture(path)
+            except (OSError, ValueError) as error:
+                raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
+            self.face.show_notice(pcap_note(path))
+            if self.connection is not None:
+                self.face.show_notice("note: this connection is not captured, the next one is")
+        before, self._capture = self._capture, opened
+        self.options = self.options._replace(capture=opened)
+        if before is not None:
+            before.close()
+            if before.problem:
+                self.face.show_notice(capture_note(before.problem))
 
     def log_to(self, path: str | None) -> None:
         """Write the transcript to another file, or to none.

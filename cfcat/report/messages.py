@@ -51,12 +51,14 @@ __all__ = [
     "CLEAR_TEXT_NOTE",
     "INSECURE_NOTE",
     "Message",
+    "capture_note",
     "escaped_note",
     "explain",
     "explain_address",
     "ignored_note",
     "keys_note",
     "log_note",
+    "pcap_note",
     "plural",
     "silent_note",
     "status_of",
@@ -168,6 +170,16 @@ def keys_note(problem: str) -> str:
 def log_note(problem: str) -> str:
     """The transcript had to end before the run."""
     return f"warning: the log is not complete: {problem}"
+
+
+def pcap_note(path: str) -> str:
+    """A capture begins, which has the keys to what it holds."""
+    return f"note: whoever can read {escape(path)} can read all that is captured, passwords too"
+
+
+def capture_note(problem: str) -> str:
+    """The capture had to end before the run."""
+    return f"warning: the capture is not complete: {escape(problem)}"
 
 
 def ignored_note(target: str, count: int) -> str:

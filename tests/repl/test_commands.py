@@ -70,7 +70,7 @@ def said_of(line: str) -> tuple[str, str]:
 
 def test_commands_are_those_of_the_design() -> None:
     """Each one, its aliases among them, by its name without the colon; and `:workers`, `:export`."""
-    names = "starttls tls cert send hex file secret eof close open view eol crlf lf log export info set workers"
+    names = "starttls tls cert send hex file secret eof close open view eol crlf lf log pcap export info set workers"
     waiting = "wait reply expect sleep timeout # echo dump"
     assert list(COMMANDS) == [*names.split(), *waiting.split(), "help", "quit"]
     assert all(command.name == name and command.usage.startswith(f":{name}") for name, command in COMMANDS.items())
@@ -213,6 +213,7 @@ def test_what_needs_an_argument() -> None:
         "view": "text|hex|raw",
         "eol": "crlf|lf|cr|none",
         "log": "FILE|off",
+        "pcap": "FILE|off",
         "export": "FILE",
         "reply": "REGEX",
         "expect": "REGEX",
