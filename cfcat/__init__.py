@@ -50,12 +50,15 @@ if TYPE_CHECKING:
     from cfcat.errors import LockError as LockError
     from cfcat.errors import LostError as LostError
     from cfcat.errors import OptionsError as OptionsError
+    from cfcat.errors import ProxyError as ProxyError
     from cfcat.errors import ResolveError as ResolveError
     from cfcat.errors import SocketError as SocketError
     from cfcat.errors import TlsError as TlsError
     from cfcat.errors import TruncatedError as TruncatedError
     from cfcat.errors import UpgradeError as UpgradeError
     from cfcat.errors import WrongTypeError as WrongTypeError
+    from cfcat.proxies.url import Proxy as Proxy
+    from cfcat.proxies.url import proxy as proxy
 
 __version__ = "0.1.0"
 
@@ -88,6 +91,7 @@ _HOME = {
         "LockError",
         "LostError",
         "OptionsError",
+        "ProxyError",
         "ResolveError",
         "SocketError",
         "TlsError",
@@ -95,6 +99,7 @@ _HOME = {
         "UpgradeError",
         "WrongTypeError",
     ),
+    "cfcat.proxies.url": ("Proxy", "proxy"),
 }
 
 __all__ = ["__version__", *(name for names in _HOME.values() for name in names)]

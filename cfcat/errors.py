@@ -36,6 +36,7 @@ __all__ = [
     "LockError",
     "LostError",
     "OptionsError",
+    "ProxyError",
     "ResolveError",
     "ScriptTimeout",
     "SocketError",
@@ -157,6 +158,28 @@ class ResolveError(ConnectError):
         self.temporary = temporary
 
 
+class ProxyError(ConnectError):
+    """The proxy was reached, and did not connect us: it refused, could not reach the target, ended, or made no sense.
+
+    `detail` names it and says why. `said`: its answer, where that is words; to be escaped before it is shown. `kind`:
+    "target" (it could not reach that), "credentials" (it wants others, or any), "nonsense" (it speaks something else),
+    "ended" (it closed without an answer) or "other". Where the proxy itself was not reached, it is a ConnectError.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        detail: str = "",
+        attempts: Sequence[Attempt] = (),
+        *,
+        said: bytes = b"",
+        kind: str = "other",
+    ) -> None:
+        super().__init__(message, detail, attempts)
+        self.said = said
+        self.kind = kind
+
+
 class ConnectTimeout(ConnectError, TimeoutError):
     """`connect_timeout` ran out before the connection, or its TLS handshake, was complete.
 
@@ -183,7 +206,8 @@ class TlsError(SocketError):
 
     `reason`: OpenSSL's name for it, such as `WRONG_VERSION_NUMBER`. `said`: the first bytes that the peer sent
     in place of TLS, at most 40; text of the peer, to be escaped before it is shown. `upgrading`: it happened in the
-    handshake of `start_tls()`. `by_client`: we were the server in it.
+    handshake of `start_tls()`. `by_client`: we were the server in it. `proxy`: the address of the proxy whose TLS it
+    is, "" where it is the peer's.
     """
 
     may_pass = True
@@ -194,6 +218,7 @@ class TlsError(SocketError):
         self.said = said
         self.upgrading = False
         self.by_client = False
+        self.proxy = ""
 
 
 class CertificateError(TlsError):

@@ -37,6 +37,10 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto now never' -- "$cur"))
             return
             ;;
+        --accept-tls)
+            COMPREPLY=($(compgen -W 'auto on off' -- "$cur"))
+            return
+            ;;
         --tls)
             COMPREPLY=($(compgen -W 'off on starttls' -- "$cur"))
             return
@@ -67,7 +71,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --export | --from)
+        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --export | --from)
             _filedir
             return
             ;;
@@ -75,7 +79,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | --wait | -w | --idle-timeout | -q | --quit-after | --helo | --alpn | --ciphers | --var | --after | --until)
+        --connect-timeout | --proxy | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --helo | --alpn | --ciphers | --var | --after | --until)
             return
             ;;
         # end of values
@@ -85,11 +89,12 @@ _cfcat()
     if [[ $cur == -* ]]; then
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
-            --connect-timeout -z --check --wait -w --idle-timeout --shutdown --no-shutdown -q --quit-after
-            -l --listen --keep --client-ca --ca-out --tls --starttls --helo --sni --cacert --cert --key
-            --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --script --var
-            --pipe -C --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log
-            --log-secrets --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            --connect-timeout --proxy --proxy-cacert -z --check --wait -w --idle-timeout --shutdown
+            --no-shutdown -q --quit-after -l --listen --keep --client-ca --ca-out --tap --accept-tls --quiet
+            --once --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers
+            --ignore-unexpected-eof -k --insecure --repl --script --var --pipe -C --crlf --after --until
+            --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets --export --from --json
+            --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -99,10 +104,10 @@ _cfcat()
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
-            --connect-timeout | --wait | -w | --idle-timeout | --shutdown | -q | --quit-after | --client-ca | \
-                --ca-out | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | \
-                --tls-min | --tls-max | --ciphers | --script | --var | --after | --until | --eol | --proto | \
-                --log | --export | --from | --color)
+            --connect-timeout | --proxy | --proxy-cacert | --wait | -w | --idle-timeout | --shutdown | -q | \
+                --quit-after | --client-ca | --ca-out | --tap | --accept-tls | --tls | --starttls | --helo | \
+                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --script | \
+                --var | --after | --until | --eol | --proto | --log | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

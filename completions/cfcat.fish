@@ -4,9 +4,10 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout --wait -w --idle-timeout --shutdown -q --quit-after --client-ca \
-        --ca-out --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max \
-        --ciphers --script --var --after --until --eol --proto --log --export --from --color
+    set -l valued --connect-timeout --proxy --proxy-cacert --wait -w --idle-timeout --shutdown -q \
+        --quit-after --client-ca --ca-out --tap --accept-tls --tls --starttls --helo --sni --cacert \
+        --cert --key --alpn --tls-min --tls-max --ciphers --script --var --after --until --eol --proto \
+        --log --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -61,6 +62,8 @@ complete -c cfcat -s 6 -d 'Use IPv6 addresses only'
 complete -c cfcat -l workers -d 'Connect only where a Worker on Cloudflare could; else status 7'
 complete -c cfcat -l check-workers -d 'Say whether a Worker could, and do not connect; --json for programs'
 complete -c cfcat -l connect-timeout -x -d 'Deadline for resolving, connecting, STARTTLS and TLS handshake together'
+complete -c cfcat -l proxy -x -d 'Go through a proxy: socks5h://HOST:PORT, or socks5, socks4a, socks4, http, https; env: as the environment says'
+complete -c cfcat -l proxy-cacert -r -F -d 'Trust the authorities in FILE for an https proxy'
 complete -c cfcat -s z -l check -d 'Connect, see that it lasts a moment, end: is the server there?'
 complete -c cfcat -l wait -x -d 'For so long connect again where it fails, or the server ends at once'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'
@@ -72,6 +75,11 @@ complete -c cfcat -s l -l listen -d 'Accept a client: PORT on loopback, ADDRESS:
 complete -c cfcat -l keep -d 'With -l: then the next client, until a signal'
 complete -c cfcat -l client-ca -r -F -d 'With -l: clients need a certificate of these authorities'
 complete -c cfcat -l ca-out -r -F -d 'With -l: write the authority of the certificate made for this run'
+
+complete -c cfcat -l tap -x -d 'Stand between the clients that come here and TARGET, and show what is said, under TLS too'
+complete -c cfcat -l accept-tls -x -a 'auto on off' -d 'With --tap: take TLS from the client when it begins with it, demand it, or let it pass untouched'
+complete -c cfcat -l quiet -d 'With --tap: do not show what is said'
+complete -c cfcat -l once -d 'With --tap: end with the first connection'
 
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'
 complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats http' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'

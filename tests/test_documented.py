@@ -44,6 +44,7 @@ SECTIONS = [
 ]
 # Read by others for us: OpenSSL, platformdirs.
 READ_BY_LIBRARIES = {"SSL_CERT_DIR", "XDG_STATE_HOME"}
+READ_AS_CURL_DOES = {"ALL_PROXY", "HTTPS_PROXY", "NO_PROXY"}  # by `proxies.environment`, in small letters too
 OPTION = r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z0-9])(?![\w-])"
 
 Values = dict[str, set[str]]  # by option; without those that take a file, a number or nothing
@@ -319,7 +320,7 @@ def test_statuses() -> None:
 
 def environment_variables() -> set[str]:
     """What the code asks the environment for, by name."""
-    found = set(READ_BY_LIBRARIES)
+    found = READ_BY_LIBRARIES | READ_AS_CURL_DOES
     for path in sorted((PROJECT / "cfcat").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:

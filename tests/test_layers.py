@@ -26,6 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
     ("cfcat.core.address", "cfcat.core.choices"),
     ("cfcat.core.certificate",),
+    ("cfcat.proxies",),
     ("cfcat.record.fact", "cfcat.record.words"),
     ("cfcat.record.events", "cfcat.core.workers"),  # what can happen: the core tells it first
     ("cfcat.record.making",),
@@ -35,7 +36,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.options", "cfcat.core.context"),
     ("cfcat.core.server_context",),
     ("cfcat.core.lifecycle",),
-    ("cfcat.core.codec",),
+    ("cfcat.core.client_hello", "cfcat.core.codec"),
     ("cfcat.core.tls",),
     ("cfcat.core.loop",),
     ("cfcat.core.hangups",),
@@ -43,7 +44,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.job",),
     ("cfcat.core.waiting",),
     ("cfcat.core.resolvers",),
+    ("cfcat.core.channel",),
+    ("cfcat.core.layers",),
     ("cfcat.core.dial",),
+    ("cfcat.core.proxy",),
     ("cfcat.core.listen",),
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),
@@ -88,13 +92,19 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.pipe.run",),
     ("cfcat.pipe.ready",),
     ("cfcat.pipe",),
+    ("cfcat.tap.hello", "cfcat.tap.display"),
+    ("cfcat.tap.client", "cfcat.tap.show"),
+    ("cfcat.tap.relay", "cfcat.tap.run"),
+    ("cfcat.tap",),
     ("cfcat.repl",),
     ("cfcat.program.modes", "cfcat.program.values"),
     ("cfcat.program.help",),
     ("cfcat.program.output", "cfcat.program.process"),
     ("cfcat.program.request",),
     ("cfcat.program.tls",),
+    ("cfcat.program.proxies",),
     ("cfcat.program.listening",),
+    ("cfcat.program.tapping",),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.habits",),
     ("cfcat.program.cli",),
@@ -102,7 +112,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program",),
     ("cfcat.__main__",),
 )
-FOLDERS = frozenset({"cfcat.protocols", "cfcat.repl", "cfcat.record", "cfcat.export"})
+FOLDERS = frozenset({"cfcat.protocols", "cfcat.proxies", "cfcat.repl", "cfcat.record", "cfcat.export"})
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
 # Modules that only compute: no loop, no socket, no thread, no clock, no terminal.
@@ -110,6 +120,7 @@ PURE = (
     "cfcat.errors",
     "cfcat.core.address",
     "cfcat.core.choices",
+    "cfcat.core.client_hello",
     "cfcat.core.codec",
     "cfcat.core.lifecycle",
     "cfcat.core.options",
@@ -133,10 +144,11 @@ PURE = (
     "cfcat.repl.settings",
     "cfcat.repl.advice",
     "cfcat.repl.screen.display",
+    "cfcat.tap.hello",
 )
 
 MOVES_BYTES = "cfcat.protocols.upgrade"  # the one of its room that is not pure
-PURE_ONCE_WRITTEN = ("cfcat.protocols", "cfcat.repl.commands", "cfcat.repl.arguments")
+PURE_ONCE_WRITTEN = ("cfcat.protocols", "cfcat.proxies", "cfcat.repl.commands", "cfcat.repl.arguments")
 # It knows TLS, and `import ssl` brings sockets with it.
 PURE_BUT_SSL = ("cfcat.core.tls",)
 IMPURE = frozenset(

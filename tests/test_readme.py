@@ -22,10 +22,12 @@ import pytest
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, Server, serve
-from tests.helpers.program import Result, cfcat, environment, shell, start
+from tests.helpers.program import Result, cfcat, environment, finish, shell, start
 from tests.helpers.terminal import terminal
 from tests.servers.fleet import Fleet, Name
+from tests.servers.launcher import Variant, launched
 from tests.servers.mail import PASSWORD
+from tests.servers.proxies import microsocks
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 # Between the outputs of two commands of a block.
@@ -57,7 +59,8 @@ def chosen(language: str, mark: str = "") -> list[Block]:
 SESSIONS = chosen("console", SESSION)
 CONSOLES = [block for block in chosen("console") if block not in SESSIONS]
 LISTENERS = [block for block in chosen("sh") if block.text.startswith("cfcat -l ")]
-SCRIPTS = [block for block in chosen("sh") if block not in LISTENERS and not block.text.startswith(ELSEWHERE)]
+TAPS = [block for block in chosen("sh") if block.text.startswith("cfcat --tap ")]
+SCRIPTS = [block for block in chosen("sh") if block not in (*LISTENERS, *TAPS) and not block.text.startswith(ELSEWHERE)]
 SERVERS = chosen("python", "serve(")
 PROGRAMS = [block for block in chosen("python") if block not in SERVERS]
 
@@ -112,12 +115,16 @@ class World:
         daemons: dict[str, Name] = {
             "mail.example:25": "smtp",
             "mail.example:587": "smtp",
+            "mail.example:465": "smtp",
             "mail.example:143": "imap",
             "redis.example:6379": "redis",
             "db.example:5432": "postgres",
         }
+        if name == "gate.example:1080":
+            return self._stack.enter_context(launched(microsocks, self._certs, Variant(host="127.0.0.1"))).port
         if name in daemons:
-            return self._daemon(daemons[name]).port
+            running = self._daemon(daemons[name])
+            return running.tls_port if name.endswith(":465") else running.port
         if name == "redis.example:6380":
             return self._daemon("redis").tls_port
         if name == "example.com:443":
@@ -191,7 +198,7 @@ def test_every_block_is_run() -> None:
     """Here or, where it installs, elsewhere; and the README has one of each kind."""
     installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
     assert len(installing) == 3
-    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, PROGRAMS, SERVERS)
+    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, PROGRAMS, SERVERS)
     assert sum(map(len, kinds)) + len(installing) == len(ALL)
     assert all(kinds)
 
@@ -283,6 +290,33 @@ def test_listener(line: str, tmp_path: Path) -> None:
         with dial(found[1]):
             program.read_stderr_until("cfcat: accepted ")
         program.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("line", [line for block in TAPS for line in block.text.splitlines()])
+def test_tap(line: str, world: World, certs: CertSet, tmp_path: Path) -> None:
+    """Each command of a tap: cfcat is the client, and hears the server through it."""
+    command = world.localize(line.partition("#")[0].replace("localhost:25", "mail.example:25"))
+    words = [str(tmp_path / word) if word == "F" else word for word in shlex.split(command)]
+    words[words.index("--tap") + 1] = "0"
+    authority = tmp_path / "ca.pem"
+    with start(*words[1:], "--ca-out", authority, env={"SSL_CERT_FILE": str(certs.ca)}, timeout_s=20) as program:
+        said = program.read_stderr_until("listening on ") + program.read_stderr_until("\n")
+        found = re.search(r"listening on (\S+)\n", said)
+        assert found is not None
+        upgrade: tuple[str, ...]
+        if "5432" in line:
+            upgrade, asked, answer = ("--starttls", "postgres"), b"X\0\0\0\x04", rb"> - .*\n#1 .* < - S\n"
+        elif "--accept-tls" in line:
+            upgrade, asked, answer = ("--tls", "on"), b"QUIT\r\n", rb"< T 220 "
+        elif "--tls on" in line:
+            upgrade, asked, answer = (), b"QUIT\r\n", rb"< T 220 "
+        else:
+            upgrade, asked, answer = ("--starttls", "smtp"), b"QUIT\r\n", rb"< T 221 "
+        result = cfcat(*upgrade, *(("--cacert", authority) if upgrade else ()), found[1], stdin=asked)
+        assert result.status == 0, result.stderr
+        program.read_until(b"over after")
+        program.send_signal(signal.SIGTERM)
+        assert re.search(answer, finish(program).stdout)
 
 
 @pytest.mark.parametrize("block", SERVERS, ids=["echo"])

@@ -5,11 +5,13 @@ Source: inbound rules I1-I4, I24-I30, I36, I43; differences V21-V24, V26.
 
 from __future__ import annotations
 
+import errno
 import socket as stdlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
+import cfcat.core.hangups  # noqa: F401  # the sockets need it, when the last descriptor may be a client's
 from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_address
 from cfcat.core.dial import Address, addresses_of
 from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor
@@ -28,6 +30,7 @@ STAR = "*:"  # every address of this machine
 HANDSHAKE_S = 30.0  # a client that says nothing must not be kept for ever (not I48)
 MOST_HANDSHAKES = 256  # under way at a time; the others wait in the backlog
 OUT_OF_SOMETHING_S = 0.25  # no descriptors, no memory: until then somebody may have given some back
+PORT_TRIES = 10  # the port that the kernel chose for one family may be taken in the other
 Where = TypeVar("Where")  # what a kind of door is made of: an address, or a path
 
 
@@ -84,8 +87,11 @@ class Listener:
     States: made → listening (`start`) → closed (`close`), for good.
     """
 
-    def __init__(self, target: Target, options: SocketOptions, *, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, target: Target, options: SocketOptions, *, hosts: tuple[str, ...] = (), relays: bool = False
+    ) -> None:
         self._target = target
+        self._relays = relays
         self._options = options
         self._hosts = hosts
         self._doors: list[Door] = []
@@ -120,11 +126,14 @@ class Listener:
             addresses = await self._addresses()
         except ConnectError as error:
             raise ListenError(f"cannot listen on {error.detail}") from error
-        try:
-            self._start_on(addresses)
-        except BaseException:
-            self.close()
-            raise
+        for tries_left in reversed(range(PORT_TRIES if self._target.port == 0 else 1)):
+            try:
+                self._start_on(addresses)
+                break
+            except BaseException as error:
+                self.close()
+                if not (tries_left and isinstance(error, ListenError) and error.errno == errno.EADDRINUSE):
+                    raise
 
     async def _addresses(self) -> list[Address]:
         family = self._options.address_family
@@ -158,10 +167,14 @@ class Listener:
     def _door(self, text: str, kind: Callable[[Where], Door], where: Where) -> Door:
         try:
             return kind(where)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ListenError(f"cannot listen on {text}: {reason_of(error)}") from error
 
     # ---- connections
+
+    def use(self, options: SocketOptions) -> None:
+        """For `Clients`: the connections that are accepted from now on have these."""
+        self._options = options
 
     async def accept(self) -> Socket:
         """Return the next connection, which under TLS may still be opening: its `opened` tells.
@@ -219,7 +232,7 @@ class Listener:
         local = _local_address(sock)
         host, _, port = remote.rpartition(":")
         target = Target(remote or local, host.strip("[]"), int(port) if port else 0)
-        socket = adopt(sock, target, self._options, SocketInfo(remote, local))
+        socket = adopt(sock, target, self._options, SocketInfo(remote, local), relays=self._relays)
         self._keep(socket)
         return socket
 

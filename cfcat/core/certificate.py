@@ -152,7 +152,8 @@ class TlsInfo:
     """What a handshake came to.
 
     `version`: "TLSv1.3"; `cipher`: OpenSSL's name; `alpn`: what the peer chose of the protocols offered, or None;
-    `server_name`: the name or address that was expected, None where none was; `verified`: was the certificate checked,
+    `server_name`: the name or address that was expected, None where none was; on an accepted connection the one that
+    the client has asked for (SNI), which nobody has checked. `verified`: was the certificate checked,
     the name included? `chain`: from the peer's own certificate up to the trusted authority, if the chain was verified.
     """
 

@@ -6,7 +6,6 @@ that a second client is refused.
 
 from __future__ import annotations
 
-import contextlib
 from typing import NamedTuple
 
 from cfcat.core.accepting import OUT_OF_SOMETHING_S, Listener
@@ -15,7 +14,7 @@ from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import in_time, settled
 from cfcat.errors import ConnectTimeout, ListenError
-from cfcat.record.events import Accepted, Listening
+from cfcat.record.events import Accepted, Listening, NotAccepted
 from cfcat.record.subscribers import Subscribers
 
 __all__ = ["Clients", "ListenTo"]
@@ -34,7 +33,9 @@ class ListenTo(NamedTuple):
 
 
 class Clients:
-    """The clients that come to one address. `events` are told each time that listening begins, and of each client."""
+    """The clients that come to one address. `events` are told each time that listening begins, of each client, and of
+    one that has to wait.
+    """
 
     def __init__(self, to: ListenTo, events: Subscribers) -> None:
         self.keep = to.keep
@@ -46,7 +47,7 @@ class Clients:
         """Return the next client's socket; under TLS its `opened` is still to come. Cancelling loses no client.
 
         Raises:
-            ListenError: nobody can listen there.
+            ListenError: nobody can listen there; or, without `keep`, the client that is there cannot be accepted.
             ConnectTimeout: nobody came in time.
         """
         try:
@@ -68,12 +69,21 @@ class Clients:
             await listener.start()
             self._listener = listener
             self._events.tell(Listening(listener.local_addresses))
+        self._listener.use(options)
         return self._listener
 
     async def _accept(self, listener: Listener) -> Socket:
+        """With `keep`, a client that cannot be accepted for now is waited for, and told of once."""
+        is_told = False
         while True:
-            with contextlib.suppress(ListenError):
+            try:
                 return await listener.accept()
+            except ListenError as error:
+                if not self.keep:
+                    raise
+                if not is_told:
+                    self._events.tell(NotAccepted(error.message))
+                    is_told = True
             await settled((), OUT_OF_SOMETHING_S)
 
     def close(self) -> None:

@@ -72,6 +72,11 @@ class PlainCodec:
     def clear_in(self) -> bool:
         return not self._chunks and not self._is_eof
 
+    @property
+    def unread_bytes(self) -> int:
+        """How much has come and was not read."""
+        return sum(map(len, self._chunks))
+
     def receive(self, data: Buffer) -> None:
         if data:
             self._chunks.append(memoryview(bytes(data)))

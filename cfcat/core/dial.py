@@ -1,7 +1,7 @@
 """From a target to one connected socket: what a dialer is, and the direct one.
 
-`sockets` takes what a dialer makes and does not know how it was made: through a proxy, say, is another dialer. The
-direct one resolves, races the addresses, and says what became of each. Source: RFC 8305 ("Happy Eyeballs": families
+`sockets` takes what a dialer makes and does not know how it was made: `proxy` has another dialer. The direct one
+resolves, races the addresses, and says what became of each. Source: RFC 8305 ("Happy Eyeballs": families
 alternate, a new attempt every 250 ms or at once when one has failed, the first connection wins); rules N4, N5, N8,
 A9, A10. The deadline is the caller's.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cfcat.core.address import Target, format_address
@@ -26,11 +26,13 @@ from cfcat.errors import (
     ConnectError,
     ConnectTimeout,
     ResolveError,
+    SocketError,
     shortened,
     without_frames,
 )
 
 if TYPE_CHECKING:
+    from cfcat.core.layers import Outer
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
     from cfcat.record.making import Outcome, Trace
 
@@ -38,13 +40,18 @@ __all__ = [
     "Address",
     "Dialed",
     "Dialer",
+    "Direct",
     "addresses_of",
     "assess",
     "blocked",
     "connect_failed",
     "dial",
-    "direct",
+    "dial_any",
     "failure_message",
+    "find",
+    "need_host",
+    "race",
+    "tell",
 ]
 
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
@@ -70,10 +77,14 @@ class Address(NamedTuple):
 
 
 class Dialed(NamedTuple):
-    """A connected, non-blocking socket, and how long its own attempt took: about one round trip."""
+    """A connected, non-blocking socket, and how long its own attempt took: about one round trip.
+
+    `outer`: the TLS of a proxy, through which everything goes; None: what is sent goes out as it is.
+    """
 
     sock: socket.socket
     round_trip_s: float
+    outer: Outer | None = None
 
 
 class Dialer(Protocol):
@@ -85,8 +96,14 @@ class Dialer(Protocol):
 
     async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed: ...
 
+    def missing(self, target: Target) -> str:
+        """What has not come about by now, for the message of a deadline: "mail.example:25: no connection"."""
+
 
 _Attempt = Job[Dialed | None]
+# Makes a connection to one address. It raises OSError where that address fails, and another one may do; SocketError
+# where all would.
+Reach = Callable[[Address], Coroutine[Any, Any, Dialed]]
 
 
 def failure_message(port: int) -> str:
@@ -146,6 +163,39 @@ async def dial(
         BlockedError: the policy allows none of them.
         ConnectError: no address answered; `attempts` says why, in order.
     """
+    return await dial_any(target, await find(target, family=family, policy=policy, trace=trace), trace)
+
+
+async def dial_any(target: Target, addresses: Sequence[Address], trace: Trace | None) -> Dialed:
+    """Connect to the first of these that answers. Raises ConnectError as `dial`."""
+    dialed, attempts = await race(addresses, _connect, trace)
+    if dialed is None:
+        raise connect_failed(target, _describe(target, attempts), attempts) from attempts[-1].error
+    return dialed
+
+
+class Direct:
+    """The dialer that connects directly, without a proxy."""
+
+    def __init__(self, *, family: str | None = None, policy: WorkersPolicy | None = None) -> None:
+        self._family = family
+        self._policy = policy
+
+    async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed:
+        return await dial(target, family=self._family, policy=self._policy, trace=trace)
+
+    def missing(self, target: Target) -> str:
+        return f"{target.text}: no connection"
+
+
+async def find(
+    target: Target,
+    *,
+    family: str | None = None,
+    policy: WorkersPolicy | None = None,
+    trace: Trace | None = None,
+) -> list[Address]:
+    """Resolve a target: its addresses in the order in which they are to be tried. Raises as `dial`."""
     began = time.monotonic()
     addresses = await addresses_of(target, family)
     if policy is not None:
@@ -155,16 +205,7 @@ async def dial(
         from cfcat.record.making import Resolved  # lazy: most runs tell nobody
 
         trace(Resolved(tuple(address.text for address in addresses), time.monotonic() - began, target.text))
-    return await _Race(target, addresses, trace).run()
-
-
-def direct(*, family: str | None = None, policy: WorkersPolicy | None = None) -> Dialer:
-    """The dialer that connects directly, without a proxy."""
-
-    async def dial_directly(target: Target, *, trace: Trace | None) -> Dialed:
-        return await dial(target, family=family, policy=policy, trace=trace)
-
-    return dial_directly
+    return addresses
 
 
 def _permitted(target: Target, addresses: Sequence[Address], policy: WorkersPolicy) -> list[Address]:
@@ -176,14 +217,19 @@ def _permitted(target: Target, addresses: Sequence[Address], policy: WorkersPoli
     return [address for address, verdict in pairs if verdict.status != "blocked"]
 
 
+def need_host(target: Target) -> None:
+    """Raise ResolveError for a target that names nothing (A6)."""
+    if not target.host:
+        raise ResolveError(failure_message(target.port), f"{target.text}: not a host name")
+
+
 async def addresses_of(target: Target, family: str | None) -> list[Address]:
     """Resolve a target: its addresses in the resolver's order.
 
     Raises:
         ResolveError, ConnectError: it has none; the detail says why.
     """
-    if not target.host:
-        raise ResolveError(failure_message(target.port), f"{target.text}: not a host name")
+    need_host(target)
     try:
         found = await _getaddrinfo(target.host, target.port, FAMILIES[family])
     except socket.gaierror as error:
@@ -226,29 +272,32 @@ def _interleave(addresses: Sequence[Address]) -> list[Address]:
     return mixed
 
 
-class _Race:
-    """Attempts to all addresses, each begun a little after the one before; the first connection wins."""
+async def race(addresses: Sequence[Address], reach: Reach, trace: Trace | None) -> tuple[Dialed | None, list[Attempt]]:
+    """Reach all addresses, each begun a little after the one before; return the first connection, or None and what
+    became of each address. Raises SocketError as `reach`."""
+    attempts: dict[Address, Attempt] = {}
+    running: list[_Attempt] = []
+    try:
+        winner = await _Race(addresses, reach, trace, attempts).first(running)
+    finally:
+        for attempt in running:
+            _abandon(attempt)
+    return winner, [] if winner is not None else [attempts[address] for address in addresses]
 
-    def __init__(self, target: Target, addresses: Sequence[Address], trace: Trace | None) -> None:
+
+class _Race:
+    """Attempts to all addresses. What becomes of those that fail is put into `attempts`."""
+
+    def __init__(
+        self, addresses: Sequence[Address], reach: Reach, trace: Trace | None, attempts: dict[Address, Attempt]
+    ) -> None:
         self._loop = running_loop()
-        self._target = target
+        self._reach = reach
         self._trace = trace
         self._addresses = list(addresses)
-        self._attempts: dict[Address, Attempt] = {}
+        self._attempts = attempts
 
-    async def run(self) -> Dialed:
-        running: list[_Attempt] = []
-        try:
-            winner = await self._first(running)
-        finally:
-            for attempt in running:
-                _abandon(attempt)
-        if winner is not None:
-            return winner
-        attempts = [self._attempts[address] for address in self._addresses]
-        raise connect_failed(self._target, _describe(self._target, attempts), attempts) from attempts[-1].error
-
-    async def _first(self, running: list[_Attempt]) -> Dialed | None:
+    async def first(self, running: list[_Attempt]) -> Dialed | None:
         """Begin one attempt after the other; what is in `running` still owns its socket."""
         waiting = list(self._addresses)
         while waiting or running:
@@ -263,30 +312,40 @@ class _Race:
 
     async def _try(self, address: Address) -> Dialed | None:
         began = time.monotonic()
-        sock: socket.socket | None = None
         outcome: Outcome = "abandoned"
         failure: OSError | None = None
         try:
-            sock = socket.socket(address.family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            await _connect(self._loop, sock, address.sockaddr)
+            dialed = await self._reach(address)
             outcome = "connected"
-            return Dialed(sock, time.monotonic() - began)
+            return dialed
         except OSError as error:
+            if isinstance(error, SocketError):
+                raise
             without_frames(error)  # its traceback refers to this frame, and this frame to the error
             outcome, failure = "failed", error
             self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
             return None
         finally:
-            if sock is not None and outcome != "connected":
-                sock.close()
             if self._trace is not None:
                 from cfcat.record.making import Attempted  # lazy: as above
 
                 self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
 
-async def _connect(loop: Loop, sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:
+async def _connect(address: Address) -> Dialed:
+    """A `Reach`: by TCP."""
+    began = time.monotonic()
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await _until_connected(running_loop(), sock, address.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return Dialed(sock, time.monotonic() - began)
+
+
+async def _until_connected(loop: Loop, sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:
     """Connect a non-blocking socket. Raises OSError where that fails."""
     try:
         sock.connect(sockaddr)
@@ -311,13 +370,18 @@ def _close_result(attempt: Promise[Dialed | None]) -> None:
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:
     """`localhost:70: connection refused (tried ::1, 127.0.0.1)`; differing reasons are each named."""
+    reason, details = tell(target, attempts)
+    return f"{target.text}: {reason or 'could not connect'}" + (f" ({details})" if details else "")
+
+
+def tell(target: Target, attempts: Sequence[Attempt]) -> tuple[str, str]:
+    """Why no address was reached, "" where the reasons differ; and which were tried, "" where the target is one."""
     from cfcat.record.making import os_reason  # lazy: a failure only
 
     reasons = [os_reason(attempt.error) for attempt in attempts]
     hosts = [attempt.address.rpartition(":")[0].strip("[]") for attempt in attempts]
     if hosts == [target.host]:
-        return f"{target.text}: {reasons[0]}"
+        return reasons[0], ""
     if len(set(reasons)) == 1:
-        return f"{target.text}: {reasons[0]} (tried {shortened(hosts)})"
-    each = shortened([f"{host}: {reason}" for host, reason in zip(hosts, reasons, strict=True)])
-    return f"{target.text}: could not connect ({each})"
+        return reasons[0], f"tried {shortened(hosts)}"
+    return "", shortened([f"{host}: {reason}" for host, reason in zip(hosts, reasons, strict=True)])

@@ -1,8 +1,8 @@
 """Learns that a connection is gone although nobody reads from it: reset, or ended from both sides.
 
 One descriptor of the kernel's (epoll) watches for that alone, whatever is unread, on all accepted connections of a
-loop; it is there as long as there is one to watch. Where the system has no epoll nothing is told: then a read or a
-write finds out. Source: inbound rules I22, I23.
+loop; it is there as long as there is one to watch, and the loop. Where the system has no epoll, or no descriptor for
+it, nothing is told: then a read or a write finds out. Source: inbound rules I22, I23.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import struct
 import termios
 from collections.abc import Callable
 from typing import ClassVar
+from weakref import WeakValueDictionary
 
 from cfcat.core.loop import Loop
 
-__all__ = ["Hangups", "pending_bytes"]
+__all__ = ["Hangups", "pending_bytes", "unsent_bytes"]
 
 Gone = Callable[[int], None]  # with the error of the connection, or 0
 
@@ -26,7 +27,8 @@ Gone = Callable[[int], None]  # with the error of the connection, or 0
 class Hangups:
     """The watch of one loop. `watch()` and `unwatch()` find it, or make it, by the loop."""
 
-    _of: ClassVar[dict[Loop, Hangups]] = {}
+    # Weak: the loop's own reader keeps it, until the loop is closed.
+    _of: ClassVar[WeakValueDictionary[Loop, Hangups]] = WeakValueDictionary()
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -39,11 +41,12 @@ class Hangups:
         """Call `gone` once, when nothing more can come or go on this connection."""
         if not hasattr(select, "epoll"):
             return
-        hangups = cls._of.get(loop)
-        if hangups is None:
-            hangups = cls._of[loop] = cls(loop)
-        hangups._watched[sock.fileno()] = sock, gone
-        hangups._epoll.register(sock.fileno(), select.EPOLLET)  # EPOLLHUP and EPOLLERR come unasked
+        with contextlib.suppress(OSError):
+            hangups = cls._of.get(loop)
+            if hangups is None:
+                hangups = cls._of[loop] = cls(loop)
+            hangups._epoll.register(sock.fileno(), select.EPOLLET)  # EPOLLHUP and EPOLLERR come unasked
+            hangups._watched[sock.fileno()] = sock, gone
 
     @classmethod
     def unwatch(cls, loop: Loop, sock: socket.socket) -> None:
@@ -77,8 +80,17 @@ def pending_bytes(sock: socket.socket) -> int:
 
     recv(MSG_PEEK) would not do: it takes a pending error away from whoever reads next.
     """
+    return _count(sock, termios.FIONREAD)
+
+
+def unsent_bytes(sock: socket.socket) -> int:
+    """How many bytes the kernel has that the peer's has not acknowledged."""
+    return _count(sock, termios.TIOCOUTQ)
+
+
+def _count(sock: socket.socket, question: int) -> int:
     try:
-        count: int = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
+        count: int = struct.unpack("i", fcntl.ioctl(sock, question, bytes(4)))[0]
     except OSError:
         return 0
     return count

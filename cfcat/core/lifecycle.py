@@ -54,6 +54,7 @@ class Event(_Name):
     GONE = auto()  # both ends have ended on the wire, read or not; told of accepted connections (I22)
 
     END = auto()  # writer.close() (W6)
+    FIN = auto()  # a relay passes TCP's FIN on: under TLS behind close_notify, or without one, which cuts TLS short
     ABORT = auto()  # writer.abort() (W8)
     SOURCE_FAILED = auto()  # what a pipe reads from broke: here it stops in the middle (V25)
     CANCEL = auto()  # reader.cancel() (API-R7)
@@ -69,6 +70,7 @@ class Action(_Name):
     RESOLVE_OPENED = auto()
     REJECT_OPENED = auto()
     FLUSH_THEN_END = auto()  # send what is queued, then our EOF: FIN, or close_notify
+    FLUSH_THEN_FIN = auto()  # send what is queued, then TCP's FIN and nothing before it
     FLUSH_THEN_CLOSE = auto()  # from the next turn on: send what is queued, under TLS then close_notify
     FLUSH_THEN_UPGRADE = auto()  # from the next turn on: send what is queued
     WRITING_ENDED = auto()  # our EOF has been sent
@@ -197,6 +199,7 @@ READ = {
 }
 WRITE = {
     (WriteHalf.OPEN, Event.END): WriteHalf.CLOSING,
+    (WriteHalf.OPEN, Event.FIN): WriteHalf.CLOSING,
     (WriteHalf.CLOSING, Event.FLUSHED): WriteHalf.CLOSED,
     (WriteHalf.OPEN, Event.ABORT): WriteHalf.ABORTED,
     (WriteHalf.CLOSING, Event.ABORT): WriteHalf.ABORTED,
@@ -321,6 +324,8 @@ class Lifecycle:
             effects.append(Effect(Action.STOP_READS))
         if event is Event.END:
             effects.append(Effect(Action.FLUSH_THEN_END))
+        if event is Event.FIN:
+            effects.append(Effect(Action.FLUSH_THEN_FIN))
         if event is Event.GONE:
             self.gone = True
             effects += self._resolve_closed()
@@ -347,6 +352,7 @@ class Lifecycle:
             Event.FLUSHED: not self.opened,
             Event.GONE: not (self.opened and self.accepted),
             Event.END: self.writing is not Writing.FLOWING,
+            Event.FIN: self.phase is not Phase.OPEN or self.write not in (WriteHalf.OPEN, WriteHalf.CLOSED),
             Event.START_TLS: not self.can_upgrade,
         }
         if impossible.get(event, False):

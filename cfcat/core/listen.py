@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import stat
+import time
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ __all__ = ["Accepted", "Door", "TcpDoor", "UnixDoor"]
 
 BACKLOG = 128  # connections that the kernel keeps until they are accepted; Linux allowed no more for a long time
 OWNER_ONLY = 0o177  # a mask of permissions
+# A server that has bound its Unix socket and does not listen yet refuses as one that has died does. Its two calls
+# follow each other: this is enough on a busy machine, and nobody waits for it but a start after such a death.
+BIND_TO_LISTEN_S = 0.05
 # accept(2): a connection that failed before it was accepted. The next one has nothing to do with it.
 GONE_ALREADY = frozenset(
     {errno.ECONNABORTED, errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET}
@@ -123,11 +127,13 @@ class UnixDoor(Door):
     Raises:
         OSError: something is there that is no socket (EEXIST), or somebody listens on it (EADDRINUSE), or the path is
             too long or not to be written.
+        ValueError: no path can be like that: there is a NUL in it.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(socket.AF_UNIX)
         self.path = path
+        self._file: tuple[int, int] | None = None
         try:
             _remove_stale(path)
             mask = os.umask(OWNER_ONLY)
@@ -138,7 +144,7 @@ class UnixDoor(Door):
             self._file = _identity(os.lstat(path))
             self._listen()
         except BaseException:
-            self._sock.close()
+            self.close()
             raise
 
     @property
@@ -151,7 +157,7 @@ class UnixDoor(Door):
     def close(self) -> None:
         """As every door; the file goes too if it is still ours."""
         super().close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if _identity(os.lstat(self.path)) == self._file:
                 os.unlink(self.path)
 
@@ -163,16 +169,25 @@ def _remove_stale(path: str) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise OSError(errno.EEXIST, "something is there that is no socket")
+    if not _is_refused(path):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    time.sleep(BIND_TO_LISTEN_S)
+    if not _is_refused(path) or _identity(os.lstat(path)) != _identity(found):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    os.unlink(path)
+
+
+def _is_refused(path: str) -> bool:
+    """Does nobody listen there?"""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            return True
         except BlockingIOError:  # somebody listens, and its backlog is full
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            return False
+    return False
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -31,8 +31,11 @@ __all__ = ["Opening"]
 class Opening(Reacting):
     """A socket that comes about: by `_dial`, `_open_accepted`, or `_begin_upgraded` after another one."""
 
+    _dialer: Dialer | None = None  # for `connect()` alone
+
     def _dial(self, dialer: Dialer) -> None:
         """Begin a connection by this dialer."""
+        self._dialer = dialer
         self._begin(lambda: self._open_dialed(dialer))
 
     def _open_accepted(self, info: SocketInfo) -> None:
@@ -80,8 +83,8 @@ class Opening(Reacting):
             await self._take_turn(self._options.policy)
         began = time.monotonic()
         trace = None if self._options.trace is None else self._tell
-        sock, self.round_trip_s = await dialer(self._target, trace=trace)
-        self._wire.attach(sock)
+        sock, self.round_trip_s, outer = await dialer(self._target, trace=trace)
+        self._wire.attach(sock, outer)
         await self._open_attached(began)
 
     async def _open_attached(self, began: float) -> None:
@@ -147,35 +150,45 @@ class Opening(Reacting):
         name = self._options.expected_server_hostname
         if name is None:
             name = without_zone(self._target.host).rstrip(".")  # the dot is for the resolver, no certificate has it
-        max_tls = self._max_tls
-        from cfcat.core.context import limited  # lazy: ssl
-        from cfcat.core.tls import TlsCodec
+        from cfcat.core.channel import client_codec  # lazy: ssl
 
-        try:
-            with limited(context, max_tls):
-                return TlsCodec(context, name or None, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
-        except (ValueError, OSError) as error:  # UnicodeError, ssl.SSLError
-            raise TlsError(f"TLS cannot begin with {name!r}: {error}") from error
+        return client_codec(
+            context,
+            name,
+            max_tls=self._max_tls,
+            ignore_unexpected_eof=self._options.ignore_unexpected_eof,
+            relays=self._relays,
+        )
 
     def _server_codec(self, context: ssl.SSLContext) -> TlsCodec:
         from cfcat.core.context import limited  # lazy: ssl
         from cfcat.core.tls import TlsCodec
 
         with limited(context, self._max_tls):
-            return TlsCodec(context, server_side=True, ignore_unexpected_eof=self._options.ignore_unexpected_eof)
+            return TlsCodec(
+                context,
+                server_side=True,
+                ignore_unexpected_eof=self._options.ignore_unexpected_eof,
+                relays=self._relays,
+            )
 
     @property
     def _max_tls(self) -> str | None:
         return None if self._wrapper is None else self._wrapper.max_tls
 
-    def _timeout(self) -> ConnectTimeout:
-        phase = "the TLS handshake was not complete" if self._wire.is_attached else "no connection"
+    @property
+    def missing(self) -> str:
+        """What has not come about by now, for the message of a deadline: `mail.example:25: no connection`."""
         if self._turn is not None and not self._turn.done():
             from cfcat.core.workers import MOST_SOCKETS  # lazy: it has a policy
 
-            phase = f"{MOST_SOCKETS} other connections were still open (rule P6)"
-        seconds = self._options.connect_timeout
-        detail = f"{self._target.text}: {phase} after {seconds:g} s"
+            return f"{self._target.text}: {MOST_SOCKETS} other connections were still open (rule P6)"
+        if self._dialer is not None and not self._wire.is_attached:
+            return self._dialer.missing(self._target)
+        return f"{self._target.text}: the TLS handshake was not complete"
+
+    def _timeout(self) -> ConnectTimeout:
+        detail = f"{self.missing} after {self._options.connect_timeout:g} s"
         return ConnectTimeout(detail if self._accepted else failure_message(self._target.port), detail)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import ssl
 
     from cfcat.core.workers import WorkersPolicy
+    from cfcat.proxies.url import Proxy
     from cfcat.record.events import Connecting
     from cfcat.record.making import Trace
 
@@ -40,6 +41,7 @@ class _Fields(NamedTuple):
     ignore_unexpected_eof: bool = False
     policy: WorkersPolicy | None = None
     trace: Trace | None = None
+    via: Proxy | None = None
 
 
 class Changes(TypedDict, total=False):
@@ -55,6 +57,7 @@ class Changes(TypedDict, total=False):
     ignore_unexpected_eof: bool
     policy: WorkersPolicy | None
     trace: Trace | None
+    via: Proxy | None
 
 
 class SocketOptions(_Fields):
@@ -69,7 +72,8 @@ class SocketOptions(_Fields):
     limits the addresses tried; `ignore_unexpected_eof` takes a FIN without close_notify for the end of a TLS stream;
     `policy` judges each resolved address and limits the number of open sockets: blocked addresses are not tried
     (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
-    raises goes to the event loop's exception handler, and changes nothing).
+    raises goes to the event loop's exception handler, and changes nothing); `via` is the `proxy()` to go through, and
+    then both ends are those of the connection to it.
     """
 
     __slots__ = ()
@@ -87,6 +91,7 @@ class SocketOptions(_Fields):
         ignore_unexpected_eof: bool = False,
         policy: WorkersPolicy | None = None,
         trace: Trace | None = None,
+        via: Proxy | None = None,
     ) -> SocketOptions:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
         options = super().__new__(
@@ -101,6 +106,7 @@ class SocketOptions(_Fields):
             ignore_unexpected_eof,
             policy,
             trace,
+            via,
         )
         options._check()
         return options
@@ -121,6 +127,9 @@ class SocketOptions(_Fields):
         if self.address_family not in ADDRESS_FAMILIES:
             raise OptionsError(f"address_family must be 'ipv4' or 'ipv6', not {self.address_family!r}")
         self._expect_made_by("cfcat.core.workers", "WorkersPolicy", "policy")
+        self._expect_made_by("cfcat.proxies.url", "Proxy", "via")
+        if self.policy is not None and self.via is not None:
+            raise OptionsError("a policy is about addresses that we connect to: it excludes a proxy")
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, not {type(self.trace).__name__}")
         self._expect("connect_timeout", int, float, type(None))
@@ -190,4 +199,5 @@ def connecting(target: str, options: SocketOptions, protocol: str | None, *, no_
         protocol,
         options.ignore_unexpected_eof,
         no_shutdown,
+        None if options.via is None else options.via.text,
     )

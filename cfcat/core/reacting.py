@@ -55,9 +55,16 @@ class Reacting(ABC):
     _wire: Wire
 
     def __init__(
-        self, target: Target, options: SocketOptions, *, origin: Reacting | None = None, accepted: bool = False
+        self,
+        target: Target,
+        options: SocketOptions,
+        *,
+        origin: Reacting | None = None,
+        accepted: bool = False,
+        relays: bool = False,
     ) -> None:
         self.loop = running_loop()
+        self._relays = relays
         self._target = target
         self._options = options
         self._accepted = accepted
@@ -83,7 +90,7 @@ class Reacting(ABC):
         self._leave: Callable[[], None] | None = None  # frees this connection's slot
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
-        self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted)
+        self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted, relays=relays)
         self._wire.notes_arrivals = accepted and options.secure_transport == "starttls"
         # For the streams, which ask for each chunk: what a read and a write meet, where bytes come from and go to.
         self.reading, self.writing = self._lifecycle.reading, self._lifecycle.writing
@@ -222,6 +229,7 @@ CARRY_OUT: dict[Action, Callable[[Reacting, Reason | None], None]] = {
     Action.RESOLVE_OPENED: Reacting._resolve_opened,
     Action.REJECT_OPENED: Reacting._reject_opened,
     Action.FLUSH_THEN_END: lambda socket, _: socket._wire.sending.flush_then_end(),
+    Action.FLUSH_THEN_FIN: lambda socket, _: socket._wire.sending.flush_then_fin(),
     Action.FLUSH_THEN_CLOSE: lambda socket, _: socket._wire.sending.flush_then_close_notify(),
     Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.sending.flush(),
     Action.WRITING_ENDED: lambda socket, _: socket.writable.ended(),

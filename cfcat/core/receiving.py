@@ -214,24 +214,27 @@ class Receiving:
         if self._watcher is not None:
             self._register()
 
-    def discard_until_end(self, then: Callable[[], None]) -> None:
-        """Drop what comes until the peer ends, for LINGER_S at most."""
+    def discard_until_end(self, then: Callable[[OSError | None], None], within_s: float | None = LINGER_S) -> None:
+        """Drop what comes until the peer's FIN, or a reset, for so long at most; `then` is told the latter."""
 
         def discard() -> None:
             assert self._transport.sock is not None
+            failure = None
             try:
                 if self._transport.sock.recv_into(_scratch.wire):
                     return
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError:
-                pass
-            then()
+            except OSError as error:
+                failure = error
+            self._unregister()
+            then(failure)
 
         if self._transport.sock is not None:
             self._is_registered = True
             self._transport.loop.add_reader(self._transport.sock.fileno(), discard)
-            self._lingering = self._transport.loop.call_later(LINGER_S, then)
+            if within_s is not None:
+                self._lingering = self._transport.loop.call_later(within_s, then, None)
 
     def unwatch(self) -> None:
         """Leave the descriptor alone: it is closed, or another wire's from now on. The watcher finds out why."""

@@ -106,7 +106,7 @@ class Sending:
         """Forget what the kernel has not taken. From now on there is no orderly end to send."""
         self.is_cut = True
         self._unsent = memoryview(b"")
-        if self._follow in (self._end, self._fin):
+        if self._follow in (self._end, self._fin, self._shut_down):
             self._follow = None
         self.unwatch()  # nothing waits for room any more; what is to follow must not
         self.push()
@@ -128,6 +128,11 @@ class Sending:
         """Are there writes that would be lost with the connection?"""
         return bool(self._writable.queue)
 
+    @property
+    def has_ended(self) -> bool:
+        """Is our end sent, and all before it?"""
+        return self._is_ending and not self._unsent and not self._writable.queue
+
     def unwatch(self) -> None:
         """Leave the descriptor alone: it is closed, or another wire's from now on."""
         if self._is_watching and self._transport.sock is not None:
@@ -139,6 +144,11 @@ class Sending:
     def flush_then_end(self) -> None:
         """Send what is queued, then our EOF: close_notify alone under TLS, else a FIN."""
         self._when_empty(self._end)
+
+    def flush_then_fin(self) -> None:
+        """Send what is queued, then TCP's FIN; close_notify may have gone before, and does not come any more."""
+        self.is_cut = True
+        self._when_empty(self._shut_down)
 
     def flush_then_close_notify(self) -> None:
         """From the next turn on, send what is queued and under TLS close_notify (V11)."""
@@ -188,12 +198,18 @@ class Sending:
             self._transport.wake_reader()
 
     def _fin(self) -> None:
-        transport = self._transport
-        if transport.codec.ends_with_fin and transport.sock is not None:
+        if self._transport.codec.ends_with_fin:
+            self._shut_down()
+        else:
+            self._on_flushed()
+
+    def _shut_down(self) -> None:
+        self._is_ending = True
+        if self._transport.sock is not None:
             # Row 19: shutdown() fails if the peer has reset. We lost no data; later reads show if the peer's data was
             # lost.
             with contextlib.suppress(OSError):
-                transport.sock.shutdown(socket.SHUT_WR)
+                self._transport.sock.shutdown(socket.SHUT_WR)
         self._on_flushed()
 
     # ---- to the kernel

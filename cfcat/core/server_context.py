@@ -9,27 +9,16 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from cfcat.core.choices import TlsVersion
 from cfcat.core.context import DEFAULT_CIPHERS, limit_context, load_certificate, load_file
 from cfcat.errors import OptionsError
 
-__all__ = ["make_server_context"]
+__all__ = ["Authority", "bare_server_context", "make_server_context"]
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 LIFE_DAYS = 7
 ORGANIZATION = "cfcat, made for one run"
-
-
-class _ThrowAway(NamedTuple):
-    """A certificate for this run. `ca_pem`: that of the authority which signed it, for clients to trust.
-
-    `chain_pem`: the certificate with its key; it is never written to a file.
-    """
-
-    ca_pem: bytes
-    chain_pem: bytes
 
 
 def make_server_context(
@@ -61,44 +50,66 @@ def make_server_context(
         OptionsError: a `key` without `cert`, a name that no certificate can have, or as `make_tls_context()`.
         OSError: `ca_out` cannot be written.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    limit_context(context, alpn=alpn, tls_min=tls_min, tls_max=tls_max, ciphers=ciphers)
-    # No session is resumed here, and a client that ends without reading would meet its unread tickets with a reset.
-    context.num_tickets = 0
+    context = bare_server_context(alpn=alpn, tls_min=tls_min, tls_max=tls_max, ciphers=ciphers)
     if cert is not None:
         load_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)
     elif key is not None:
         raise OptionsError(f"{os.fspath(key)}: a key needs its certificate")
     else:
-        made = _throw_away(names)
-        with _in_memory(made.chain_pem) as (path, secret):
-            context.load_cert_chain(path, password=secret)
+        authority = Authority()
+        authority.certify(context, names)
         if ca_out is not None:
             with open(ca_out, "wb") as file:
-                file.write(made.ca_pem)
+                file.write(authority.pem)
     if client_ca is not None:
         load_file(context, os.fspath(client_ca), os.fspath(client_ca))
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _throw_away(names: Sequence[str]) -> _ThrowAway:
-    """Make an authority and a certificate for localhost and these names.
+def bare_server_context(
+    *,
+    alpn: Sequence[str] = (),
+    tls_min: TlsVersion = "1.2",
+    tls_max: TlsVersion | None = None,
+    ciphers: str = DEFAULT_CIPHERS,
+) -> ssl.SSLContext:
+    """A server's context without a certificate. Raises OptionsError: as `make_tls_context()`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    limit_context(context, alpn=alpn, tls_min=tls_min, tls_max=tls_max, ciphers=ciphers)
+    # No session is resumed here, and a client that ends without reading would meet its unread tickets with a reset.
+    context.num_tickets = 0
+    return context
 
-    Raises:
-        OptionsError: a name that no certificate can have.
-    """
-    import datetime  # lazy: only a certificate that is made has dates
 
-    import trustme  # lazy: it loads cryptography
+class Authority:
+    """A certification authority for one run. Its key, and those of its certificates, never leave this process."""
 
-    not_after = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=LIFE_DAYS)
-    authority = trustme.CA(organization_name=ORGANIZATION)
-    try:
-        made = authority.issue_cert(*dict.fromkeys((*LOCAL_NAMES, *names)), not_after=not_after)
-    except (ValueError, UnicodeError) as error:
-        raise OptionsError(f"not usable in a certificate: {', '.join(names)}") from error
-    return _ThrowAway(authority.cert_pem.bytes(), made.private_key_and_cert_chain_pem.bytes())
+    def __init__(self) -> None:
+        import trustme  # lazy: it loads cryptography
+
+        self._ca = trustme.CA(organization_name=ORGANIZATION)
+
+    @property
+    def pem(self) -> bytes:
+        """Its certificate, for clients to trust."""
+        return bytes(self._ca.cert_pem.bytes())
+
+    def certify(self, context: ssl.SSLContext, names: Sequence[str]) -> None:
+        """Give a context a certificate for localhost and these names, for seven days.
+
+        Raises:
+            OptionsError: a name that no certificate can have.
+        """
+        import datetime  # lazy: only a certificate that is made has dates
+
+        not_after = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=LIFE_DAYS)
+        try:
+            made = self._ca.issue_cert(*dict.fromkeys((*LOCAL_NAMES, *names)), not_after=not_after)
+        except (ValueError, UnicodeError) as error:
+            raise OptionsError(f"not usable in a certificate: {', '.join(names)}") from error
+        with _in_memory(made.private_key_and_cert_chain_pem.bytes()) as (path, secret):
+            context.load_cert_chain(path, password=secret)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cfcat.core.address import SocketAddress, Target, parse_address
-from cfcat.core.dial import direct
+from cfcat.core.dial import Dialer, Direct
 from cfcat.core.lifecycle import Event, Phase, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
@@ -44,7 +44,7 @@ def connect(
 
     Raises:
         AddressError: the address cannot be parsed (A2-A8); looked at before the options (A13).
-        OptionsError: an option has an impossible value (O2, O4).
+        OptionsError: an option has an impossible value (O2, O4), or a proxy cannot have that target.
         TypeError: an argument has the wrong type (V15).
         RuntimeError: there is no running event loop (A15).
     """
@@ -55,18 +55,41 @@ def connect(
         from cfcat.core.context import default_context  # lazy: ssl
 
         resolved = resolved._replace(tls=default_context())
-    socket = Socket(target, resolved)
-    socket._dial(direct(family=resolved.address_family, policy=resolved.policy))
+    return dial(target, resolved)
+
+
+def dial(target: Target, options: SocketOptions, *, relays: bool = False) -> Socket:
+    """Begin a connection to a target, with options that are complete. `relays`: as for `adopt`.
+
+    Raises:
+        OptionsError: the target cannot be had this way.
+    """
+    dialer = _dialer(target, options)
+    socket = Socket(target, options, relays=relays)
+    socket._dial(dialer)
     return socket
 
 
-def adopt(sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo) -> Socket:
+def _dialer(target: Target, options: SocketOptions) -> Dialer:
+    """Raises OptionsError: the target cannot be had this way."""
+    if options.via is None:
+        return Direct(family=options.address_family, policy=options.policy)
+    from cfcat.core.proxy import Through  # lazy: most connections are direct
+
+    options.via.check(target, options.address_family)
+    return Through(options.via, family=options.address_family)
+
+
+def adopt(
+    sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo, *, relays: bool = False
+) -> Socket:
     """Make a socket over a connection that a listener has accepted, non-blocking: its TLS is the server's.
 
     In clear text it is open at once; under TLS when the handshake is done, for which `options.connect_timeout` holds.
     It owns the OS socket from now on. `target`: what messages call the client. `info`: what `opened` resolves with.
+    `relays`: ends are to be passed on as they come (`pass_fin`); under TLS a FIN without close_notify is EOF.
     """
-    socket = Socket(target, options, accepted=True)
+    socket = Socket(target, options, accepted=True, relays=relays)
     socket._wire.attach(sock)
     socket._open_accepted(info)
     return socket
@@ -133,6 +156,16 @@ class Socket(Opening):
         return 0 if self._secured is None else self._secured.ignored_bytes
 
     @property
+    def was_cut(self) -> bool:
+        """Did the peer's TLS end without close_notify? For a relay: elsewhere that is a TruncatedError."""
+        return self._secured is not None and self._secured.was_cut
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much was written that the peer's kernel has not acknowledged; queued bytes count before encryption."""
+        return self.writable.queued_bytes + self._wire.unsent_bytes
+
+    @property
     def peer(self) -> str:
         """What messages call the peer: the address as it was given, or where an accepted connection comes from."""
         return self._target.text
@@ -187,6 +220,23 @@ class Socket(Opening):
         self.on(Event.CLOSE)
         return self._over
 
+    def pass_fin(self) -> None:
+        """Send TCP's FIN behind what is queued: for a relay, whose other side has sent one.
+
+        Under TLS it follows close_notify if `writer.close()` was awaited before, and cuts TLS short if not.
+        """
+        self.on(Event.FIN)
+
+    def until_fin(self) -> Promise[OSError | None]:
+        """Resolves when TCP's FIN has come behind the peer's close_notify, or with what broke the connection.
+
+        For a relay. `readable` must be at its end; what comes behind that is dropped.
+        """
+        came: Promise[OSError | None] = Promise(self.loop)
+        if self.receiving is not None:
+            self.receiving.discard_until_end(came.resolve, None)
+        return came
+
     def abort(self) -> None:
         """Drop everything now: the peer sees a reset. May be called at any time.
 
@@ -226,7 +276,13 @@ class Socket(Opening):
             changes["expected_server_hostname"] = expected_server_hostname
         if tls is not None:
             changes["tls"] = tls
-        upgraded = Socket(self._target, make_options(self._options, changes), origin=self, accepted=self._accepted)
+        upgraded = Socket(
+            self._target,
+            make_options(self._options, changes),
+            origin=self,
+            accepted=self._accepted,
+            relays=self._relays,
+        )
         upgraded._wrapper = wrapper
         if self._lifecycle.can_upgrade:
             self._upgrade = upgraded

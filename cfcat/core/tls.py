@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any, cast
 
 from cfcat.core.certificate import TlsInfo, distrust, read_certificate
+from cfcat.core.client_hello import MAX_HELLO_BYTES, server_name_in
 from cfcat.core.codec import Buffer, fill
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
 
@@ -48,7 +49,8 @@ class TlsCodec:
     As the client, `server_hostname` is sent as SNI where it is a name and checked against the certificate, name or IP
     address (T1, T2). With `server_side`, it is the server: it has no name to check, any SNI of the client is taken, and
     the client's certificate is checked where the context asks for one. `ignore_unexpected_eof`: a FIN without
-    close_notify counts as EOF, and so does a reset. An attacker who can forge one can also forge the other.
+    close_notify counts as EOF, and so does a reset. An attacker who can forge one can also forge the other. `relays`: a
+    FIN without close_notify is EOF and `was_cut` says so, so that the other direction goes on; no FIN follows ours.
     """
 
     clear_in = False
@@ -61,19 +63,24 @@ class TlsCodec:
         *,
         server_side: bool = False,
         ignore_unexpected_eof: bool = False,
+        relays: bool = False,
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.ends_with_fin = server_side  # I38
+        self.ends_with_fin = server_side and not relays  # I38
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._first_bytes = b""  # of the peer, to be quoted where they are no TLS
+        self._hello = b""  # of a client, until the handshake is done
+        self._client_asked_for: str | None = None
         self._decrypted: deque[memoryview] = deque()  # read ahead; comes before what OpenSSL still has
         self._is_eof = False
         self._has_fin = False
         self._is_handshake_done = False
-        self._ignore_unexpected_eof = self.reset_is_eof = ignore_unexpected_eof
+        self._ignore_unexpected_eof = ignore_unexpected_eof or relays
+        self.reset_is_eof = ignore_unexpected_eof and not relays
+        self.was_cut = False  # EOF came without close_notify
         self._error: TlsError | None = None
         self._has_ended = False
         self._has_refused_renegotiation = False
@@ -88,6 +95,8 @@ class TlsCodec:
             return
         if len(self._first_bytes) < QUOTE_BYTES:
             self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
+        if self._tls.server_side and not self._is_handshake_done and len(self._hello) < MAX_HELLO_BYTES:
+            self._hello += bytes(data)
         try:
             self._incoming.write(data)
         except ssl.SSLError as error:  # the buffer cannot grow; OpenSSL reports that under this name
@@ -113,6 +122,7 @@ class TlsCodec:
             failure.by_client = self._tls.server_side
             raise failure from error
         self._is_handshake_done = True
+        self._client_asked_for, self._hello = server_name_in(self._hello), b""
         return True
 
     def read_into(self, buffer: memoryview) -> int | None:
@@ -161,15 +171,18 @@ class TlsCodec:
             self._is_eof = True
 
     def _fail(self, error: ssl.SSLError) -> None:
-        if self._has_refused_renegotiation:  # this is the real reason why the server gave up, whatever alert it sent
-            self._error = TlsError("the server asked to renegotiate, which is not done here", reason="NO_RENEGOTIATION")
+        if self._has_refused_renegotiation:  # this is the real reason why the peer gave up, whatever alert it sent
+            peer = "client" if self._tls.server_side else "server"
+            text = f"the {peer} asked to renegotiate, which is not done here"
+            self._error = TlsError(text, reason="NO_RENEGOTIATION")
         else:
             self._error = TlsError(f"TLS failed: {_reason_text(error)}", reason=_reason(error))
+        self._error.by_client = self._tls.server_side
         self._error.__cause__ = error
 
     def _end_without_close_notify(self, cause: Exception | None) -> None:
         if self._ignore_unexpected_eof:
-            self._is_eof = True
+            self._is_eof = self.was_cut = True
             return
         self._error = TruncatedError(LOST, "the connection ended without TLS close_notify")
         self._error.__cause__ = cause
@@ -244,18 +257,19 @@ class TlsCodec:
         """Version, cipher and certificates. Ask after the handshake."""
         cipher = self._tls.cipher()
         context = self._tls.context
-        # A client has no name that could be checked.
-        verified = context.verify_mode != ssl.CERT_NONE and (context.check_hostname or self._tls.server_side)
+        # A client has no name that could be checked, and may have no certificate.
+        shown = self._chain("get_unverified_chain")
+        is_checked = bool(shown) if self._tls.server_side else context.check_hostname
+        verified = context.verify_mode != ssl.CERT_NONE and is_checked
         chain = self._chain("get_verified_chain") if verified else []
         return TlsInfo(
             version=self._tls.version() or "",
             cipher=cipher[0] if cipher else "",
             alpn=self._tls.selected_alpn_protocol(),
-            server_name=self._tls.server_hostname,
+            server_name=self._client_asked_for if self._tls.server_side else self._tls.server_hostname,
             verified=verified,
             chain=tuple(
-                read_certificate(_decoded(certificate), certificate.public_bytes(DER))
-                for certificate in chain or self._chain("get_unverified_chain")
+                read_certificate(_decoded(certificate), certificate.public_bytes(DER)) for certificate in chain or shown
             ),
         )
 
@@ -266,7 +280,8 @@ class TlsCodec:
         every version from 3.10 on; if that changes, only messages lose detail.
         """
         try:
-            return list(getattr(self._tls._sslobj, way)() or [])  # type: ignore[attr-defined]
+            found = getattr(self._tls._sslobj, way)()  # type: ignore[attr-defined]
+            return [each for each in found or [] if each is not None]  # None: a client may show none, and has not
         except (AttributeError, ssl.SSLError):
             return []
 

@@ -6,6 +6,26 @@ the moment that it has happened, from the event loop.
 
 from __future__ import annotations
 
-from cfcat.record.making import Attempted, Connected, Outcome, Resolved, TlsEstablished, Trace, TraceEvent, os_reason
+from cfcat.record.making import (
+    Attempted,
+    Connected,
+    Outcome,
+    Proxied,
+    Resolved,
+    TlsEstablished,
+    Trace,
+    TraceEvent,
+    os_reason,
+)
 
-__all__ = ["Attempted", "Connected", "Outcome", "Resolved", "TlsEstablished", "Trace", "TraceEvent", "os_reason"]
+__all__ = [
+    "Attempted",
+    "Connected",
+    "Outcome",
+    "Proxied",
+    "Resolved",
+    "TlsEstablished",
+    "Trace",
+    "TraceEvent",
+    "os_reason",
+]

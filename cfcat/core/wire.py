@@ -20,12 +20,13 @@ from cfcat.core.readable import ReadableStream
 from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
 from cfcat.core.transport import Transport
-from cfcat.core.waiting import is_readable, is_writable
 from cfcat.core.writable import WritableStream
-from cfcat.errors import LOST, LostError, SocketError, TlsError, reason_of
+from cfcat.errors import LOST, LostError, SocketError
 
 if TYPE_CHECKING:
+    from cfcat.core.channel import Channel
     from cfcat.core.hangups import Hangups
+    from cfcat.core.layers import Outer
     from cfcat.core.tls import TlsCodec
 
 __all__ = ["HandshakeWrapper", "Wire"]
@@ -73,10 +74,14 @@ class Wire(Transport):
         on: Callable[[Event, BaseException | None], None],
         *,
         accepted: bool = False,
+        relays: bool = False,
     ) -> None:
+        """`relays`: that the connection broke is told although nobody reads or writes, as for accepted ones."""
         super().__init__()
         self._on = on
         self._accepted = accepted
+        self._relays = relays
+        self._outer: Outer | None = None  # the TLS to a proxy, around everything
         self._hangups: type[Hangups] | None = None  # while they are watched
         self._early = b""  # read already, and part of the handshake
         self._arrived_bytes = 0  # of `received_bytes`: so many had come, read or not, when we last sent something
@@ -85,8 +90,11 @@ class Wire(Transport):
 
     # ---- making
 
-    def attach(self, sock: socket.socket) -> None:
-        """Take a connected, non-blocking socket. TCP's options are set where the socket has them."""
+    def attach(self, sock: socket.socket, outer: Outer | None = None) -> None:
+        """Take a connected, non-blocking socket. TCP's options are set where the socket has them.
+
+        `outer`: the TLS to a proxy, through which everything goes.
+        """
         # A debugger's line should leave at once, and pipe mode writes whole chunks anyway. nc: off; curl: on.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -96,6 +104,14 @@ class Wire(Transport):
         with contextlib.suppress(OSError, AttributeError):  # not every system has it
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.sock = sock
+        if outer is not None:
+            self._go_through(outer)
+
+    def _go_through(self, outer: Outer) -> None:
+        from cfcat.core.layers import Layered  # lazy: most connections have no proxy, and few of these TLS
+
+        self._outer = outer
+        self.codec = Layered(outer, self.codec)
 
     @property
     def is_attached(self) -> bool:
@@ -107,6 +123,7 @@ class Wire(Transport):
         self._unwatch()
         self._unwatch_hangups()
         other.sock, self.sock = self.sock, None
+        other._outer, self._outer = self._outer, None
         other._early = early
         self.is_open = False
 
@@ -114,6 +131,8 @@ class Wire(Transport):
         """How much clear text the kernel holds that nobody has read (V13); more than 64 KiB counts as that."""
         if self.sock is None:
             return 0
+        if self._outer is not None:
+            return self._outer.unread_bytes(self.codec, self.sock)
         try:
             return len(self.sock.recv(HANDSHAKE_READ_BYTES, socket.MSG_PEEK))
         except OSError:
@@ -155,44 +174,34 @@ class Wire(Transport):
             TlsError, CertificateError: as `TlsCodec.handshake`; also for a reset (its cause says so).
         """
         self._unwatch()  # the loop has one callback for each descriptor
+        from cfcat.core.channel import shake_hands  # lazy: clear text needs none
+
         self.codec = codec
-        try:
-            while not codec.handshake():
-                await self._send_handshake(codec, wrapper)
-                await self._receive_handshake(codec, wrapper)
-            await self._send_handshake(codec, wrapper)
-        except SocketError:
-            with contextlib.suppress(OSError):
-                await self._send_handshake(codec, wrapper)  # the alert tells the peer why
-            raise
-        except OSError as error:
-            text = f"{reason_of(error)} during the TLS handshake"
-            raise TlsError(text, reason="RESET") from error
+        await shake_hands(
+            codec, lambda: self._send_handshake(codec, wrapper), lambda: self._receive_handshake(codec, wrapper)
+        )
+        if self._outer is not None:
+            self._go_through(self._outer)
+
+    def _channel(self) -> Channel:
+        from cfcat.core.channel import Channel  # lazy: as above
+
+        assert self.sock is not None
+        channel = Channel(self.loop, self.sock)
+        return channel if self._outer is None else self._outer.channel(channel)
 
     async def _send_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         answer = codec.answer()
         if answer and self.sock is not None:
             data = answer if wrapper is None else wrapper.wrap(answer)
             self.moved_bytes += len(data)
-            await self._send_all(self.sock, memoryview(data))
-
-    async def _send_all(self, sock: socket.socket, data: memoryview) -> None:
-        while data:
-            try:
-                data = data[sock.send(data) :]
-            except (BlockingIOError, InterruptedError):
-                await is_writable(self.loop, sock)
+            await self._channel().send(data)
 
     async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
-        assert self.sock is not None
         limit = HANDSHAKE_READ_BYTES if wrapper is None else wrapper.wanted
         data, self._early = self._early[:limit], self._early[limit:]
-        while not data:
-            try:
-                data = self.sock.recv(limit)
-                break
-            except (BlockingIOError, InterruptedError):
-                await is_readable(self.loop, self.sock)
+        if not data:
+            data = await self._channel().receive(limit)
         self.moved_bytes += len(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)
@@ -203,7 +212,7 @@ class Wire(Transport):
     def open(self) -> None:
         """From here on the application's bytes move."""
         self.is_open = True
-        if self._accepted and self.sock is not None:
+        if (self._accepted or self._relays) and self.sock is not None:
             from cfcat.core.hangups import Hangups  # lazy: most runs dial
 
             self._hangups = Hangups
@@ -215,9 +224,10 @@ class Wire(Transport):
 
     def _gone(self, error: int) -> None:
         """The kernel has given the connection up, although nobody reads or writes."""
-        if error and not self.codec.reset_is_eof:
+        both_ended = self.peer_has_ended and self.sending.has_ended
+        if error and not (self.codec.reset_is_eof or both_ended):
             self.lose(LostError(LOST, os.strerror(error).lower(), sending=self.sending.has_queued))
-        else:
+        elif self._accepted:
             self._on(Event.GONE, None)
 
     def lose(self, error: SocketError) -> None:
@@ -260,10 +270,18 @@ class Wire(Transport):
         """
         if self.sock is None:
             return
+        self._end_outer()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
         self._unwatch()
-        self.receiving.discard_until_end(then)
+        self.receiving.discard_until_end(lambda _: then())
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of what was sent the peer's kernel has not taken; 0 where the system cannot tell."""
+        from cfcat.core.hangups import unsent_bytes  # lazy: a relay only
+
+        return 0 if self.sock is None else unsent_bytes(self.sock)
 
     def close(self) -> None:
         """Close the connection. In clear text, with unread bytes in the kernel the peer sees a reset (C9)."""
@@ -271,11 +289,20 @@ class Wire(Transport):
         self.is_open = False
         if self.sock is not None:
             self._unwatch_hangups()
+            self._end_outer()
             self.sock.close()
             self.sock = None
 
+    def _end_outer(self) -> None:
+        """Tell the proxy that nothing more comes, if it takes that now: the target's end has been sent inside."""
+        if self._outer is not None and self.sock is not None:
+            with contextlib.suppress(OSError):
+                self.sock.send(self._outer.codec.end())
+            self._outer = None
+
     def reset(self) -> None:
         """Close the connection so that the peer sees a reset: it must not take a part for the whole."""
+        self._outer = None
         if self.sock is not None:
             with contextlib.suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)

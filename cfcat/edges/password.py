@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from cfcat.errors import ClientCertificateError
+from cfcat.errors import SocketError
 
 __all__ = ["ask_password"]
 
@@ -21,18 +21,12 @@ class _Interrupted(BaseException):
         self.number = number
 
 
-def ask_password(prompt: str) -> str:
-    """Ask without echo; echo is restored before a signal ends the program.
-
-    Raises:
-        ClientCertificateError: there is no terminal.
-    """
+def ask_password(prompt: str, without: SocketError) -> str:
+    """Ask without echo; echo is restored before a signal ends the program. Without a terminal it raises `without`."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError as error:
-        raise ClientCertificateError(
-            "the key is encrypted, and there is no terminal to ask for its password"
-        ) from error
+        raise without from error
     try:
         with _signals_raise():
             return getpass.getpass(prompt)

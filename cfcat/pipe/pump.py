@@ -220,7 +220,7 @@ class Pump:
     def _to_write(self, chunk: memoryview) -> Buffer:
         if len(self._first_bytes) < len(TLS_ALERT):
             self._end.answer()
-            self._first_bytes += bytes(chunk[: len(TLS_ALERT)])
+            self._first_bytes += bytes(chunk[: len(TLS_ALERT) - len(self._first_bytes)])
             if self._first_bytes == TLS_HELLO and self._socket.accepted and not self._is_secure:
                 self._events.tell(SpeaksTls())
             if len(self._first_bytes) >= len(TLS_ALERT) and self._stdout.joined is not None and not self._wants_bytes:

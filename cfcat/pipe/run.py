@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cfcat.core.codec import Buffer
+from cfcat.core.job import Job
 from cfcat.core.loop import running_loop
 from cfcat.core.options import SocketOptions, connecting
 from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket, connect
+from cfcat.core.waiting import settled
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import no_input, open_input
 from cfcat.edges.stdout import Output, open_output
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["PipeEnd", "Upgrading", "open_socket", "run_accepted", "run_pipe"]
 
+T = TypeVar("T")
+
 
 class PipeEnd(NamedTuple):
-    """What is worth a word about a run that ended in order.
+    """What is worth a word about a run that ended in order, with this peer.
 
     `ignored_bytes` came behind the peer's end of TLS (SEC-R9). `is_silent`: nothing came, and it was all in clear text.
     """
 
+    peer: str
     ignored_bytes: int
     is_silent: bool
 
@@ -94,12 +99,13 @@ async def run_accepted(
 
     Raises:
         ListenError, ConnectTimeout: as `Clients.next()`.
-        SocketError, BrokenPipeError: as `run_pipe`; of those that concern one client only where it is the only one.
+        BrokenPipeError: as `run_pipe`; also while nobody has come.
+        SocketError: as `run_pipe`; of those that concern one client only where it is the only one.
     """
     options = options._replace(trace=events.trace)
     async with _Pipes(ends, events, upgrading, shown, keeps=clients.keep) as pipes:
         while True:
-            socket = await clients.next(options)
+            socket = await pipes.unless_stdout_goes(clients.next(options))
             try:
                 end = await pipes.open_and_join(socket, socket.peer, options)
             except (StdinError, StdoutError):
@@ -176,10 +182,25 @@ class _Pipes:
                 await pump.run()
             finally:
                 self._events.tell(Stopped(pump.sent_bytes, pump.received_bytes))
-            return PipeEnd(socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes)
+            return PipeEnd(
+                socket.peer, socket.ignored_bytes, socket.secure_transport == "off" and not pump.received_bytes
+            )
         except BaseException:
             socket.abort()
             raise
+
+    async def unless_stdout_goes(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something. Raises BrokenPipeError: the reader of stdout is gone, and it is cancelled."""
+        gone = self._output.reader_gone()
+        job = Job(self._loop, work)
+        try:
+            await settled([job, gone])
+            if job.done():
+                return job.result()
+            raise BrokenPipeError
+        finally:
+            job.cancel()
+            gone.cancel()
 
     def next_client(self) -> None:
         """stdin was the last one's: there is nothing more to say."""
@@ -190,10 +211,12 @@ class _Pipes:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._filtered is not None:
-            await self._filtered.finish()
-        self._input.close()
-        self._opened.close()
+        try:
+            if self._filtered is not None:
+                await self._filtered.finish()
+        finally:
+            self._input.close()
+            self._opened.close()
 
 
 class _Filtered(Output):

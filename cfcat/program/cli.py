@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cfcat import __version__
-from cfcat.core.choices import AddressFamily, SecureTransport, Shutdown, TlsVersion
+from cfcat.core.choices import AcceptTls, AddressFamily, SecureTransport, Shutdown, TlsVersion
 from cfcat.errors import UsageError
 from cfcat.program.help import GroupedHelp
 from cfcat.program.modes import (
@@ -23,6 +23,7 @@ from cfcat.program.modes import (
     check_export,
     check_family,
     check_options,
+    check_tap,
     check_together,
     choose_mode,
 )
@@ -33,8 +34,11 @@ from cfcat.program.request import (
     CheckRequest,
     ExportRequest,
     ListenRequest,
+    ProxyRequest,
     Request,
+    TapRequest,
     TlsRequest,
+    tap_request,
 )
 from cfcat.program.values import (
     check_helo,
@@ -43,6 +47,7 @@ from cfcat.program.values import (
     check_pattern,
     check_profile,
     check_protocol,
+    check_proxy,
     check_target,
     check_variable,
 )
@@ -108,6 +113,17 @@ def cfcat(
             help="Deadline for resolving, connecting, STARTTLS and TLS handshake together.  [default: 30]",
         ),
     ] = DEFAULT_CONNECT_TIMEOUT_S,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Go through a proxy: socks5h://HOST:PORT, or socks5, socks4a, socks4, http, https; env: as the "
+            "environment says.",
+        ),
+    ] = None,
+    proxy_cacert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE for an https proxy.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("-z", "--check", help="Connect, see that it lasts a moment, end: is the server there?")
     ] = False,
@@ -160,6 +176,23 @@ def cfcat(
         str | None,
         typer.Option(metavar="FILE", help="With -l: write the authority of the certificate made for this run."),
     ] = None,
+    tap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Stand between the clients that come here and TARGET, and show what is said, under TLS too.",
+        ),
+    ] = None,
+    accept_tls: Annotated[
+        AcceptTls | None,
+        typer.Option(
+            show_default=False,
+            help="With --tap: take TLS from the client when it begins with it, demand it, or let it pass untouched."
+            "  [default: auto]",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="With --tap: do not show what is said.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="With --tap: end with the first connection.")] = False,
     tls: Annotated[
         SecureTransport | None,
         typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]"),
@@ -266,7 +299,7 @@ def cfcat(
         bool,
         typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
-) -> Request | CheckRequest | ExportRequest:
+) -> Request | CheckRequest | ExportRequest | TapRequest:
     """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
 
     On a terminal this is an interactive session. Otherwise the end of standard input is passed on when that cannot cost
@@ -277,6 +310,9 @@ def cfcat(
         check_export(given)
         assert export is not None
         return ExportRequest(transcript, export)
+    if tap is not None:
+        check_tap(given)
+        check_family(given)
     if listen:
         address, hosts = check_listen_target(target, port)
     else:
@@ -286,16 +322,39 @@ def cfcat(
     if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
-    stdin = kind_of_stdin(context.obj)
-    mode = choose_mode(stdin, os.isatty(1), pipe=pipe, repl=repl, check=check, script=script is not None)
-    check_options(mode, given)
-    protocol = None if starttls is None else check_protocol(starttls)
-    check_together(given)
+    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
+    offered = () if alpn is None else tuple(alpn.split(","))
+    wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max)
+    if ciphers is not None:
+        wanted_tls = wanted_tls._replace(ciphers=ciphers)
     names = tuple(sni or ())
     for name in names:
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    way = None
+    if proxy is not None:
+        way = ProxyRequest(check_proxy(proxy), proxy_cacert)
+        if proxy_cacert is not None and way.proxy is not None and way.proxy.scheme != "https":
+            raise UsageError("--proxy-cacert is for an https proxy")
+    protocol = None if starttls is None else check_protocol(starttls)
+    if tap is not None:
+        from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
+
+        options = SocketOptions(
+            allow_half_open=True,
+            expected_server_hostname=names[0] if names else None,
+            address_family=family,
+            connect_timeout=connect_timeout,
+            ignore_unexpected_eof=ignore_unexpected_eof,
+        )
+        where, hosts = check_listen_target(tap, None, "--tap")
+        asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto", protocol)
+        return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, proxy=way, quiet=quiet, once=once)
+    stdin = kind_of_stdin(context.obj)
+    mode = choose_mode(stdin, os.isatty(1), pipe=pipe, repl=repl, check=check, script=script is not None)
+    check_options(mode, given)
+    check_together(given)
     if helo is not None:
         check_helo(helo)
     profile = check_profile(proto or "auto")
@@ -311,7 +370,6 @@ def cfcat(
 
         to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
         accepting = ListenRequest(to, client_ca, ca_out, names)
-    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
     if mode in (Mode.REPL, Mode.SCRIPT):
@@ -332,11 +390,7 @@ def cfcat(
             expand="on" if var else "off",
         )
     if secure_transport != "off":
-        offered = () if alpn is None else tuple(alpn.split(","))
-        ceiling = None if protocol is None else protocol.max_tls
-        tls_request = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", ceiling or tls_max)
-        if ciphers is not None:
-            tls_request = tls_request._replace(ciphers=ciphers)
+        tls_request = wanted_tls if protocol is None else wanted_tls._replace(tls_max=protocol.max_tls or tls_max)
     return Request(
         target=address.text,
         mode=mode,
@@ -367,6 +421,7 @@ def cfcat(
         workers=workers,
         raw=raw,
         listen=accepting,
+        proxy=way,
         wait_s=wait,
         script=script,
         variables=dict(map(check_variable, var or ())),
@@ -387,7 +442,9 @@ def _given(context: typer.Context) -> list[str]:
     return names
 
 
-def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequest | ExportRequest | ExitStatus:
+def parse(
+    arguments: list[str] | None, closed: list[int]
+) -> Request | CheckRequest | ExportRequest | TapRequest | ExitStatus:
     """What the arguments ask for; a status where it was --help or --version, which have been shown.
 
     `closed`: which of the descriptors 0 to 2 are not there.
@@ -401,7 +458,7 @@ def parse(arguments: list[str] | None, closed: list[int]) -> Request | CheckRequ
         asked: Any = command.main(arguments, prog_name="cfcat", complete_var="", standalone_mode=False, obj=closed)
     except typer.TyperException as error:  # what the parser has to say of the flags
         raise UsageError(*_usage_problem(error, arguments or sys.argv[1:])) from error
-    return asked if isinstance(asked, Request | CheckRequest | ExportRequest) else ExitStatus(asked)
+    return asked if isinstance(asked, Request | CheckRequest | ExportRequest | TapRequest) else ExitStatus(asked)
 
 
 def _usage_problem(error: typer.TyperException, arguments: Sequence[str]) -> tuple[str, str]:

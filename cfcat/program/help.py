@@ -17,6 +17,7 @@ __all__ = ["GroupedHelp"]
 GROUPS = {
     "half_open": "Connection",
     "listen": "Listening",
+    "tap": "Tap",
     "tls": "TLS",
     "repl": "Mode and data",
     "verbose": "Output",
@@ -31,6 +32,7 @@ Examples:
   cfcat -z --wait 60 db.example:5432               until it is there
   cfcat --tls starttls --script FILE mail.example:587    a script
   cfcat -l 2525 --starttls smtp                    be the server, by hand
+  cfcat --tap 1587 mail.example:587                see what a client says
 
 In a session:
   Text is sent with a line ending; :help lists the commands, such as :cert
@@ -47,8 +49,8 @@ Exit status:
       STARTTLS go-ahead              64  STARTTLS refused or not possible
   18  TLS stream cut short: no       70  a bug in cfcat
       close_notify                   77  file of authorities unusable
-  23  writing stdout failed       128+n  killed by signal n
-  26  reading stdin or a script
+  23  writing stdout failed          97  the proxy did not connect us
+  26  reading stdin or a script    128+n  killed by signal n
       failed
   28  timeout
   52  an HTTP request was not
@@ -57,6 +59,8 @@ Exit status:
 Environment:
   SSL_CERT_FILE, SSL_CERT_DIR     authorities to trust
   SSLKEYLOGFILE                   file for the secrets of TLS sessions
+  CFCAT_PROXY_USER, CFCAT_PROXY_PASSWORD    credentials for --proxy
+  ALL_PROXY, HTTPS_PROXY, NO_PROXY    with --proxy env
   CFCAT_HISTORY, XDG_STATE_HOME   where the history of sessions is kept
   NO_COLOR, FORCE_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM    colour
   CFCAT_SECRET                    what :secret sends in a script

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from cfcat.core.address import ANYWHERE, UNIX, is_ipv6, parse_address
 from cfcat.core.clients import Clients
-from cfcat.errors import AddressError, StdoutError, reason_of
+from cfcat.errors import AddressError, StdoutError, UsageError, reason_of
 from cfcat.program.request import Request
-from cfcat.record.events import Listening, SpeaksTls
+from cfcat.record.events import Listening, NotAccepted, SpeaksTls
 from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
 from cfcat.report.render import escape
@@ -25,7 +25,15 @@ from cfcat.report.render import escape
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["ListenNotes", "at_the_end", "make_clients", "server_context"]
+__all__ = [
+    "ListenNotes",
+    "at_the_end",
+    "can_be_certified",
+    "make_clients",
+    "private_file",
+    "server_context",
+    "write_authority",
+]
 
 Say = Callable[[str], object]
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -41,7 +49,8 @@ def make_clients(request: Request, events: Subscribers, exits: contextlib.ExitSt
 
 
 class ListenNotes:
-    """A subscriber that says where we listen, warns if that is not loopback, and notes a client that begins with TLS.
+    """A subscriber that says where we listen, warns if that is not loopback, and notes a client that has to wait, or
+    begins with TLS.
 
     `put` gets the line with the address, which scripts wait for, if `says_address`; `note` gets the warnings.
     """
@@ -61,6 +70,8 @@ class ListenNotes:
                 self._put(escape(event.text()))
             if not all(map(_is_local, event.addresses)):
                 self._note("warning: not only this machine: anybody who reaches it can connect")
+        elif isinstance(event, NotAccepted):
+            self._note(f"warning: {event.reason}; the client has to wait")
         elif isinstance(event, SpeaksTls):
             self._note(SPEAKS_TLS_NOTE)
 
@@ -76,6 +87,7 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     """The context of a run that listens; the authority of a certificate made for it goes to a file.
 
     Raises:
+        UsageError: a certificate is made, and cannot have a name of `--sni`.
         ClientCertificateError, CaFileError, OptionsError: as `make_server_context()`.
         StdoutError: the file of the authority cannot be written.
     """
@@ -86,16 +98,15 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     assert tls is not None
     assert listen is not None
     ca_out = listen.ca_out
-    if tls.cert is None and ca_out is None:
-        ca_out = exits.enter_context(_private_file())
-        note(f"clients trust the certificate of this run with {ca_out} (curl, cfcat: --cacert)")
-
+    is_private = tls.cert is None and ca_out is None
     try:
+        if is_private:
+            ca_out = exits.enter_context(private_file())
         context = make_server_context(
             cert=tls.cert,
             key=tls.key,
             password=password_of(tls),
-            names=_names(request),
+            names=_names(request) if tls.cert is None else (),
             ca_out=ca_out,
             client_ca=listen.client_ca,
             alpn=tls.alpn,
@@ -104,25 +115,37 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
             ciphers=tls.ciphers,
         )
     except OSError as error:
-        if ca_out is None or type(error).__module__ != "builtins":
+        if type(error).__module__ != "builtins":
             raise
-        raise StdoutError(f"cannot write {escape(ca_out)}", escape(reason_of(error))) from error
+        what = "a temporary file for --ca-out" if ca_out is None else escape(ca_out)
+        raise StdoutError(f"cannot write {what}", escape(reason_of(error))) from error
+    if is_private and ca_out is not None:
+        note(f"clients trust the certificate of this run with {escape(ca_out)} (curl, cfcat: --cacert)")
     log_keys_or_say(context, note)
     return context
 
 
 def _names(request: Request) -> list[str]:
-    """What the certificate of this run is for, beside the local names: the host name, the address, and `--sni`."""
+    """What the certificate of this run is for, beside the local names: the host name and the address if they can be in
+    one, and each `--sni`.
+
+    Raises:
+        UsageError: one of these cannot.
+    """
     import socket  # lazy: only a certificate that is made has names
 
     assert request.listen is not None
     host = request.listen.to.target.host.partition("%")[0]
     own = [] if host in ("", *ANYWHERE) else [host]
-    names = [socket.gethostname(), *own, *request.listen.names]
-    return [name for name in names if _can_be_certified(name)]
+    asked = [name.removesuffix(".") for name in request.listen.names]
+    for name in asked:
+        if not can_be_certified(name.removeprefix("*.")):
+            raise UsageError(f"--sni {escape(name)}: no certificate can have this name", "--cert FILE brings another")
+    return [*filter(can_be_certified, (socket.gethostname(), *own)), *asked]
 
 
-def _can_be_certified(name: str) -> bool:
+def can_be_certified(name: str) -> bool:
+    """Can a certificate be for this name or address?"""
     if is_ipv6(name):
         return True
     with contextlib.suppress(AddressError):
@@ -131,11 +154,28 @@ def _can_be_certified(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _private_file() -> Iterator[str]:
+def private_file() -> Iterator[str]:
+    """The path of a file for the certificate of an authority; it is removed when the block ends, or at a signal."""
     descriptor, path = tempfile.mkstemp(prefix="cfcat-ca-", suffix=".pem")
     os.close(descriptor)
     with at_the_end(lambda: os.unlink(path)):
         yield path
+
+
+def write_authority(pem: bytes, ca_out: str | None, exits: contextlib.ExitStack) -> str:
+    """Write the certificate of a run's authority, to a private file where none is given; returns the file's path.
+
+    Raises:
+        StdoutError: the file cannot be written.
+    """
+    what = "a temporary file for --ca-out" if ca_out is None else escape(ca_out)
+    try:
+        path = exits.enter_context(private_file()) if ca_out is None else ca_out
+        with open(path, "wb") as file:
+            file.write(pem)
+    except OSError as error:
+        raise StdoutError(f"cannot write {what}", escape(reason_of(error))) from error
+    return path
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ __all__ = [
     "check_export",
     "check_family",
     "check_options",
+    "check_tap",
     "check_together",
     "choose_mode",
 ]
@@ -132,6 +133,12 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
             ("--wait", ": a listener waits for its client in any case"),
         )
     ),
+    Needs("--accept-tls", "--tap", ("--tap",)),
+    Needs("--quiet", "--tap", ("--tap",)),
+    Needs("--once", "--tap", ("--tap",)),
+    Excludes("--listen", "--proxy", "-l excludes --proxy: it is for connecting"),
+    Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
+    Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),
     Needs("--client-ca", "-l", ("--listen",)),
     Needs("--ca-out", "-l", ("--listen",)),
@@ -160,9 +167,36 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Needs("--client-ca", "--tls on", _TLS),
     Needs("--ca-out", "--tls on", _TLS),
 )
+WITHIN_TAP: tuple[Needs | Excludes, ...] = (
+    Excludes("--quiet", "-x", "--quiet excludes -x: it shows nothing"),
+    Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
+    Needs("--key", "--cert", ("--cert",)),
+    Needs("--proxy-cacert", "--proxy", ("--proxy",)),
+    *(Excludes("--starttls", f"--tls {mode}", f"--starttls excludes --tls {mode}") for mode in ("on", "off")),
+    Excludes("--starttls", "--accept-tls off", "--starttls excludes --accept-tls off, which does not look for TLS"),
+)
 # What the verdict of --check-workers may depend on: other options concern the connection, which a check does not make.
 WITH_CHECK = frozenset({"target", "port", "--check-workers", "-4", "-6", "--connect-timeout", "--json"})
 WITH_FROM = frozenset({"--from", "--export"})
+# What means something to the tap, which reads no stdin and has no session.
+WITH_TAP = frozenset(
+    {
+        "target",
+        "port",
+        "--tap",
+        "--accept-tls",
+        "--quiet",
+        "--once",
+        "-4",
+        "-6",
+        "--connect-timeout",
+        "--tls",
+        "--tls on",
+    }
+    | {"--tls off", "--sni", "--cacert", "--cert", "--key", "--alpn", "--tls-min", "--tls-max", "--ciphers"}
+    | {"--ignore-unexpected-eof", "--insecure", "-k", "--ca-out", "--verbose", "-v", "--hexdump", "-x", "--log"}
+    | {"--log-secrets", "--json", "--color", "--starttls", "--proxy", "--proxy-cacert"}
+)
 
 
 def choose_mode(
@@ -223,6 +257,17 @@ def check_alone(given: Collection[str]) -> None:
     for name in given:
         if name not in WITH_CHECK:
             raise UsageError(f"--check-workers does not connect: {name} has no meaning there")
+
+
+def check_tap(given: Collection[str]) -> None:
+    """Raise UsageError for an option that means nothing with --tap, or not in this company."""
+    if "--tls starttls" in given:
+        raise UsageError("--tap follows the client: --tls is on or off there")
+    for name in given:
+        if name not in WITH_TAP and not name.startswith(("--accept-tls ", "--color ", "--tls-m", "--starttls ")):
+            raise UsageError(f"--tap reads no standard input and has no session: {name} has no meaning there")
+    for rule in WITHIN_TAP:
+        _refuse(rule.problem(given))
 
 
 def check_export(given: Collection[str]) -> None:

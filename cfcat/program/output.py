@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
 
-__all__ = ["OutputOptions", "make_recorder", "make_reporter", "put", "save_export", "say", "tell_failure"]
+__all__ = [
+    "OutputOptions",
+    "make_recorder",
+    "make_reporter",
+    "open_transcript",
+    "put",
+    "save_export",
+    "say",
+    "tell_failure",
+]
 
 
 class OutputOptions(NamedTuple):
@@ -83,7 +92,8 @@ def make_reporter(
     from cfcat.report.reporter import Reporter
     from cfcat.report.run_report import RunReport
 
-    transcript = _transcript(output, target, offered) if mode in ("pipe", "check") else None  # a session has its own
+    own = mode in ("pipe", "check")  # a session has its own
+    transcript = open_transcript(output, target, offered) if own else None
     return Reporter(
         RunReport(target, mode, handshake_next),
         put,
@@ -153,7 +163,8 @@ def _journals(recorder: Recorder | None, transcript: Transcript | None, *, masks
     return [Journal(transcript, masks=False), *_journals(recorder, None, masks=True)]
 
 
-def _transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> Transcript | None:
+def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> Transcript | None:
+    """Begin the transcript that is asked for. Raises StdoutError: it cannot be written (status 23)."""
     if output.log is None:
         return None
     from cfcat.record.transcript import Transcript

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cfcat.program.modes import Mode, choose_mode
 from cfcat.program.output import OutputOptions
@@ -17,21 +17,26 @@ from cfcat.program.values import check_target
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
-    from cfcat.core.choices import AddressFamily, TlsVersion
+    from cfcat.core.choices import AcceptTls, AddressFamily, SecureTransport, TlsVersion
     from cfcat.core.clients import ListenTo
     from cfcat.core.options import SocketOptions
     from cfcat.pipe.pump import PumpOptions
     from cfcat.protocols import Protocol
+    from cfcat.proxies.url import Proxy
     from cfcat.repl.settings import Settings
+    from cfcat.tap.relay import TapTls
 
 __all__ = [
     "DEFAULT_CONNECT_TIMEOUT_S",
     "CheckRequest",
     "ExportRequest",
     "ListenRequest",
+    "ProxyRequest",
     "Request",
+    "TapRequest",
     "TlsRequest",
     "plain_request",
+    "tap_request",
 ]
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
@@ -65,6 +70,13 @@ class ListenRequest(NamedTuple):
     names: tuple[str, ...] = ()
 
 
+class ProxyRequest(NamedTuple):
+    """`--proxy`. `proxy`: None for what the environment names. `cacert`: a file of authorities that vouch for it."""
+
+    proxy: Proxy | None
+    cacert: str | None = None
+
+
 class Request(NamedTuple):
     """A run. `target`: host:port, or where to listen.
 
@@ -73,8 +85,8 @@ class Request(NamedTuple):
     `tls`: None where there is no TLS. `protocol`: whose dialog comes before TLS. `helo`: the name that EHLO says in
     it, or None for ours. `export`: the file that the run is exported to. `workers`: pipe mode connects only where a
     Worker could (a session has a setting for it). `raw`: a terminal gets control characters too. `listen`: accept in
-    place of connecting. `wait_s`: try to connect for so long; None: once. `script`: the file of the lines; None: stdin.
-    `variables`: what `${NAME}` may stand for in a session.
+    place of connecting. `proxy`: what to go through. `wait_s`: try to connect for so long; None: once. `script`: the
+    file of the lines; None: stdin. `variables`: what `${NAME}` may stand for in a session.
     """
 
     target: str
@@ -90,9 +102,60 @@ class Request(NamedTuple):
     workers: bool = False
     raw: bool = False
     listen: ListenRequest | None = None
+    proxy: ProxyRequest | None = None
     wait_s: float | None = None
     script: str | None = None
     variables: Mapping[str, str] = NO_VARIABLES
+
+
+class TapRequest(NamedTuple):
+    """`--tap`: between the clients that come to `listen` and the server at `target`.
+
+    `options`: how to dial; the run adds the proxy. `tls`: what the server's context is made of. `ca_out`: the file
+    for the authority of what clients see. `quiet`: show nothing. `once`: end with the first connection.
+    """
+
+    listen: ListenTo
+    target: Target
+    options: SocketOptions
+    sides: TapTls
+    tls: TlsRequest
+    output: OutputOptions
+    ca_out: str | None = None
+    proxy: ProxyRequest | None = None
+    quiet: bool = False
+    once: bool = False
+
+
+def tap_request(
+    where: Target,
+    hosts: tuple[str, ...],
+    target: Target,
+    options: SocketOptions,
+    tls: SecureTransport | None,
+    accept: AcceptTls,
+    dialog: Protocol | None,
+) -> TapRequest:
+    """What `--tap`, `--tls`, `--accept-tls` and `--starttls` ask for.
+
+    Without `--tls` the server's side follows the client's; where `--accept-tls` settles the client's it has no TLS of
+    ours: "on" is for the client alone, and "off" passes everything.
+    """
+    from cfcat.core.clients import ListenTo  # lazy: most runs are no tap
+    from cfcat.tap.relay import TapTls
+
+    server: Literal["follow", "on", "off"] = "follow" if accept == "auto" else "off"
+    if tls == "on" or tls == "off":
+        server = tls
+    to = ListenTo(where, hosts, keep=True)
+    return TapRequest(
+        to,
+        target,
+        options,
+        TapTls(server, accept, None if dialog is None else dialog.title),
+        TlsRequest(),
+        OutputOptions(),
+    )
 
 
 def plain_request(target: str, port: str | None = None, *, closed: Collection[int]) -> Request | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cfcat.core.address import parse_address
 from cfcat.core.options import SocketOptions
 from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import StdinError, reason_of
@@ -24,6 +25,7 @@ from cfcat.record.subscribers import Subscribers
 from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:
+    from cfcat.program.proxies import Proxies
     from cfcat.record.recording import Recorder
     from cfcat.repl.session import Face, Session
     from cfcat.report.render import TerminalFilter
@@ -53,10 +55,16 @@ def perform(request: Request) -> int:
             offered=() if request.tls is None else request.tls.alpn,
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
         )
-        request = request._replace(options=_complete(request, say if reporter is None else reporter.note, exits))
+        note = say if reporter is None else reporter.note
+        proxies = None
+        if request.proxy is not None:
+            from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
+
+            proxies = Proxies(request.proxy, note)
+        request = request._replace(options=_complete(request, note, exits, proxies))
         if request.mode in IN_ASYNCIO:
             check_descriptors()  # its loop needs some
-        status = _run(request, reporter, recorder, exits)
+        status = _run(request, reporter, recorder, exits, proxies)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
         if reporter is not None:
@@ -72,9 +80,12 @@ def perform(request: Request) -> int:
     return status
 
 
-def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> SocketOptions:
-    """The options, with what may fail or has something to say: the TLS context, and in pipe mode the policy."""
+def _complete(request: Request, note: Note, exits: contextlib.ExitStack, proxies: Proxies | None) -> SocketOptions:
+    """The options, with what may fail or has something to say: the TLS context, the proxy, in pipe mode the policy."""
     options = request.options
+    if proxies is not None:
+        tls = options.secure_transport == "on"
+        options = options._replace(via=proxies.choose(parse_address(request.target), tls=tls))
     if request.listen is not None and request.tls is not None:
         from cfcat.program.listening import server_context  # lazy: most runs dial
 
@@ -96,12 +107,18 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack) -> Sock
     return options
 
 
-def _run(request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack) -> int:
+def _run(
+    request: Request,
+    reporter: Reporter | None,
+    recorder: Recorder | None,
+    exits: contextlib.ExitStack,
+    proxies: Proxies | None,
+) -> int:
     if request.mode is Mode.PIPE:
         return _run_in_pipe(request, reporter, exits)
     if request.mode is Mode.CHECK:
         return _run_check(request, reporter)
-    make_session = _session_maker(request, reporter, recorder, exits)
+    make_session = _session_maker(request, reporter, recorder, exits, proxies)
     if request.mode is Mode.SCRIPT:
         return _run_script_file(request, make_session, reporter)
     return _run_on_terminal(request, make_session)
@@ -112,11 +129,12 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
     note = say if reporter is None else reporter.note
     events = Subscribers() if reporter is None else reporter.events
     with _filter(request.raw, note) as shown:
-        end = PollLoop().run(_pipe(request, events, note, shown, exits))
+        work = _pipe(request, events, note, shown, exits)
+        end = PollLoop().run(work())
     if end.ignored_bytes:
         from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
 
-        note(ignored_note(request.target, end.ignored_bytes))
+        note(ignored_note(end.peer, end.ignored_bytes))
     if end.is_silent and request.listen is None:
         from cfcat.report.messages import silent_note  # lazy: as above
 
@@ -137,8 +155,8 @@ def _run_check(request: Request, reporter: Reporter | None) -> int:
 
 def _pipe(
     request: Request, events: Subscribers, note: Note, shown: TerminalFilter | None, exits: contextlib.ExitStack
-) -> Coroutine[Any, Any, PipeEnd]:
-    """What connects stdin and stdout, dialing or listening."""
+) -> Callable[[], Coroutine[Any, Any, PipeEnd]]:
+    """What connects stdin and stdout, dialing or listening. All is loaded: the loop may take the last descriptors."""
     upgrading = Upgrading(request.protocol, request.helo)
     if request.listen is None:
         target, options = request.target, request.options
@@ -147,12 +165,15 @@ def _pipe(
             from cfcat.pipe.ready import open_ready  # lazy: most runs try once
 
             open_by = partial(open_ready, target, options, events, upgrading, request.wait_s)
-        return run_pipe(target, options, request.pump, events, upgrading=upgrading, shown=shown, open_by=open_by)
+        return partial(
+            run_pipe, target, options, request.pump, events, upgrading=upgrading, shown=shown, open_by=open_by
+        )
     from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
     from cfcat.report.messages import explain
 
     events.add(ListenNotes(say, note, says_address=_says_address(request)))
-    return run_accepted(
+    return partial(
+        run_accepted,
         make_clients(request, events, exits),
         request.options,
         request.pump,
@@ -212,7 +233,11 @@ def _run_on_terminal(request: Request, make_session: Callable[[Face], Session]) 
 
 
 def _session_maker(
-    request: Request, reporter: Reporter | None, recorder: Recorder | None, exits: contextlib.ExitStack
+    request: Request,
+    reporter: Reporter | None,
+    recorder: Recorder | None,
+    exits: contextlib.ExitStack,
+    proxies: Proxies | None,
 ) -> Callable[[Face], Session]:
     from cfcat.repl.session import Session  # lazy: it knows all commands
 
@@ -238,6 +263,7 @@ def _session_maker(
             events=events,
             recorder=recorder,
             clients=clients,
+            choose_proxy=proxies.choose if proxies is not None and proxies.follow_environment else None,
             wait_s=request.wait_s,
             variables=request.variables,
         )

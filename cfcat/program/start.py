@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
 from cfcat.program.process import die_of_sigpipe, guard_standard_descriptors
-from cfcat.program.request import CheckRequest, ExportRequest, Request, plain_request
+from cfcat.program.request import CheckRequest, ExportRequest, Request, TapRequest, plain_request
 
 if TYPE_CHECKING:
     from cfcat.report.status import ExitStatus
@@ -52,13 +52,15 @@ def _plain(arguments: list[str], closed: list[int]) -> Request | None:
     return plain_request(*arguments, closed=closed)
 
 
-def _parsed(arguments: list[str], closed: list[int]) -> Request | CheckRequest | ExportRequest | ExitStatus:
+def _parsed(
+    arguments: list[str], closed: list[int]
+) -> Request | CheckRequest | ExportRequest | TapRequest | ExitStatus:
     from cfcat.program.cli import parse  # lazy: Typer, 50 ms
 
     return parse(arguments, closed)
 
 
-def _carry_out(asked: Request | CheckRequest | ExportRequest | ExitStatus) -> int:
+def _carry_out(asked: Request | CheckRequest | ExportRequest | TapRequest | ExitStatus) -> int:
     """Returns the exit status. Raises UsageError, StdoutError: there is nothing to export, or the file cannot be
     written."""
     if isinstance(asked, Request):
@@ -67,6 +69,10 @@ def _carry_out(asked: Request | CheckRequest | ExportRequest | ExitStatus) -> in
         return perform(asked)
     if isinstance(asked, CheckRequest):
         return _check(asked)
+    if isinstance(asked, TapRequest):
+        from cfcat.program.tapping import perform_tap  # lazy: most runs are no tap
+
+        return perform_tap(asked)
     if isinstance(asked, ExportRequest):
         return _export(asked)
     return asked

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cfcat.core.context import log_keys, make_tls_context
+from cfcat.errors import ClientCertificateError
 from cfcat.program.request import TlsRequest
 
 # Loaded although most runs have nothing to say: without memory a run that fails could not load it (row 51).
@@ -47,7 +48,8 @@ def password_of(tls: TlsRequest) -> Callable[[], str]:
     def ask() -> str:
         from cfcat.edges.password import ask_password  # lazy: an encrypted key only
 
-        return ask_password(f"cfcat: password of {tls.key or tls.cert}: ")
+        none = ClientCertificateError("the key is encrypted, and there is no terminal to ask for its password")
+        return ask_password(f"cfcat: password of {tls.key or tls.cert}: ", none)
 
     return ask
 

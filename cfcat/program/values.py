@@ -7,11 +7,12 @@ import re
 from typing import TYPE_CHECKING
 
 from cfcat.edges.target import listen_target, typed_target
-from cfcat.errors import AddressError, CommandError, UsageError
+from cfcat.errors import AddressError, CommandError, OptionsError, UsageError
 
 if TYPE_CHECKING:
     from cfcat.core.address import Target
     from cfcat.protocols import Protocol
+    from cfcat.proxies.url import Proxy
 
 __all__ = [
     "check_helo",
@@ -20,6 +21,7 @@ __all__ = [
     "check_pattern",
     "check_profile",
     "check_protocol",
+    "check_proxy",
     "check_target",
     "check_variable",
 ]
@@ -43,8 +45,8 @@ def check_target(target: str | None, port: str | None) -> Target:
         raise UsageError(*explain_address(target if port is None else f"{target}:{port}", error)) from error
 
 
-def check_listen_target(target: str | None, port: str | None) -> tuple[Target, tuple[str, ...]]:
-    """Where `-l` listens, as `listen_target`. Raises UsageError."""
+def check_listen_target(target: str | None, port: str | None, option: str = "-l") -> tuple[Target, tuple[str, ...]]:
+    """Where `-l` or `--tap` listens, as `listen_target`. Raises UsageError."""
     if target is None:
         raise UsageError("-l: no port given", "cfcat -l PORT, or -l ADDRESS:PORT, or -l unix:PATH")
     if port is not None and (":" in target and not target.startswith(("[", ":")) and _has_port(target)):
@@ -53,8 +55,8 @@ def check_listen_target(target: str | None, port: str | None) -> tuple[Target, t
         return listen_target(target, port)
     except AddressError as error:
         text = _shown(target if port is None else f"{target} {port}")
-        hint = "cfcat -l PORT, or -l ADDRESS:PORT, or -l unix:PATH"
-        raise UsageError(f"-l: '{text}' is not an address to listen on", hint) from error
+        hint = f"cfcat {option} PORT, or {option} ADDRESS:PORT, or {option} unix:PATH"
+        raise UsageError(f"{option}: '{text}' is not an address to listen on", hint) from error
 
 
 def _shown(text: str) -> str:
@@ -78,6 +80,23 @@ def check_name(name: str) -> None:
         raise UsageError("--sni needs a name")
     if not _is_name(name):
         raise UsageError(f"--sni: '{_shown(name)}' is not a host name")
+
+
+def check_proxy(url: str) -> Proxy | None:
+    """The proxy of `--proxy`, with the credentials of the environment where it has none; None for "env".
+
+    Raises UsageError, which repeats nothing of the URL: a password may be in it.
+    """
+    if url == "env":
+        return None
+    from cfcat.proxies.url import proxy  # lazy: most runs have none
+
+    user, password = os.environ.get("CFCAT_PROXY_USER"), os.environ.get("CFCAT_PROXY_PASSWORD")
+    has_passwords = not url.lower().startswith("socks4")
+    try:
+        return proxy(url, user=user, password=password if has_passwords else None)
+    except OptionsError as error:
+        raise UsageError(f"--proxy: {error.message}", "socks5h://HOST:PORT, http://USER:PASSWORD@HOST:PORT") from error
 
 
 def check_helo(name: str) -> None:

@@ -15,7 +15,7 @@ from cfcat.protocols.dialog import (
     speaks_tls,
 )
 
-__all__ = ["GREETING", "client", "server"]
+__all__ = ["GREETING", "client", "server", "tls_request_bytes"]
 
 # Capabilities (those that s_client sends, CLIENT_SSL and CLIENT_PROTOCOL_41 among them), 16 MiB a packet, UTF-8.
 SSL_REQUEST = bytes.fromhex("20000001 85ae7f00 00000001 21") + bytes(23)
@@ -79,6 +79,13 @@ def server(names: Names) -> Dialog:
         return None
     yield Send(_packet(2, NO_TLS))
     raise left("login in clear text")
+
+
+def tls_request_bytes(data: bytes) -> int:
+    """How long the SSLRequest is that this begins with; 0: it begins with none. A client's TLS follows at once."""
+    size = 4 + SSL_REQUEST_BYTES
+    begins = data[:4] == _packet(1, bytes(SSL_REQUEST_BYTES))[:4]
+    return size if begins and len(data) >= size and int.from_bytes(data[4:6], "little") & CLIENT_SSL else 0
 
 
 def _begins_tls(head: bytes) -> bool:

@@ -50,6 +50,8 @@ OPEN_ELEMENT = re.compile(rb".*<(?:[\w.-]+:)?(?:auth|response|password|initial-r
 EXCHANGE = re.compile(
     rb"(?:AUTH|\S+\s+AUTHENTICATE|AUTHENTICATE|AUTHINFO\s+SASL)\s+\"?([\w-]+)\"?(?:\s+(\S+))?\s*$", re.IGNORECASE
 )
+# FTP's request for TLS (RFC 4217 §2), which has the verb of secrets in other protocols.
+ASKS_FOR_TLS = re.compile(rb"AUTH\s+(?:TLS|TLS-C|SSL)\s*$", re.IGNORECASE)
 WITH_EXCHANGES = frozenset(row.name for row in TABLE if row.has_exchanges)
 # A literal begins with the next line, and may hold line ends (IMAP, ManageSieve).
 LITERAL = re.compile(rb"\{(\d{1,9})(\+?)\}$")
@@ -108,7 +110,7 @@ class SecretGuard:
 
         `size`: its bytes on the wire, the line end included; None: two more than the line.
         """
-        secret = self.would_be_secret(line)
+        secret = self.would_be_secret(line) and not (self._protocol is None and ASKS_FOR_TLS.match(line))
         self._advance(line, secret, len(line) + 2 if size is None else size)
         return secret
 
@@ -154,7 +156,7 @@ class SecretGuard:
         self._waits_for_literal = False
         if OPEN_ELEMENT.match(line):
             self._responses = 1
-        if self._exchanges and (begun := EXCHANGE.match(line)) is not None:
+        if self._exchanges and not ASKS_FOR_TLS.match(line) and (begun := EXCHANGE.match(line)) is not None:
             lines = 2 if begun[1].upper() == b"LOGIN" else 1
             has_response = begun[2] is not None and LITERAL.match(begun[2]) is None
             self._responses = lines - has_response

@@ -7,6 +7,7 @@ interactive session use it alike. What the server said stays here (SEC-R2).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket as sockets
 from collections.abc import Callable, Coroutine
@@ -23,7 +24,7 @@ from cfcat.record.events import Direction
 
 __all__ = ["Direction", "Earlier", "UpgradeStep", "converse", "names_for", "open_upgraded", "upgrade"]
 
-DIALOG = "dialog"
+CONNECTION, DIALOG = "the connection", "dialog"
 UpgradeStep = Literal["starttls", "tls"]
 Heard = Callable[[Direction, bytes], None]
 # A step begins: the dialog, on a socket that is open now; or the handshake, of the socket that replaces it.
@@ -59,7 +60,7 @@ async def open_upgraded(
     Raises:
         SocketError: as `Socket.opened` and `upgrade`.
     """
-    waiting = ["the connection"]
+    waiting = [CONNECTION]
 
     async def work() -> Socket:
         await socket.opened
@@ -93,7 +94,7 @@ async def upgrade(
         TlsError, CertificateError, LostError: the handshake failed.
         ConnectTimeout: dialog and handshake took longer than `options.connect_timeout`.
     """
-    waiting = ["the connection"]
+    waiting = [CONNECTION]
     work = _upgrade(socket, options, protocol, waiting, earlier=earlier, helo=helo, heard=heard, entered=entered)
     return await _in_time(target, options, socket, waiting, work)
 
@@ -140,7 +141,8 @@ async def _in_time(
     except ConnectTimeout:
         raise
     except TimeoutError as error:
-        detail = f"{target}: {waiting[0]} was not complete after {limit_s:g} s"
+        what = socket.missing if waiting[0] is CONNECTION else f"{target}: {waiting[0]} was not complete"
+        detail = f"{what} after {limit_s:g} s"
         silent = waiting[0].endswith(DIALOG) and math.isinf(socket.quiet_s)
         raise ConnectTimeout(detail, detail, is_silent_dialog=silent) from error
 
@@ -212,7 +214,8 @@ async def converse(
             except DialogError:
                 if last := conversation.to_send():  # who is refused, or leaves, hears why
                     tell("sent", last)
-                    await writer.write(last)
+                    with contextlib.suppress(LostError):  # if it is still there
+                        await writer.write(last)
                 raise
             finally:
                 said = conversation.heard()

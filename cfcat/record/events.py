@@ -6,15 +6,18 @@ Pure. `-v`, `--json`, transcripts and exports are made from events. Times that a
 from __future__ import annotations
 
 import re
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from cfcat.record.fact import Fact
 from cfcat.record.words import BYTES, DURATION, byte_count, duration, seconds_of
 
 __all__ = [
     "MARKS",
+    "SIDE_ENDS",
     "Accepted",
     "Broke",
+    "ClientCame",
+    "ClientTls",
     "Connecting",
     "Counters",
     "Dialog",
@@ -27,6 +30,7 @@ __all__ = [
     "Listening",
     "Moved",
     "Moving",
+    "NotAccepted",
     "NotReady",
     "Note",
     "Opened",
@@ -34,6 +38,9 @@ __all__ = [
     "Over",
     "PeerEnded",
     "Phase",
+    "Side",
+    "SideEnd",
+    "SideEnded",
     "SpeaksTls",
     "StdinEnded",
     "Stopped",
@@ -42,6 +49,8 @@ __all__ = [
 ]
 
 Direction = Literal["sent", "received"]
+Side = Literal["client", "server"]  # of the tap
+SideEnd = Literal["end", "close_notify", "fin", "cut", "reset", "broken"]
 MARKS: dict[Direction, str] = {"sent": ">", "received": "<"}
 
 Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
@@ -75,7 +84,8 @@ class Connecting(Fact):
     """How a connection is about to be made: `connect()`'s address and options, and what the command line adds to them.
 
     `server_name`: to be verified in place of the host, or None. `protocol`: the protocol of the STARTTLS dialog that is
-    run first, or None. It is made by `cfcat.core.options.connecting`.
+    run first, or None. `proxy`: the URL of the proxy that it goes through, without credentials, or None. It is made by
+    `cfcat.core.options.connecting`.
     """
 
     target: str
@@ -85,6 +95,7 @@ class Connecting(Fact):
     protocol: str | None = None
     ignore_unexpected_eof: bool = False
     no_shutdown: bool = False
+    proxy: str | None = None
 
     def text(self) -> str:
         """`connecting to mail.example:587 --tls starttls --half-open`, in the words of the command line."""
@@ -95,6 +106,7 @@ class Connecting(Fact):
             ("--starttls", self.protocol),
             ("--ignore-unexpected-eof", self.ignore_unexpected_eof),
             ("--no-shutdown", self.no_shutdown),
+            ("--proxy", self.proxy),
         )
         given = [option if value is True else f"{option} {value}" for option, value in words if value]
         return " ".join(["connecting to", self.target, *given])
@@ -112,6 +124,7 @@ class Connecting(Fact):
             given.get("--starttls") or None,
             "--ignore-unexpected-eof" in given,
             "--no-shutdown" in given,
+            given.get("--proxy") or None,
         )
 
 
@@ -186,8 +199,84 @@ class Accepted(Fact):
         return match and cls("" if match[1] == "a client" else match[1], match[2])
 
 
+class ClientCame(Fact):
+    """A client has come to the tap: `ip:port` of both ends; `remote_address` is "" on a Unix socket."""
+
+    remote_address: str
+    local_address: str
+
+    def text(self) -> str:
+        """`the client is 127.0.0.1:51544, on 127.0.0.1:15432`"""
+        return f"the client is {self.remote_address or 'local'}, on {self.local_address}"
+
+    @classmethod
+    def parse(cls, text: str) -> ClientCame | None:
+        match = re.fullmatch(r"the client is (local|\S+), on (.+)", text, re.DOTALL)
+        return match and cls("" if match[1] == "local" else match[1], match[2])
+
+
+class ClientTls(Fact):
+    """The tap's handshake with its client is done. `server_name`, `alpn`: what it asked for and got, "" for nothing."""
+
+    version: str
+    cipher: str
+    server_name: str = ""
+    alpn: str = ""
+
+    def text(self) -> str:
+        """`TLS with the client: TLSv1.3, TLS_AES_256_GCM_SHA384, for mail.example, ALPN h2`"""
+        name = f", for {self.server_name}" if self.server_name else ""
+        alpn = f", ALPN {self.alpn}" if self.alpn else ""
+        return f"TLS with the client: {self.version}, {self.cipher}{name}{alpn}"
+
+    @classmethod
+    def parse(cls, text: str) -> ClientTls | None:
+        match = re.fullmatch(r"TLS with the client: ([^,]*), ([^,]*)(?:, for (\S+))?(?:, ALPN (.+))?", text, re.DOTALL)
+        return match and cls(match[1], match[2], match[3] or "", match[4] or "")
+
+
+# How a side of the tap ended, in words.
+SIDE_ENDS: dict[SideEnd, str] = {
+    "end": "ended (FIN)",
+    "close_notify": "ended (close_notify)",
+    "fin": "closed TCP behind it (FIN)",
+    "cut": "ended without close_notify (FIN): TLS is cut short",
+    "reset": "reset the connection",
+    "broken": "broke the connection",
+}
+
+
+class SideEnded(Fact):
+    """A side of the tap has ended, in this way, which was passed on to the other. `detail`: more about it, or ""."""
+
+    side: Side
+    how: SideEnd
+    detail: str = ""
+
+    def text(self) -> str:
+        """`the client ended (FIN)`, `the server broke the connection: TLS failed: …`"""
+        return f"the {self.side} {SIDE_ENDS[self.how]}" + (f": {self.detail}" if self.detail else "")
+
+    @classmethod
+    def parse(cls, text: str) -> SideEnded | None:
+        for side in get_args(Side):
+            for how, words in SIDE_ENDS.items():
+                begin = f"the {side} {words}"
+                if text == begin:
+                    return cls(side, how)
+                if text.startswith(f"{begin}: ") and len(text) > len(begin) + 2:
+                    return cls(side, how, text[len(begin) + 2 :])
+        return None
+
+
 class SpeaksTls(Fact):
     """A client has begun with TLS, where clear text was expected."""
+
+
+class NotAccepted(Fact):
+    """A client is there and cannot be accepted for now; `reason`: one line."""
+
+    reason: str
 
 
 class Entered(Fact):

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from cfcat.record.events import (
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
     Connecting,
     Dialog,
     Entered,
@@ -21,19 +23,21 @@ from cfcat.record.events import (
     Listening,
     Moved,
     Moving,
+    NotAccepted,
     Note,
     NotReady,
     Opened,
     OurSideEnded,
     Over,
     PeerEnded,
+    SideEnded,
     SpeaksTls,
     StdinEnded,
     Stopped,
     TlsUp,
     TranscriptOf,
 )
-from cfcat.record.making import Attempted, Connected, Resolved, TraceEvent
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TraceEvent
 
 __all__ = ["PARSERS", "Ended", "Event", "Kept", "parse"]
 
@@ -50,16 +54,20 @@ Kept = (
     | TlsUp
     | Expected
     | Ended
+    | ClientCame
+    | ClientTls
+    | SideEnded
     | Broke
     | Over
     | Note
 )
-Event = Kept | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed
+Event = Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, NotReady.parse, Connected.parse, Opened.parse, TlsUp.parse),
     *(Expected.parse, StdinEnded.parse, OurSideEnded.parse, PeerEnded.parse, Over.parse),
-    *(Listening.parse, Accepted.parse, Resolved.parse, Attempted.parse),
+    *(Listening.parse, Accepted.parse, ClientCame.parse, ClientTls.parse, SideEnded.parse),
+    *(Resolved.parse, Proxied.parse, Attempted.parse),
 )
 
 

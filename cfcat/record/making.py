@@ -17,7 +17,17 @@ from cfcat.record.words import DURATION, duration, seconds_of
 if TYPE_CHECKING:
     from cfcat.core.certificate import TlsInfo
 
-__all__ = ["Attempted", "Connected", "Outcome", "Resolved", "TlsEstablished", "Trace", "TraceEvent", "os_reason"]
+__all__ = [
+    "Attempted",
+    "Connected",
+    "Outcome",
+    "Proxied",
+    "Resolved",
+    "TlsEstablished",
+    "Trace",
+    "TraceEvent",
+    "os_reason",
+]
 
 Outcome = Literal["connected", "failed", "abandoned"]
 
@@ -86,6 +96,32 @@ class Connected(NamedTuple):
         return match and cls(match[1], match[2], seconds_of(match[3]))
 
 
+class Proxied(NamedTuple):
+    """A proxy is connected to the target, or says so: from here on everything goes there.
+
+    `proxy`: its URL, without credentials. `seconds`: since it was reached. `bound`: where it connects from, as it says,
+    or "". `tls`: version and cipher to the proxy, or "".
+    """
+
+    proxy: str
+    target: str
+    seconds: float
+    bound: str = ""
+    tls: str = ""
+
+    def text(self) -> str:
+        """`mail.example:25 reached through socks5h://10.0.0.1:1080 in 3.2 ms, from 10.9.8.7:4711`."""
+        bound = f", from {self.bound}" if self.bound else ""
+        tls = f", under {self.tls}" if self.tls else ""
+        return f"{self.target} reached through {self.proxy} in {duration(self.seconds)}{bound}{tls}"
+
+    @classmethod
+    def parse(cls, text: str) -> Proxied | None:
+        pattern = rf"(\S+) reached through (\S+) in {DURATION}(?:, from ([^\s,]+))?(?:, under (.+))?"
+        match = re.fullmatch(pattern, text)
+        return match and cls(match[2], match[1], seconds_of(match[3]), match[4] or "", match[5] or "")
+
+
 class TlsEstablished(NamedTuple):
     """The handshake is done, and the peer verified where that was asked for (SEC-R11: nothing is told before)."""
 
@@ -97,7 +133,7 @@ class TlsEstablished(NamedTuple):
         return TlsUp(self.info.version, self.info.cipher, self.seconds).text()
 
 
-TraceEvent = Resolved | Attempted | Connected | TlsEstablished
+TraceEvent = Resolved | Attempted | Proxied | Connected | TlsEstablished
 Trace = Callable[[TraceEvent], None]
 
 

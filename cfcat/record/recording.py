@@ -14,7 +14,17 @@ from typing import TypeVar
 
 from cfcat.errors import CommandError
 from cfcat.protocols.secrets import MASK
-from cfcat.record.events import Accepted, Connecting, Expected, Failed, OurSideEnded, PeerEnded, StdinEnded, TlsUp
+from cfcat.record.events import (
+    Accepted,
+    Connecting,
+    Expected,
+    Failed,
+    OurSideEnded,
+    PeerEnded,
+    SideEnded,
+    StdinEnded,
+    TlsUp,
+)
 from cfcat.record.journal import Item, Journal, Line
 from cfcat.record.kept import Event
 from cfcat.record.making import TlsEstablished
@@ -36,9 +46,12 @@ __all__ = [
 
 # All bytes of all connections, both ways: nobody needs a larger program, and memory is bounded.
 MAX_BYTES = 16 * 1024 * 1024
+TOO_MUCH = "more has moved than can be kept for it, 16 MiB with both directions together"
 STEP_BYTES = 256  # what a step, or a connection, costs besides its data
 # Protocols whose TLS handshake travels in packets of their own (MS-TDS).
 WRAPPED = "mssql"
+# How a side of the tap ends its direction; what breaks a connection is none.
+ENDED = frozenset({"end", "close_notify", "cut"})
 
 
 @dataclass(slots=True)
@@ -109,6 +122,11 @@ class Recorder:
         """Has recording stopped: too much data, or not exportable?"""
         return bool(self._problem)
 
+    @property
+    def has_any(self) -> bool:
+        """Is there a connection, or was there one that cannot be exported?"""
+        return bool(self._conversations or self._problem)
+
     def conversations(self) -> list[Conversation]:
         """The connections so far, without what the journal holds back: `Journal.flush()` it.
 
@@ -133,7 +151,7 @@ class Recorder:
             else:
                 self._take_line(item)
             if self._left < 0:
-                self._fail("more has moved than can be kept for it, 16 MiB with both directions together")
+                self._fail(TOO_MUCH)
 
     def _fail(self, problem: str) -> None:
         self._problem = problem
@@ -170,7 +188,7 @@ class Recorder:
             self._conversations.pop()
         elif isinstance(event, Expected):
             self._add(Expect(event.pattern))
-        elif isinstance(event, PeerEnded):
+        elif _is_peers_end(event):
             self._add(PeerEnd())
         elif _is_our_end(event) and self._passes_end_on():
             self._add(End())
@@ -206,7 +224,15 @@ def _is_wrapped(event: Connecting | TlsUp) -> bool:
 
 def _is_our_end(event: Event) -> bool:
     """Was our end sent? When stdin ends our EOF is sent too, unless held; then another event reports it."""
+    if isinstance(event, SideEnded):
+        return event.side == "client" and event.how in ENDED
     return isinstance(event, OurSideEnded) or (isinstance(event, StdinEnded) and not event.is_held)
+
+
+def _is_peers_end(event: Event) -> bool:
+    return isinstance(event, PeerEnded) or (
+        isinstance(event, SideEnded) and event.side == "server" and event.how in ENDED
+    )
 
 
 def _add(parts: list[bytearray | None], data: bytes) -> None:
@@ -224,13 +250,22 @@ def read_transcript(lines: Iterable[str]) -> list[Conversation]:
     Raises:
         CommandError: it is none, or has no connection from its beginning on.
     """
-    recorder = Recorder()
-    journal = Journal(recorder)
+    recorders: dict[int, tuple[Recorder, Journal]] = {}  # the tap's have numbers
+    left = MAX_BYTES  # of all of them
     for number, line in enumerate(lines, start=1):
         try:
             entry = parse_entry(line)
         except ValueError as error:
             raise CommandError(f"line {number}: {error}") from error
-        journal.take(entry.event)
-    journal.flush()
-    return recorder.conversations()
+        if entry.connection not in recorders:
+            recorder = Recorder()
+            recorders[entry.connection] = recorder, Journal(recorder)
+            left -= STEP_BYTES
+        left -= len(entry.data)
+        if left < 0:
+            raise CommandError(f"cannot export: {TOO_MUCH}")
+        recorders[entry.connection][1].take(entry.event)
+    for _, journal in recorders.values():
+        journal.flush()
+    found = [recorder for recorder, _ in recorders.values() if recorder.has_any] or [Recorder()]
+    return [conversation for recorder in found for conversation in recorder.conversations()]

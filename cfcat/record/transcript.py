@@ -7,6 +7,8 @@
 Time, direction (`>` sent, `<` received, `*` what happened), `T` under TLS, the data. Printable text is as it is, all
 else is `\\\\`, `\\r`, `\\n`, `\\xNN`: put together, the entries of one direction are its bytes, but for what is masked.
 An entry without `\\n` at its end goes on in the next one of its direction. `parse_entry` reads one back.
+
+The tap has several connections in one transcript: there each line begins with the number of its connection, `#1 `.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from cfcat.record.journal import Item, Line
 from cfcat.record.kept import Event, Kept, parse
 from cfcat.record.making import TraceEvent
 
-__all__ = ["Entry", "Transcript", "escape_bytes", "event_lines", "parse_entry", "session_lines"]
+__all__ = ["Entry", "Transcript", "entry_lines", "escape_bytes", "event_lines", "parse_entry", "session_lines"]
 
 EVENT = "*"
-ENTRY = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([<>*]) ([T-]) (.*)")
+ENTRY = re.compile(r"(?:#(\d{1,9}) )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([<>*]) ([T-]) (.*)")
 DIRECTION_OF = {mark: direction for direction, mark in MARKS.items()}
 ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|.)", re.DOTALL)
 SHORT = {"\\": "\\\\", "\r": "\\r", "\n": "\\n"}
@@ -36,12 +38,16 @@ LONG = {"\\": "\\", "r": "\r", "n": "\n"}
 
 
 class Entry(NamedTuple):
-    """One line of a transcript: `time` in UTC, `direction` ">", "<" or "*"; of "*" `data` is a text."""
+    """One line of a transcript: `time` in UTC, `direction` ">", "<" or "*"; of "*" `data` is a text.
+
+    `connection`: its number, 0 where there is one connection.
+    """
 
     time: str
     direction: str
     tls: bool
     data: bytes
+    connection: int = 0
 
     @property
     def event(self) -> Event:
@@ -74,7 +80,8 @@ def parse_entry(line: str) -> Entry:
     match = ENTRY.fullmatch(line.removesuffix("\n"))
     if match is None:
         raise ValueError("not an entry of a transcript")
-    return Entry(match[1], match[2], match[3] == "T", _unescape(match[4]))
+    number, moment, direction, tls, data = match.groups()
+    return Entry(moment, direction, tls == "T", _unescape(data), int(number or 0))
 
 
 def _unescape(text: str) -> bytes:
@@ -139,6 +146,24 @@ def session_lines(event: Kept) -> Sequence[str]:
     return event_lines(PeerEnded() if isinstance(event, PeerEnded) else event)
 
 
+def entry_lines(items: Sequence[Item], now_s: float, lines: Lines = event_lines, connection: int = 0) -> str:
+    """The lines of a transcript for these items, at that time (seconds since 1970); `lines`: those of an event.
+
+    `connection`: its number, 0 where there is one connection.
+    """
+    moment = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now_s))}.{int(now_s % 1 * 1000):03}Z"
+    begin = f"#{connection} {moment}" if connection else moment
+    return "".join(f"{begin} {entry}\n" for item in items for entry in _entries(item, lines))
+
+
+def _entries(item: Item, lines: Lines) -> Iterator[str]:
+    if isinstance(item, Line):
+        yield f"{MARKS[item.direction]} {'T' if item.tls else '-'} {escape_bytes(item.data)}"
+    elif isinstance(item, Kept):
+        for line in lines(item):
+            yield f"{EVENT} - {escape_bytes(line.encode('utf-8', 'surrogateescape'))}"
+
+
 class Transcript:
     """An open transcript, a journal's writer. An error is kept in `problem`, and nothing is written after it."""
 
@@ -167,27 +192,17 @@ class Transcript:
         """Can nothing more be written?"""
         return self._fd is None
 
-    def write(self, items: Sequence[Item]) -> None:
+    def write(self, items: Sequence[Item], connection: int = 0) -> None:
         """Write them, all with the time that it is now."""
         if self._fd is None:
             return
-        now = self._clock()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
-        text = "".join(f"{stamp} {entry}\n" for item in items for entry in self._entries(item))
-        rest = memoryview(text.encode())
+        rest = memoryview(entry_lines(items, self._clock(), self._lines, connection).encode())
         try:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:
             self.problem = reason_of(error)
             self.close()
-
-    def _entries(self, item: Item) -> Iterator[str]:
-        if isinstance(item, Line):
-            yield f"{MARKS[item.direction]} {'T' if item.tls else '-'} {escape_bytes(item.data)}"
-        elif isinstance(item, Kept):
-            for line in self._lines(item):
-                yield f"{EVENT} - {escape_bytes(line.encode('utf-8', 'surrogateescape'))}"
 
     def close(self) -> None:
         """Close the file. May be called again."""

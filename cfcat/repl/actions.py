@@ -227,19 +227,23 @@ def _facts(session: Session) -> list[str]:
     tls = session.tls_version or "no"
     lines = [f"target: {session.target}"]
     if connection.opening_s is not None:
-        lines.append(f"remote: {connection.remote_address}, local: {connection.local_address}")
+        proxy = " (the proxy)" if connection.options.via is not None else ""
+        lines.append(f"remote: {connection.remote_address}{proxy}, local: {connection.local_address}")
         lines.append(f"connected in {connection.opening_s:.3f} s, {connection.age_s:.0f} s ago")
     if connection.tls_s is not None:
         lines.append(f"upgraded to TLS in {connection.tls_s:.3f} s")
     lines.append(f"state: {', '.join(session.prompt_state.marks) or 'open'}; TLS: {tls}")
     lines.append(f"sent: {session.sent_bytes} bytes, received: {session.received_bytes} bytes")
     options = connection.options
+    if options.via is not None:
+        lines.append(f"through: {options.via.text}")
     lines.append(f"options: --tls {options.secure_transport}{' --half-open' if options.allow_half_open else ''}")
     return [*lines, f"settings: {', '.join(session.settings.lines())}"]
 
 
 @_action("workers")
 async def _workers(session: Session, argument: str) -> None:
+    session.need_direct()
     options = session.options
     judgement, refusal = await assess(
         parse_address(session.target),

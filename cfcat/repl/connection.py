@@ -44,6 +44,9 @@ class Watcher(Interface):
     def on_held(self, count: int) -> None:
         """A client has begun TLS before we have; so many bytes of it are kept."""
 
+    def on_speaks_tls(self) -> None:
+        """A client began with TLS, and was shown as clear text."""
+
     def on_dialog(self, direction: Direction, data: bytes) -> None:
         """A piece of a STARTTLS dialog."""
 
@@ -265,7 +268,11 @@ class Connection:
         await self._watcher.on_received(chunk)  # show first, so that `:expect` never matches bytes that were not shown
         self.received_bytes += len(chunk)
         self.memory.feed_first(chunk, unasked=not self.sent_bytes)
+        was_known = self.memory.begins_with_tls_hello
         self.memory.feed(chunk)
+        speaks_tls = self.memory.begins_with_tls_hello and not was_known
+        if speaks_tls and self.socket.accepted and not self.is_secure:
+            self._watcher.on_speaks_tls()
 
     async def _end(self, error: BaseException | None) -> None:
         """The peer's end has been read, or an error."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cfcat.core.codec import TLS_ALERT
+from cfcat.core.codec import TLS_ALERT, TLS_HELLO
 from cfcat.edges.heard import LINE_BYTES, MEMORY_BYTES, Heard
 from cfcat.protocols.replies import ReplyReader
 
@@ -47,6 +47,11 @@ class Memory:
     def begins_with_tls_alert(self) -> bool:
         """Is the first that came a TLS alert?"""
         return self._first_bytes == TLS_ALERT
+
+    @property
+    def begins_with_tls_hello(self) -> bool:
+        """Is the first that came a client's TLS?"""
+        return self._first_bytes == TLS_HELLO
 
     def ask(self, data: bytes) -> None:
         """Take what is sent: what comes from now on is its answer."""

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import UNIX, parse_address
 from cfcat.core.lifecycle import Reading, Writing
@@ -34,6 +34,7 @@ from cfcat.record.events import (
     Opened,
     OurSideEnded,
     PeerEnded,
+    SpeaksTls,
     Stopped,
     TlsUp,
 )
@@ -57,9 +58,17 @@ from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
 
 if TYPE_CHECKING:
+    from cfcat.core.address import Target
     from cfcat.core.clients import Clients
+    from cfcat.proxies.url import Proxy
 
 __all__ = ["Face", "PromptState", "Session"]
+
+
+class ChooseProxy(Protocol):
+    """Tells which proxy a target is connected to through; None: none. `tls`: TLS begins with the first byte."""
+
+    def __call__(self, target: Target, *, tls: bool) -> Proxy | None: ...
 
 
 class _Dialog(NamedTuple):
@@ -99,6 +108,7 @@ class Session:
         events: Subscribers | None = None,
         recorder: Recorder | None = None,
         clients: Clients | None = None,
+        choose_proxy: ChooseProxy | None = None,
         wait_s: float | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
@@ -106,6 +116,7 @@ class Session:
         self._variables = Variables(variables or {}, os.environ)
         self._wait_s = wait_s
         self._clients = clients  # None: the session dials
+        self._choose_proxy = choose_proxy  # None: the options have it, for every target
         self.events = events or Subscribers()
         self.options = options._replace(trace=self.events.tell)
         self.face = face
@@ -216,8 +227,14 @@ class Session:
         """What an interactive session begins with, once it is open."""
         if self._clients is not None:
             return f"accepted {self.need_connection().socket.peer}; :help lists commands, Ctrl-D ends"
-        address = self.target if self.connection is None else self.connection.remote_address
-        return f"connected to {address}; :help lists commands, Ctrl-D ends"
+        return f"connected to {self.reached}; :help lists commands, Ctrl-D ends"
+
+    @property
+    def reached(self) -> str:
+        """Where the connection goes: an address, or through a proxy what it was asked for."""
+        if self.connection is None or self.options.via is not None:
+            return self.target
+        return self.connection.remote_address
 
     def explain(self, error: BaseException) -> Message:
         """An error, as it is told in a session: hints can be typed there."""
@@ -290,8 +307,15 @@ class Session:
             raise CommandError("there is no connection", ":open connects")
         return self.connection
 
+    def need_direct(self) -> None:
+        """Raises CommandError where this machine does not connect to the target itself."""
+        if self.options.via is not None:
+            raise CommandError("the session goes through a proxy: a Worker would connect from elsewhere")
+
     def set(self, name: str, value: str) -> None:
-        """Change a setting; a name and a value of SETTINGS."""
+        """Change a setting; a name and a value of SETTINGS. Raises CommandError where it cannot be."""
+        if name == "workers" and value == "on":
+            self.need_direct()
         self.settings = self.settings.changed(name, value)
         if name == "proto":
             self.follow_protocol()
@@ -331,8 +355,9 @@ class Session:
             self.last_was_secret = named
 
     async def _ask_for_secret(self, connection: Connection) -> None:
-        address = connection.remote_address
-        if self.settings.clear_secrets == "on" or connection.is_secure or is_loopback(address):
+        address = self.reached
+        stays_here = self.options.via is None and is_loopback(address)  # a proxy here does not make the target local
+        if self.settings.clear_secrets == "on" or connection.is_secure or stays_here:
             return
         if not await self.face.confirm(f"send a secret to {address} in clear text?"):
             raise CommandError(
@@ -343,20 +368,20 @@ class Session:
         """Connect again, to the same target or to another; what is open is closed first.
 
         Raises:
-            CommandError: what was asked for makes sense under TLS only; the connection is as it was.
+            CommandError: what was asked for makes sense under TLS, or for dialing, only; the connection is as it was.
             SocketError: as `open`.
         """
         options = self.options if wanted.tls is None else self.options._replace(secure_transport=wanted.tls)
         if options.secure_transport == "off" and wanted.needs_tls:
             raise CommandError("there is no TLS that this would be about", ":open --tls on, or --starttls PROTO")
+        if self._clients is not None:
+            _check_accepting(wanted, options)
         if self.connection is not None:
             try:
                 await self.connection.close()
             except SocketError as error:
                 self.face.show_error(self.explain(error))
             self.connection = None
-        if wanted.target and self._clients is not None:
-            raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
         self.target = wanted.target or self.target
         self.options = with_tls(options, wanted, self.face.show_notice)
         self.settings = dataclasses.replace(
@@ -370,6 +395,9 @@ class Session:
 
     async def _connect(self, wait_s: float | None = None) -> None:
         """Make a connection. `wait_s`: try for so long."""
+        if self._choose_proxy is not None:
+            tls = self.options.secure_transport == "on"
+            self.options = self.options._replace(via=self._choose_proxy(parse_address(self.target), tls=tls))
         if self._clients is None:
             self.events.tell(connecting(self.target, self.options, self._dialog_first))
         if wait_s is None:
@@ -379,7 +407,7 @@ class Session:
             await self._keep_trying(wait_s)
         self.follow_protocol()
         if self._clients is None:
-            self.events.tell(Opened(self.need_connection().remote_address))
+            self.events.tell(Opened(self.reached))
         self.note_tls()
 
     @property
@@ -507,6 +535,9 @@ class Session:
             f"the client begins TLS: {plural(count, 'byte')} held; :starttls takes them, a line lets them go as data"
         )
 
+    def on_speaks_tls(self) -> None:
+        self.events.tell(SpeaksTls())
+
     def on_sending_ended(self) -> None:
         self.events.tell(OurSideEnded(self.sent_bytes))
 
@@ -521,3 +552,13 @@ class Session:
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
             self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
         self.face.state_changed()
+
+
+def _check_accepting(wanted: Reopening, options: SocketOptions) -> None:
+    """Raises CommandError for what a session that listens cannot do."""
+    if wanted.target:
+        raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
+    if wanted.cacert or wanted.sni or wanted.insecure:
+        raise CommandError("this session listens: --cacert, --sni and -k are for dialing")
+    if options.secure_transport != "off" and options.tls is None:
+        raise CommandError("this session listens without a certificate", "the next one with -l --tls on")

@@ -79,7 +79,7 @@ def _alpn(info: TlsInfo, offered: Sequence[str]) -> str:
 
 def _trust(info: TlsInfo) -> str:
     if not info.verified:
-        return "not verified"
+        return "not verified" if info.chain else "none"
     return f"verified, vouched for by {vouched_for_by(info)}"
 
 

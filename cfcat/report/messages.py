@@ -30,6 +30,7 @@ from cfcat.errors import (
     ListenError,
     LostError,
     OptionsError,
+    ProxyError,
     ResolveError,
     ScriptTimeout,
     SocketError,
@@ -109,9 +110,21 @@ TLS_HINTS = {
     "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
     "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
 }
+FILES_HINT = "ulimit -n allows more"
+# What a proxy wants, and what else may be there in its place.
+PROXY_HINTS = {
+    "credentials": "they go into the URL, or into CFCAT_PROXY_USER and CFCAT_PROXY_PASSWORD",
+    "ended": "ssh -D ends so where it cannot reach the target, and others where they speak something else",
+}
+PROXY_AUTHORITY = "--proxy-cacert FILE trusts another authority"
+SPEAKS = {
+    b"H": "http:// in the URL, if it is an HTTP proxy",
+    b"\x05": "socks5h:// in the URL, if it speaks SOCKS",
+    b"\x15": "https:// in the URL, if it wants TLS",
+}
 # Where we are the server.
 OTHER_CLIENTS = "--client-ca FILE says whose certificates clients need"
-CLEAR_CLIENT = "without --tls on it is accepted in clear text; --starttls PROTO upgrades"
+CLEAR_CLIENT = "without --tls on, or --accept-tls on, it is accepted in clear text; --starttls PROTO upgrades"
 VERSIONS_DIFFER = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER"})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
 TLS_SCHEMES = frozenset({"https", "wss"})
@@ -238,13 +251,27 @@ def _url_hint(scheme: str, rest: str) -> str:
 
 
 def _explain_certificate(error: CertificateError, target: str) -> Message:
-    text = f"{target}: {escape(error.detail or error.message)}"
+    text = f"{_named(error, target)}: {escape(error.detail or error.message)}"
     if error.by_client:
         return Message(text, OTHER_CLIENTS)
+    if error.proxy:
+        hint = CERTIFICATE_HINTS.get(error.verify_code, REPLACED).replace(OTHER_AUTHORITY, PROXY_AUTHORITY)
+        return Message(
+            text, hint if OTHER_NAME not in hint else "the URL has to name the proxy as its certificate does"
+        )
     return Message(text, f"{CERTIFICATE_HINTS.get(error.verify_code, REPLACED)}; {INSECURE_HINT}")
 
 
+def _named(error: TlsError, target: str) -> str:
+    """Whose TLS it is."""
+    return f"proxy {error.proxy}" if error.proxy else target
+
+
 def _explain_tls(error: TlsError, target: str) -> Message:
+    if error.proxy:
+        said = f"; it said {quote(error.said)}" if error.said else ""
+        text = f"{_named(error, target)}: {escape(error.detail or error.message)}{said}"
+        return Message(text, "http:// in the URL, if it takes no TLS" if error.said else "")
     if error.said and error.upgrading:
         peer = "client" if error.by_client else "server"
         return Message(f"{target}: the {peer} went on in clear text in place of TLS; it said {quote(error.said)}")
@@ -272,6 +299,12 @@ def _explain_dialog(error: DialogError, target: str) -> Message:
     return Message(f"{target}: {error.message}{said}", "--tls on" if error.speaks_tls else "")
 
 
+def _explain_proxy(error: ProxyError, target: str) -> Message:
+    said = f"; it said {quote(error.said)}" if error.said else ""
+    hint = SPEAKS.get(error.said[:1], "") if error.kind == "nonsense" else PROXY_HINTS.get(error.kind, "")
+    return Message(f"{escape(error.detail)}{said}", hint)
+
+
 def _explain_truncated(error: TruncatedError, target: str) -> Message:
     hint = f"{ACCEPT_HINT}; {SHUTDOWN_HINT}" if error.after_our_end else ACCEPT_HINT
     return Message(f"{target}: {error.detail}: output may be truncated", hint)
@@ -290,6 +323,8 @@ def _explain_listening(error: ListenError, target: str) -> Message:
     hint = ""
     if error.errno == errno.EACCES and not target.startswith(UNIX):
         hint = "a port below 1024 needs the right to it: root, or CAP_NET_BIND_SERVICE"
+    elif out_of_files(error):
+        hint = FILES_HINT
     elif error.errno == errno.EADDRINUSE:
         hint = "-l 0 listens on any free port" if not target.startswith(UNIX) else "somebody listens there already"
     return Message(escape(error.message), hint)
@@ -360,6 +395,7 @@ LADDER: tuple[_Row, ...] = (
     ),
     _Row(ListenError, ExitStatus.CONNECT, _explain_listening),
     _Row(BlockedError, ExitStatus.CONNECT, _explain_blocked),
+    _Row(ProxyError, ExitStatus.PROXY, _explain_proxy),
     _Row(ConnectError, ExitStatus.CONNECT, lambda error, target: Message(error.detail)),
     _Row(IdleTimeout, ExitStatus.TIMEOUT, _of_target),
     _Row(ScriptTimeout, ExitStatus.TIMEOUT, _of_target),
@@ -386,7 +422,7 @@ LADDER: tuple[_Row, ...] = (
 OUT_OF_FILES = _Row(
     OSError,
     ExitStatus.CONNECT,
-    lambda error, target: Message(f"{target}: too many open files", "ulimit -n allows more"),
+    lambda error, target: Message(f"{target}: too many open files", FILES_HINT),
 )
 OTHER = _Row(SocketError, ExitStatus.INTERNAL, lambda error, target: Message(str(error)))
 BUG = _Row(BaseException, ExitStatus.INTERNAL, _explain_bug)

@@ -23,6 +23,8 @@ from cfcat.record.events import (
     MARKS,
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
     Connecting,
     Counters,
     Dialog,
@@ -34,6 +36,7 @@ from cfcat.record.events import (
     Over,
     PeerEnded,
     Phase,
+    SideEnded,
     StdinEnded,
     Stopped,
 )
@@ -53,7 +56,7 @@ __all__ = ["Reporter"]
 
 TICK_S = 0.25  # as often as anybody reads a number that changes
 # What -v tells. A session shows the rest itself.
-SHOWN = TraceEvent | NotReady | Accepted | StdinEnded | PeerEnded | Over
+SHOWN = TraceEvent | NotReady | Accepted | ClientCame | ClientTls | SideEnded | StdinEnded | PeerEnded | Over
 SHOWN_IN_PIPES = SHOWN | OurSideEnded
 
 
@@ -61,8 +64,8 @@ class Reporter:
     """What one run shows.
 
     `write` puts text on standard error. `verbose`: 1 events, 2 bytes. `color`, `row_bytes`: of the hexdump. `offered`:
-    ALPN protocols. `others`: who else wants to know. `transcript`: to be closed at the end; a journal among the others
-    writes it.
+    ALPN protocols. `label`: the beginning of each line, such as "#1 ". `others`: who else wants to know. `transcript`:
+    to be closed at the end; a journal among the others writes it.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Reporter:
         color: bool = False,
         row_bytes: int = ROW_BYTES,
         offered: Sequence[str] = (),
+        label: str = "",
         progress: Progress | None = None,
         others: Sequence[Subscriber] = (),
         transcript: Transcript | None = None,
@@ -86,6 +90,7 @@ class Reporter:
         self._verbose = verbose
         self._json = json
         self._offered = offered
+        self._label = label
         self._transcript = transcript
         self._progress = progress
         self._timer: Handle | None = None
@@ -141,7 +146,7 @@ class Reporter:
             self._say([f"{MARKS[direction]} {plural(len(chunk), 'byte')}"])
         if self._dumps:
             dump = self._dumps[direction]
-            self._print("".join(f"{row}\n" for row in (*dump.feed(chunk), *dump.flush())))
+            self._print("".join(f"{self._label}{row}\n" for row in (*dump.feed(chunk), *dump.flush())))
         if direction == "received" and self._progress is not None:
             self._write(self._progress.make_way(chunk))
 
@@ -186,7 +191,7 @@ class Reporter:
             self.events.tell(Broke(error, *message))
         self._close_transcript()
         if message is not None and not self._only_json:
-            self._print(str(message))
+            self._print(str(message._replace(text=self._label + message.text)))
         if self._json:
             self._print(f"{report.as_json()}\n")
 
@@ -203,7 +208,7 @@ class Reporter:
         if lines and self._show is not None:
             self._show("\n".join(lines))
         else:
-            self._print("".join(str(Message(line)) for line in lines))
+            self._print("".join(str(Message(self._label + line)) for line in lines))
 
     def _print(self, text: str) -> None:
         if self._progress is not None:

@@ -15,16 +15,20 @@ from cfcat.errors import EarlyEndError, IdleTimeout, LostError, TruncatedError, 
 from cfcat.record.events import (
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
+    Connecting,
     Direction,
     LineFailed,
     Listening,
     OurSideEnded,
     PeerEnded,
     Phase,
+    SideEnded,
     StdinEnded,
 )
 from cfcat.record.kept import Event
-from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
 from cfcat.report.facts import days_left
 from cfcat.report.messages import Message
 
@@ -48,13 +52,18 @@ OUR_ENDS = {"repl": "quit", "check": "checked"}
 
 @dataclasses.dataclass(slots=True)
 class RunReport:
-    """What has happened so far. `handshake_next`: TLS begins with the first byte."""
+    """What has happened so far. `handshake_next`: TLS begins with the first byte.
+
+    `connection`: its number in the tap; then "sent" is what the client has, and the last fields are about the client.
+    """
 
     target: str
     mode: str = "pipe"
     handshake_next: bool = False
     phase: Phase = "usage"
     attempts: list[Attempted] = dataclasses.field(default_factory=list)
+    proxy: str | None = None  # its URL
+    proxied: Proxied | None = None
     connected: Connected | None = None
     tls: TlsInfo | None = None
     dns_s: float | None = None
@@ -69,12 +78,20 @@ class RunReport:
     status: int = 0
     message: Message | None = None
     notes: list[str] = dataclasses.field(default_factory=list)  # warnings, and what else was said
+    connection: int | None = None
+    client: ClientCame | None = None
+    client_tls: ClientTls | None = None
+    side_ends: list[SideEnded] = dataclasses.field(default_factory=list)
 
     def take(self, event: Event) -> None:
         """Note what has happened; what a socket tells decides which phase comes next."""
-        if isinstance(event, Resolved):
-            self.dns_s = event.seconds
+        if isinstance(event, Connecting):
+            self.proxy, self.proxied, self.dns_s = event.proxy, None, None
+        elif isinstance(event, Resolved):
+            self.dns_s = event.seconds + (self.dns_s or 0)  # of the proxy's name, and then of the target's
             self.phase = "connect"
+        elif isinstance(event, Proxied):
+            self.proxied = event
         elif isinstance(event, Attempted):
             self.attempts.append(event)
         elif isinstance(event, Connected):
@@ -85,6 +102,12 @@ class RunReport:
         elif isinstance(event, Accepted):
             self.connected = Connected(event.remote_address, event.local_address, 0.0)
             self.phase = "tls" if self.handshake_next else "session"
+        elif isinstance(event, ClientCame):
+            self.client = event
+        elif isinstance(event, ClientTls):
+            self.client_tls = event
+        elif isinstance(event, SideEnded):
+            self.side_ends.append(event)
         elif isinstance(event, TlsEstablished):
             self.tls = event.info
             self.tls_s = event.seconds
@@ -102,6 +125,8 @@ class RunReport:
     def end(self) -> str | None:
         """How the session ended; None where there was none."""
         if self.error is None:
+            if self.side_ends:
+                return f"{self.side_ends[0].side} ended"
             return "peer ended" if self.last_end == "received" else OUR_ENDS.get(self.mode, "stdin ended")
         if self.phase in BEFORE_SESSION:
             return None
@@ -109,10 +134,12 @@ class RunReport:
 
     def as_json(self) -> str:
         """The whole report as one line. Characters that could do harm on a terminal are escaped: it is ASCII."""
-        connected = self.connected
+        connected, proxied = self.connected, self.proxied
+        before_s = None if self.dns_s is None else self.dns_s + (0 if proxied is None else proxied.seconds)
         times = {
             "dns": self.dns_s,
-            "connect": None if connected is None or self.dns_s is None else connected.seconds - self.dns_s,
+            "connect": None if connected is None or before_s is None else max(0, connected.seconds - before_s),
+            "proxy": None if proxied is None else proxied.seconds,
             "starttls": self.starttls_s,
             "tls": self.tls_s,
             "first_byte": self.first_byte_s,
@@ -124,6 +151,7 @@ class RunReport:
             "addresses": list(map(_attempt, self.attempts)),
             "remote_address": None if connected is None else connected.remote_address or None,
             "local_address": None if connected is None else connected.local_address,
+            "proxy": None if self.proxy is None else _proxy(self.proxy, proxied),
             "times": {name: _rounded(seconds) for name, seconds in times.items()},
             "tls": None if self.tls is None else _tls(self.tls, time.time()),
             "bytes": {"sent": self.sent_bytes, "received": self.received_bytes},
@@ -134,7 +162,34 @@ class RunReport:
             "hint": None if self.message is None else self.message.hint or None,
             "notes": self.notes,
         }
+        if self.connection is not None:
+            report |= {"connection": self.connection, "client": self._client(), "ends": self._ends()}
         return json.dumps(report)
+
+    def _client(self) -> dict[str, Any]:
+        tls = self.client_tls
+        return {
+            "address": None if self.client is None else self.client.remote_address or None,
+            "tls": None
+            if tls is None
+            else {
+                "version": tls.version,
+                "cipher": tls.cipher,
+                "alpn": tls.alpn or None,
+                "server_name": tls.server_name or None,
+            },
+        }
+
+    def _ends(self) -> list[dict[str, Any]]:
+        return [{"side": end.side, "how": end.how, "detail": end.detail or None} for end in self.side_ends]
+
+
+def _proxy(url: str, proxied: Proxied | None) -> dict[str, Any]:
+    return {
+        "url": url,
+        "tls": None if proxied is None else proxied.tls or None,
+        "bound_address": None if proxied is None else proxied.bound or None,
+    }
 
 
 def _attempt(attempt: Attempted) -> dict[str, Any]:

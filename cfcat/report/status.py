@@ -29,3 +29,4 @@ class ExitStatus(IntEnum):
     STARTTLS = 64
     CA_FILE = 77
     INTERNAL = 70
+    PROXY = 97

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import trustme
 
+from tests.bench.relays import beside_relays
 from tests.bench.scenarios import SCENARIOS, measure
 from tests.bench.soak import idle, soak
 from tests.bench.streams import beside_asyncio
 from tests.bench.table import as_data, markdown, text
 
-LONG = ("soak", "idle", "library")
+LONG = ("soak", "idle", "library", "relays")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         for scenario in names:
             if scenario == "library":
                 beside_asyncio(ca, certificate)
+            elif scenario == "relays":
+                good &= beside_relays(options.mib, options.runs, ca, certificate)
             elif scenario == "soak":
                 good &= soak(options.gib, ca, certificate)
             elif scenario == "idle":

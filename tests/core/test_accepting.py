@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import logging
 import os
 import resource
@@ -35,6 +36,8 @@ from cfcat import (
     make_tls_context,
     serve,
 )
+from cfcat.core.dial import Address
+from cfcat.core.listen import TcpDoor
 from tests.core.links import BIG, open_descriptors, read_all, until
 from tests.helpers.certs import CertSet, Kind
 
@@ -120,6 +123,32 @@ async def test_a_star_is_every_address_of_this_machine() -> None:
         assert [address.rpartition(":")[0] for address in listener.local_addresses] == ["0.0.0.0"]
 
 
+@pytest.mark.parametrize("often", [3, 1000], ids=["a few times", "always"])
+async def test_a_port_that_is_free_in_one_family_only_is_not_taken(monkeypatch: pytest.MonkeyPatch, often: int) -> None:
+    """Port 0 is any port that is free in both: another one is tried, but not for ever."""
+    with contextlib.ExitStack() as rivals:
+        left = iter(range(often))
+
+        class Contested(TcpDoor):
+            def __init__(self, address: Address) -> None:
+                super().__init__(address)
+                if address.family == stdlib.AF_INET and next(left, None) is not None:
+                    rival = rivals.enter_context(stdlib.socket(stdlib.AF_INET6))
+                    rival.setsockopt(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, 1)
+                    rival.bind(("::", self.address.sockaddr[1]))
+
+        monkeypatch.setattr("cfcat.core.accepting.TcpDoor", Contested)
+        listener = listen("*:0")
+        if often > 3:
+            with pytest.raises(ListenError, match="address already in use"):
+                await listener.start()
+            assert listener.local_addresses == ()
+            assert next(left) == 10
+        else:
+            async with listener:
+                assert len({address.rpartition(":")[2] for address in listener.local_addresses}) == 1
+
+
 async def test_a_unix_socket_has_no_remote_address(tmp_path: Path) -> None:
     """`unix:/path` is an address (V20, V26); the file goes at the end."""
     path = tmp_path / "door"
@@ -149,6 +178,7 @@ async def test_an_address_in_use_is_said_by_name() -> None:
         ("192.0.2.1:0", "cannot listen on 192.0.2.1:0: cannot assign requested address"),
         ("nowhere.invalid:80", "cannot listen on nowhere.invalid:80: name or service not known"),
         ("unix:/nowhere/door", "cannot listen on unix:/nowhere/door: no such file or directory"),
+        ("unix:/nowhere\0/door", "cannot listen on unix:/nowhere\0/door: embedded null byte"),
         ("unix:/etc/passwd", "cannot listen on unix:/etc/passwd: something is there that is no socket"),
     ],
 )
@@ -306,6 +336,24 @@ async def test_nothing_is_left_of_a_thousand_connections() -> None:
                 await socket.closed
         assert listener._open == set()
         assert open_descriptors() == before
+
+
+def test_a_loop_that_ends_keeps_no_descriptor() -> None:
+    """What watched the connections that were open then goes with the loop."""
+
+    async def leave_one_open() -> tuple[stdlib.socket, stdlib.socket]:
+        async with listen("127.0.0.1:0") as listener:
+            client = dial(listener.local_address)
+            accepted = await listener.accept()
+            listener._open.clear()  # leaving would end it
+        assert accepted._wire.sock is not None
+        return client, accepted._wire.sock
+
+    before = open_descriptors()
+    for ours in asyncio.run(leave_one_open()):
+        ours.close()
+    gc.collect()
+    assert open_descriptors() == before
 
 
 # -------------------------------------------------------------------------------------------- serve()
@@ -648,9 +696,30 @@ async def test_clients_without_a_certificate_of_client_ca_are_refused(certs: Cer
     with_one = make_tls_context(cacert=certs.ca, cert=certs.client.chain, key=certs.client.key)
     info, _ = await handshake(context, with_one)
     assert info.verified
+    assert info.chain[0].subject.endswith("CN=client")
     foreign = make_tls_context(cacert=certs.ca, **own(certs, "untrusted"))
     refused, _ = await handshake(context, foreign)
     assert isinstance(refused, CertificateError)
+
+
+async def test_the_server_name_is_what_the_client_asks_for(certs: CertSet) -> None:
+    """SNI, of which the `ssl` module tells a server nothing; an address is none, and nobody has to be asked for."""
+    context = make_server_context(**own(certs))
+    for name, told in (("localhost", "localhost"), ("127.0.0.1", None)):
+        info, _ = await handshake(context, certs.client_context(), name)
+        assert (info.server_name, info.verified, info.chain) == (told, False, ())
+
+
+async def test_a_certificate_that_clients_may_leave_out_is_verified_where_there_is_one(certs: CertSet) -> None:
+    """CERT_OPTIONAL, with a context of the caller's."""
+    context = certs.server_context()
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(certs.ca)
+    info, _ = await handshake(context, certs.client_context())
+    assert not info.verified
+    with_one = make_tls_context(cacert=certs.ca, cert=certs.client.chain, key=certs.client.key)
+    info, _ = await handshake(context, with_one)
+    assert info.verified
 
 
 async def test_a_client_that_does_not_trust_us_is_named(certs: CertSet) -> None:

@@ -180,7 +180,8 @@ def test_the_server_takes_any_sni(certs: CertSet, version: ssl.TLSVersion, cut: 
     shake_hands(client, server, cut)
     info = server.info()
     assert info.version == version.name.replace("_", ".")
-    assert (info.server_name, info.verified, info.chain) == (None, False, ())
+    told = None if name == "127.0.0.1" else name
+    assert (info.server_name, info.verified, info.chain) == (told, False, ())
 
 
 @pytest.mark.parametrize("cut", [whole, byte_by_byte])

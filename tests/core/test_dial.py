@@ -68,7 +68,7 @@ def no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def peer_of(address: str, **options: Any) -> tuple[str, int]:
     """Dial, and tell whom that reached."""
-    sock, round_trip_s = await dial(parse_address(address), **options)
+    sock, round_trip_s, _ = await dial(parse_address(address), **options)
     with sock:
         assert 0 < round_trip_s < 5
         assert sock.getblocking() is False

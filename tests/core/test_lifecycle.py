@@ -34,7 +34,7 @@ from cfcat.core.lifecycle import (
 from cfcat.errors import UpgradeError
 
 FROM_APPLICATION = frozenset(Event) - FROM_WIRE
-FLUSHES = frozenset({Action.FLUSH_THEN_END, Action.FLUSH_THEN_CLOSE, Action.FLUSH_THEN_UPGRADE})
+FLUSHES = frozenset({Action.FLUSH_THEN_END, Action.FLUSH_THEN_FIN, Action.FLUSH_THEN_CLOSE, Action.FLUSH_THEN_UPGRADE})
 SETTLE_OPENED = frozenset({Action.RESOLVE_OPENED, Action.REJECT_OPENED})
 SETTLE_CLOSED = frozenset({Action.RESOLVE_CLOSED, Action.REJECT_CLOSED})
 END_OF_WIRE = frozenset({Action.CLOSE_WIRE, Action.RESET_WIRE})
@@ -93,7 +93,9 @@ class Past:
             self,
             opened=self.opened + sum(map(count, SETTLE_OPENED)),
             closed=self.closed + sum(map(count, SETTLE_CLOSED)),
-            end_asked=self.end_asked + count(Action.FLUSH_THEN_END),
+            end_asked=self.end_asked
+            + count(Action.FLUSH_THEN_END)
+            + (not self.end_sent and count(Action.FLUSH_THEN_FIN)),
             end_sent=self.end_sent + count(Action.WRITING_ENDED),
             handed_over=self.handed_over + count(Action.HAND_OVER),
             upgrades_failed=self.upgrades_failed + count(Action.FAIL_UPGRADE),

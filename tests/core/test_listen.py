@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket as stdlib
 import stat
@@ -125,6 +126,52 @@ def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path, full: bool) -> None:
             UnixDoor(str(path))
         assert open_descriptors() == before
     assert path.exists()
+
+
+def test_a_unix_socket_that_is_about_to_be_listened_on_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between bind() and listen() it refuses as a stale one does; a moment later it does not."""
+    path = tmp_path / "door"
+    with stdlib.socket(stdlib.AF_UNIX) as server:
+        server.bind(str(path))
+        monkeypatch.setattr("cfcat.core.listen.time.sleep", lambda _: server.listen())
+        with pytest.raises(OSError, match="in use"):
+            UnixDoor(str(path))
+    assert path.exists()
+
+
+def test_a_unix_socket_that_somebody_else_has_replaced_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that start at a time after a death: the file of the first is not the stale one."""
+    path = tmp_path / "door"
+    with stdlib.socket(stdlib.AF_UNIX) as stale, stdlib.socket(stdlib.AF_UNIX) as other:
+        stale.bind(str(path))
+
+        def replace(_: float) -> None:
+            path.rename(tmp_path / "stale")  # its number stays taken
+            other.bind(str(path))
+
+        monkeypatch.setattr("cfcat.core.listen.time.sleep", replace)
+        with pytest.raises(OSError, match="in use"):
+            UnixDoor(str(path))
+    assert path.exists()
+
+
+def test_nothing_is_left_of_a_unix_door_that_cannot_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is made by bind(), before."""
+
+    def out_of_memory(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "out of memory")
+
+    monkeypatch.setattr(stdlib.socket, "listen", out_of_memory)
+    path = tmp_path / "door"
+    before = open_descriptors()
+    with pytest.raises(OSError, match="out of memory"):
+        UnixDoor(str(path))
+    assert not path.exists()
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.ways import WAYS, make_way
+from tests.faults.ways import WAYS, Accepting, make_accepting_way, make_way
 from tests.helpers.certs import CertSet
 from tests.pipe.tools import Transport
 
@@ -27,6 +27,24 @@ def tls_way(request: pytest.FixtureRequest, certs: CertSet) -> Transport:
 def plain(certs: CertSet) -> Transport:
     """Clear text only."""
     return make_way("plain", certs)
+
+
+@pytest.fixture(params=WAYS)
+def accepting(request: pytest.FixtureRequest, certs: CertSet) -> Accepting:
+    """Every kind of connection that comes in."""
+    return make_accepting_way(request.param, certs)
+
+
+@pytest.fixture(params=WAYS[1:])
+def accepting_tls(request: pytest.FixtureRequest, certs: CertSet) -> Accepting:
+    """Every kind of it under TLS."""
+    return make_accepting_way(request.param, certs)
+
+
+@pytest.fixture
+def plain_way(certs: CertSet) -> Accepting:
+    """Clear text only."""
+    return make_accepting_way("plain", certs)
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_row_11_silent_peer_is_waited_for_unless_told_otherwise(way: Transport) 
     ):
         patient.read_until(b"hello")
         hasty.wait(DEADLINE_S)
-        text = f"cfcat: {server.address}: nothing moved for {SHORT_S} s\n"
+        text = f"cfcat: {server.name}: nothing moved for {SHORT_S} s\n"
         assert finish(hasty) == Result(b"hello", text, 28)
         assert patient.poll() is None
         server.release()
@@ -176,7 +176,7 @@ def test_row_16_reset_after_data_delivers_it_first(way: Transport) -> None:
         program.wait(DEADLINE_S)
         result = finish(program)
     assert result.stdout == b"hello" + data
-    assert (result.stderr, result.status) == (f"cfcat: {server.address}: {RESET} receiving\n", 56)
+    assert (result.stderr, result.status) == (f"cfcat: {server.name}: {RESET} receiving\n", 56)
 
 
 def test_row_17_reset_while_sending_with_an_unread_answer(way: Transport) -> None:
@@ -201,7 +201,7 @@ def test_row_17_reset_while_sending_with_an_unread_answer(way: Transport) -> Non
         program.wait(DEADLINE_S)
         result = finish(program)
     assert (len(result.stdout), result.stdout == answer) == (len(answer), True)
-    assert (result.stderr, result.status) == (f"cfcat: {server.address}: {RESET} sending\n", 55)
+    assert (result.stderr, result.status) == (f"cfcat: {server.name}: {RESET} sending\n", 55)
 
 
 def test_row_17_reset_while_sending_and_stdout_is_slow(plain: Transport) -> None:
@@ -227,7 +227,7 @@ def test_row_17_reset_while_sending_and_stdout_is_slow(plain: Transport) -> None
         program.stdin.close()
         result = finish(program)
     assert len(result.stdout) == arrived[0] > 1 << 20
-    assert (result.stderr, result.status) == (f"cfcat: {server.address}: {RESET} sending\n", 55)
+    assert (result.stderr, result.status) == (f"cfcat: {server.name}: {RESET} sending\n", 55)
 
 
 def test_row_18_reset_before_any_data(way: Transport) -> None:
@@ -241,7 +241,7 @@ def test_row_18_reset_before_any_data(way: Transport) -> None:
         program.say(b"x")
         program.wait(DEADLINE_S)
         result = finish(program)
-    assert result == Result(b"", f"cfcat: {server.address}: {RESET} receiving\n", 56)
+    assert result == Result(b"", f"cfcat: {server.name}: {RESET} receiving\n", 56)
 
 
 def test_row_18_reset_in_the_moment_of_connecting() -> None:
@@ -287,7 +287,7 @@ def test_row_18_reset_in_the_handshake(certs: CertSet, dialog: bool, read: int) 
     options = ["--starttls", "smtp"] if dialog else ["--tls", "on"]
     with serve(script) as server:
         result = cfcat(*options, "--cacert", certs.ca, server.address, stdin=b"secret")
-    text = f"{server.address}: connection reset by peer during the TLS handshake"
+    text = f"{server.name}: connection reset by peer during the TLS handshake"
     assert check_message(result, 35, text) == ""
     assert b"secret" not in server.received
 
@@ -302,7 +302,7 @@ def test_row_18_reset_in_the_dialog(certs: CertSet) -> None:
 
     with serve(script) as server:
         result = cfcat("--starttls", "smtp", "--cacert", certs.ca, server.address, stdin=b"secret")
-    assert check_message(result, 64, f"{server.address}: connection reset by peer during the SMTP dialog") == ""
+    assert check_message(result, 64, f"{server.name}: connection reset by peer during the SMTP dialog") == ""
 
 
 @WITH_HALF_OPEN
@@ -350,7 +350,7 @@ def test_row_19_reset_after_the_servers_end_when_data_was_lost(way: Transport) -
         stalled.set()
         program.wait(DEADLINE_S)
         result = finish(program)
-    check_message(result, 55, f"{server.address}: ", stdout=b"bye")
+    check_message(result, 55, f"{server.name}: ", stdout=b"bye")
 
 
 # ------------------------------------------------------------------------------------------- 20: the cable
@@ -391,4 +391,4 @@ def test_row_20_probes_are_not_answered() -> None:
     with serve(script) as server, start(server.address, by=by) as program:
         program.wait(DEADLINE_S)
         result = finish(program)
-    assert result == Result(b"", f"cfcat: {server.address}: connection timed out while receiving\n", 56)
+    assert result == Result(b"", f"cfcat: {server.name}: connection timed out while receiving\n", 56)

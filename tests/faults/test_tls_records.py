@@ -64,7 +64,7 @@ def test_row_66_bad_record(tls_way: Transport) -> None:
             program.wait(DEADLINE_S)  # with stdin open
             result = finish(program)
         assert server.ended != "close_notify"
-        return server.address, result
+        return server.name, result
 
     for kind, (address, result) in zip(BAD_RECORDS, at_once(partial(one, kind) for kind in BAD_RECORDS), strict=True):
         hint = check_message(result, 35, f"{address}: TLS failed: ", stdout=b"before")
@@ -107,7 +107,7 @@ def test_row_67_truncation(tls_way: Transport, sent: str) -> None:
             partial(cfcat, *tls_way.options, *options, server.address, stdin=b"question")
             for options in ((), (LENIENT,))
         )
-    assert check_message(strict, 18, f"{server.address}: {TRUNCATED}", stdout=data) == ACCEPTS
+    assert check_message(strict, 18, f"{server.name}: {TRUNCATED}", stdout=data) == ACCEPTS
     assert lenient == Result(data, "", 0)
 
 
@@ -121,7 +121,7 @@ def test_row_67_truncation_after_our_own_end(tls_way: Transport) -> None:
 
     with tls_way.serve(answer_and_cut) as server:
         result = cfcat(*tls_way.options, server.address)
-    assert check_message(result, 18, f"{server.address}: {TRUNCATED}", stdout=b"answer") == f"{ACCEPTS}; {KEEPS}"
+    assert check_message(result, 18, f"{server.name}: {TRUNCATED}", stdout=b"answer") == f"{ACCEPTS}; {KEEPS}"
     with tls_way.serve(Peer.end) as server, start(*tls_way.options, server.address) as program:
         assert program.wait(DEADLINE_S) == 18
 
@@ -146,7 +146,7 @@ def test_row_68_reset_in_the_place_of_close_notify(tls_way: Transport, open_stdi
             program.read_until(b"all")
             seen.set()
             program.wait(DEADLINE_S)
-            return server.address, finish(program)
+            return server.name, finish(program)
 
     address, result = one()
     hint = check_message(result, 56, f"{address}: connection reset by peer while receiving", stdout=b"all")
@@ -201,7 +201,7 @@ def test_row_69_what_is_behind_close_notify(tls_way: Transport) -> None:
     for script, count in ((clear, 22), (sealed, len(b"more") + (33 - 4 if tls_way.name == "tls1.2" else 22))):
         with forging(tls_way, script) as server:
             result = cfcat(*tls_way.options, server.address)
-        warning = f"cfcat: warning: {server.address}: {count} bytes behind the peer's end of TLS ignored\n"
+        warning = f"cfcat: warning: {server.name}: {count} bytes behind the peer's end of TLS ignored\n"
         assert result == Result(b"data", warning, 0)
 
 
@@ -246,7 +246,7 @@ def test_row_70_renegotiation_of_a_server_that_is_gone(certs: CertSet) -> None:
             assert gone.wait(DEADLINE_S)
         program.wait(DEADLINE_S)
         result = finish(program)
-    check_message(result, 55, f"{server.address}: connection reset by peer while sending", stdout=b"first,second")
+    check_message(result, 55, f"{server.name}: connection reset by peer while sending", stdout=b"first,second")
 
 
 MODERN = pytest.mark.parametrize("tls_way", ["tls1.3", "upgraded"], indirect=True)
@@ -267,7 +267,7 @@ def test_row_70_certificate_request_after_the_handshake(tls_way: Transport) -> N
         result = cfcat(*tls_way.options, server.address)
         answered = cfcat(*tls_way.options, "--cert", tls_way.certs.client.pem, server.address)
     assert answered == Result(b"datamore", "", 0)
-    check_message(result, 35, f"{server.address}: TLS failed: unexpected message", stdout=b"data")
+    check_message(result, 35, f"{server.name}: TLS failed: unexpected message", stdout=b"data")
 
 
 @MODERN

@@ -22,26 +22,31 @@ from typing import TypeVar
 
 import pytest
 
+from tests.helpers.callers import calling
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, Script, Server, serve
-from tests.helpers.program import Result
+from tests.helpers.program import Argument, Result, cfcat
 from tests.pipe.tools import DEADLINE_S, Transport
 from tests.report.form import check_form
 
 __all__ = [
     "WAYS",
     "WITH_HALF_OPEN",
+    "Accepting",
     "Upgraded",
+    "ask_for_upgrade",
     "at_once",
     "check_message",
     "demand",
     "flags",
     "hello_and_hang",
     "injecting",
+    "make_accepting_way",
     "make_way",
     "patched",
     "resolving",
+    "run",
     "shell_does",
     "upgrade",
 ]
@@ -77,6 +82,55 @@ class Upgraded(Transport):
         return serve(secured, timeout_s=timeout_s)
 
 
+@dataclass(frozen=True)
+class Accepting(Transport):
+    """The other way round: cfcat listens and the peer dials. Where the peer has ended, so does cfcat."""
+
+    upgraded: bool = False
+
+    @property
+    def own(self) -> list[str]:
+        """What makes TLS of it."""
+        if self.version is None:
+            return []
+        certificate = self.certs["good"]
+        return [
+            *(["--starttls", "smtp"] if self.upgraded else ["--tls", "on"]),
+            *("--cert", str(certificate.chain), "--key", str(certificate.key)),
+        ]
+
+    @property
+    def options(self) -> list[str]:
+        return ["-l", "--no-half-open", *self.own]
+
+    def secure(self, conn: Peer) -> None:
+        """Bring a client's connection to where the script begins."""
+        if self.upgraded:
+            ask_for_upgrade(conn)
+        if self.version is not None:
+            conn.start_tls(self.certs.client_context(self.version))
+            conn.forget()
+
+    def serve(self, script: Script, *, timeout_s: float = DEADLINE_S) -> AbstractContextManager[Server]:
+        def secured(conn: Peer) -> None:
+            self.secure(conn)
+            script(conn)
+
+        return calling(secured, timeout_s=timeout_s)
+
+
+def run(way: Accepting, script: Script, *options: Argument, stdin: bytes = b"") -> tuple[Result, Server]:
+    """A whole run of cfcat with this client."""
+    with way.serve(script) as caller:
+        return cfcat(*way.options, *options, caller.address, stdin=stdin), caller
+
+
+def make_accepting_way(name: str, certs: CertSet) -> Accepting:
+    """The kind of this name, out of WAYS, for a connection that is accepted."""
+    version = ssl.TLSVersion.TLSv1_3 if name == "upgraded" else VERSIONS[name]
+    return Accepting(name, version, certs, upgraded=name == "upgraded")
+
+
 def make_way(name: str, certs: CertSet) -> Transport:
     """The kind of this name, out of WAYS."""
     if name == "upgraded":
@@ -91,6 +145,16 @@ def upgrade(conn: Peer) -> None:
     conn.send(b"250-mail.example\r\n250 STARTTLS\r\n")
     assert conn.recv_until(b"\r\n") == b"STARTTLS\r\n"
     conn.send(b"220 go ahead\r\n")
+
+
+def ask_for_upgrade(conn: Peer) -> None:
+    """Hold the client's half of it."""
+    assert conn.recv_until(b"\r\n").startswith(b"220 ")
+    conn.send(b"EHLO me.example\r\n")
+    while conn.recv_until(b"\r\n")[3:4] == b"-":
+        pass
+    conn.send(b"STARTTLS\r\n")
+    assert conn.recv_until(b"\r\n").startswith(b"220 ")
 
 
 def at_once(jobs: Iterable[Callable[[], T]]) -> list[T]:

@@ -29,9 +29,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-__all__ = ["End", "Peer", "Script", "Server", "blackhole", "refusing", "serve"]
+__all__ = ["End", "Peer", "Script", "Server", "blackhole", "refusing", "serve", "serving"]
 
 End = Literal["eof", "reset", "close_notify", "tls_error"]
 Script = Callable[["Peer"], object]  # what it returns is ignored
@@ -184,8 +184,7 @@ class Peer:
         A failed handshake raises, or, where the test is about that, returns False and is recorded in
         `ended` and `tls_error`. `sni` is the name that the client asked for.
         """
-        context.sni_callback = _note_sni
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = self._wrap(context)
         try:
             self._shake_hands(self._tls)
         except (ssl.SSLError, OSError) as error:
@@ -280,6 +279,10 @@ class Peer:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     # --------------------------------------------------------------------- the wire
+
+    def _wrap(self, context: ssl.SSLContext) -> ssl.SSLObject:
+        context.sni_callback = _note_sni
+        return context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def _can_say_goodbye(self) -> bool:
         return self._tls is not None and self.ended not in ("reset", "tls_error")
@@ -388,8 +391,7 @@ class Server:
     """
 
     def __init__(self, script: Script, host: str, port: int, timeout_s: float) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family)
+        self._listener = self._listen(host, port)
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self.peers: list[Peer] = []
@@ -410,6 +412,11 @@ class Server:
     def address(self) -> str:
         """What a user would type: 127.0.0.1:port or [::1]:port."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """What cfcat's messages call the peer."""
+        return self.address
 
     @property
     def connections(self) -> int:
@@ -472,7 +479,7 @@ class Server:
     def _start(self, sock: socket.socket, address: tuple[str, int]) -> None:
         # What is sent must be on its way before a reset, which discards what Nagle's algorithm still holds back.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = Peer(sock, address[:2], self._timeout_s, self.released)
+        peer = self._make_peer(sock, address[:2])
         if not self.peers:
             peer.saw_eof, peer.saw_end, peer.saw_fin = self.saw_eof, self.saw_end, self.saw_fin
         self.peers.append(peer)
@@ -481,6 +488,12 @@ class Server:
         self._threads.append(thread)
         thread.start()
         self.accepted.set()
+
+    def _listen(self, host: str, port: int) -> socket.socket:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+    def _make_peer(self, sock: socket.socket, address: tuple[str, int]) -> Peer:
+        return Peer(sock, address, self._timeout_s, self.released)
 
     def _play(self, number: int, peer: Peer) -> None:
         try:
@@ -494,7 +507,16 @@ class Server:
 @contextmanager
 def serve(script: Script, *, host: str = "127.0.0.1", port: int = 0, timeout_s: float = 10) -> Iterator[Server]:
     """Serve `script` on a free port of `host`, or that one, while the block runs; fail if anything was left undone."""
-    server = Server(script, host, port, timeout_s)
+    with serving(Server(script, host, port, timeout_s)) as server:
+        yield server
+
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+@contextmanager
+def serving(server: AnyServer) -> Iterator[AnyServer]:
+    """Let it serve while the block runs, and raise then what went wrong."""
     try:
         yield server
     except BaseException as error:

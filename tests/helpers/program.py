@@ -31,6 +31,12 @@ _BIN = Path(sys.executable).parent  # not resolved: in a virtual environment pyt
 _UNWANTED = (
     *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "LINES"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "OPENSSL_CONF"),
+    *(
+        f"{name}_{end}"
+        for name in ("ALL", "HTTPS", "HTTP", "NO", "all", "https", "http", "no")
+        for end in ("PROXY", "proxy")
+    ),
+    *("CFCAT_PROXY_USER", "CFCAT_PROXY_PASSWORD"),
     *("CFCAT_HISTORY", "CFCAT_DEBUG", "PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONUNBUFFERED"),
 )
 

@@ -49,13 +49,13 @@ class Worker:
 
 
 @contextmanager
-def serving(module: str, certs: CertSet, bindings: Mapping[str, str] | None = None) -> Iterator[Worker]:
-    """Run a module for the length of the block; `bindings` are texts by name."""
+def serving(module: str, ca: Path | CertSet, bindings: Mapping[str, str] | None = None) -> Iterator[Worker]:
+    """Run a module that trusts this authority, for the length of the block; `bindings` are texts by name."""
     program = _find()
     with tempfile.TemporaryDirectory(prefix="cfcat-workerd-") as name:
         folder = Path(name)
         (folder / "worker.mjs").write_text(module)
-        (folder / "ca.pem").write_bytes(certs.ca.read_bytes())
+        (folder / "ca.pem").write_bytes((ca if isinstance(ca, Path) else ca.ca).read_bytes())
         (folder / "config.capnp").write_text(_config(bindings or {}))
         read_end, write_end = os.pipe()
         command = [program, "serve", "config.capnp", f"--control-fd={write_end}"]

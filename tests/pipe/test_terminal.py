@@ -6,6 +6,7 @@ One side is the terminal and the other is not: with both there is a session, whi
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -234,6 +235,30 @@ def test_text_is_shown_as_it_comes(transport: Transport) -> None:
             term.expect("login: ")
             seen.set()
             assert term.finish() == 0
+
+
+def test_a_terminal_that_goes_before_its_last_character_leaves_nothing_open() -> None:
+    """Half a character is held back to the end, and then cannot be shown: 23, and stdin is given back all the same."""
+    gone = threading.Event()
+
+    def script(conn: Peer) -> None:
+        conn.send(b"hello")
+        conn.wait(gone)
+        conn.send("\u00e9".encode()[:1])
+
+    master, slave = os.openpty()
+    ours, theirs = socket.socketpair()
+    with serve(script) as server, ours, theirs:
+        # A development run warns of a socket that nobody has closed, such as what stdin is read by here.
+        with start(server.address, stdin=theirs.fileno(), stdout=slave, env={"PYTHONDEVMODE": "1"}) as program:
+            os.close(slave)
+            assert os.read(master, 100) == b"hello"
+            os.close(master)
+            gone.set()
+            result = finish(program)
+    note = "cfcat: 1 control character shown escaped; --raw passes them\n"
+    text = f"{note}cfcat: cannot write standard output: input/output error\n"
+    assert (result.stderr, result.status) == (text, 23)
 
 
 def test_everything_else_gets_every_byte(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.faults.ways import injecting, shell_does
 from tests.helpers.certs import CertSet
 from tests.helpers.program import Argument, Program, Result, cfcat, finish, start
 
@@ -26,10 +28,10 @@ LISTENING = re.compile(r"cfcat: listening on (\S+)\n")
 
 @contextlib.contextmanager
 def listening(
-    *flags: Argument, where: tuple[str, ...] = ("0",), timeout_s: float = 20
+    *flags: Argument, where: tuple[str, ...] = ("0",), timeout_s: float = 20, **more: Any
 ) -> Iterator[tuple[Program, str]]:
     """`cfcat -l` on a free port, and its address as it says it."""
-    with start("-l", *where, *flags, timeout_s=timeout_s) as program:
+    with start("-l", *where, *flags, timeout_s=timeout_s, **more) as program:
         said = program.read_stderr_until("listening on ")
         while not (found := LISTENING.search(said)):
             said = program.read_stderr_until("\n")
@@ -334,12 +336,29 @@ def test_keep_takes_one_client_after_the_other_until_a_signal() -> None:
     assert (result.stdout, result.status) == (b"1234567", -signal.SIGTERM)
 
 
+@pytest.mark.parametrize("clients", [0, 1], ids=["before the first client", "between two"])
+def test_a_reader_that_goes_while_nobody_is_there_ends_it(clients: int) -> None:
+    """By SIGPIPE, as in any pipe: what the next client says nobody would read."""
+    reading, writing = os.pipe()
+    with listening("--keep", stdout=writing) as (program, address):
+        os.close(writing)
+        for _ in range(clients):
+            with dial(address) as client:
+                client.sendall(b"hello")
+                assert os.read(reading, 100) == b"hello"
+                program.end_input()
+                client.shutdown(socket.SHUT_WR)
+                assert received(client) == b""
+        os.close(reading)
+        assert finish(program).status == -signal.SIGPIPE
+
+
 # ----------------------------------------------------------------------------------------- TLS, STARTTLS
 
 
 def test_a_certificate_is_made_for_the_run_and_told(tmp_path: Path) -> None:
     """For localhost and each --sni; its authority is in a file, which goes at the end."""
-    with start("-l", "0", "--no-half-open", "--tls", "on", "--sni", "mail.example", "--sni", "10.1.2.3") as program:
+    with start("-l", "0", "--no-half-open", "--tls", "on", "--sni", "mail.example.", "--sni", "10.1.2.3") as program:
         said = program.read_stderr_until("listening on")
         said += program.read_stderr_until("\n")
         found, address = re.search(r"with (\S+) \(", said), LISTENING.search(said)
@@ -369,6 +388,39 @@ def test_ca_out_keeps_the_authority(tmp_path: Path) -> None:
         assert finish(program).status == 0
     assert ca.exists()
     assert cfcat("-l", "0", "--tls", "on", "--ca-out", tmp_path / "no" / "ca.pem").status == 23
+
+
+def test_a_path_is_told_when_the_authority_is_there_and_escaped(tmp_path: Path) -> None:
+    """A folder's name may hold anything."""
+    folder = tmp_path / "a\x1b[2Jb"
+    folder.mkdir()
+    with start("-l", "0", "--tls", "on", env={"TMPDIR": str(folder)}) as program:
+        said = program.read_stderr_until("--cacert)\n")
+        assert r"/a\x1b[2Jb/cfcat-ca-" in said
+        assert b"BEGIN CERTIFICATE" in next(folder.iterdir()).read_bytes()
+        program.terminate()
+        program.wait(10)
+    assert list(folder.iterdir()) == []
+
+
+def test_no_folder_for_temporary_files_is_23() -> None:
+    """In one line, with the way round it; no path is told."""
+    result = cfcat("-l", "0", "--tls", "on", by=shell_does('ulimit -f 0; exec "$@"'))
+    assert result.status == 23
+    text = "cfcat: cannot write a temporary file for --ca-out: no usable temporary directory found in ["
+    assert result.stderr.startswith(text)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a_b.example", "fe80::1%lo", "me@mail.example"])
+def test_a_name_that_no_certificate_can_have_is_refused(name: str, certs: CertSet) -> None:
+    """Nobody would be let in by it; with a certificate that is given it does not matter."""
+    result = cfcat("-l", "0", "--tls", "on", "--sni", name)
+    assert result.status == 2
+    assert f"--sni {name}: no certificate can have this name" in result.stderr
+    own: list[Argument] = ["--cert", certs["good"].chain, "--key", certs["good"].key]
+    with listening("--tls", "on", "--sni", name, *own):
+        pass
 
 
 def tls_run(certs: CertSet, *flags: Argument, client: ssl.SSLContext | None = None, said: bytes = b"") -> Result:
@@ -433,11 +485,14 @@ def test_a_silent_client_under_tls_is_28(certs: CertSet) -> None:
         assert finish(program).status == 28
 
 
-def test_a_client_that_speaks_tls_to_clear_text_is_told_of() -> None:
+@pytest.mark.parametrize("mode", ["--pipe", "--repl"])
+def test_a_client_that_speaks_tls_to_clear_text_is_told_of(mode: str) -> None:
     """Its bytes are passed on all the same."""
     hello = b"\x16\x03\x01\0\x05hello"
-    with listening() as (program, address), dial(address) as client:
-        client.sendall(hello)
+    with listening(mode) as (program, address), dial(address) as client:
+        client.sendall(hello[:1])
+        assert program.read_until(hello[:1]) == hello[:1]
+        client.sendall(hello[1:])
         client.shutdown(socket.SHUT_WR)
         result = finish(program)
     assert (result.stdout, result.status) == (hello, 0)
@@ -465,6 +520,8 @@ def test_starttls_plays_the_servers_half_then_stdin_speaks(certs: CertSet) -> No
     assert "plain text < EHLO me" in result.stderr
     assert "plain text > 220 2.0.0 Ready to start TLS" in result.stderr
     assert "TLSv1.3" in result.stderr
+    assert "  server name: localhost\n" in result.stderr
+    assert "  certificate: none\n" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -540,6 +597,33 @@ def test_a_transcript_masks_what_the_client_says_in_secret(tmp_path: Path) -> No
     result = cfcat("--from", log, "--export", tmp_path / "worker.js")
     assert result.status == 2
     assert "the connection was accepted, and an export dials" in result.stderr
+
+
+def refusing_to_accept(times: str) -> list[str]:
+    return injecting(f"accept4:error=EMFILE:when={times}")
+
+
+def test_a_client_that_cannot_be_accepted_is_7() -> None:
+    """Without descriptors nobody will ever be accepted: that ends it, with the reason."""
+    with listening(by=refusing_to_accept("1+")) as (program, address):
+        with contextlib.suppress(ConnectionResetError):  # that fast
+            dial(address).close()
+        result = finish(program)
+    assert result.status == 7
+    assert LISTENING.sub("", result.stderr) == (
+        "cfcat: cannot accept a connection: too many open files\n  hint: ulimit -n allows more\n"
+    )
+
+
+def test_keep_waits_until_a_client_can_be_accepted_and_says_so_once() -> None:
+    """Somebody may give descriptors back; nobody has to read the same line four times a second."""
+    with listening("--keep", by=refusing_to_accept("1..3")) as (program, address), dial(address) as client:
+        client.sendall(b"hello")
+        assert program.read_until(b"hello") == b"hello"
+        program.kill_group()  # strace keeps signals to itself
+        result = finish(program)
+    text = "cfcat: warning: cannot accept a connection: too many open files; the client has to wait\n"
+    assert LISTENING.sub("", result.stderr) == text
 
 
 def test_a_script_accepts(tmp_path: Path) -> None:

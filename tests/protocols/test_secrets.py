@@ -339,3 +339,13 @@ def test_whatever_a_peer_says_is_taken(data: bytes) -> None:
     guard.received(data)
     assert guard.mask(data).endswith(b"****")
     assert len(guard._heard) <= 1024
+
+
+def test_ftps_request_for_tls_is_no_secret() -> None:
+    """Although AUTH is the verb of one elsewhere: neither the line nor what follows; but the beginning of a line is."""
+    guard = SecretGuard(None)
+    assert not guard.is_secret(b"AUTH TLS")
+    assert not guard.is_secret(b"PBSZ 0")
+    assert guard.would_be_secret(b"AUTH TLS")
+    assert SecretGuard(None).is_secret(b"AUTH TLSsecret")
+    assert SecretGuard("redis").is_secret(b"AUTH TLS")

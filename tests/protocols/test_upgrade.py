@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket as sockets
+import struct
 import threading
 
 import pytest
 
-from cfcat import Socket, connect
+from cfcat import Socket, connect, listen, make_server_context
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, HandshakeWrapper
 from cfcat.protocols.upgrade import Earlier, converse
@@ -250,3 +252,19 @@ async def test_reset_in_the_dialog_is_named_and_unlocks() -> None:
         assert not socket.readable.locked
         assert not socket.writable.locked
         socket.abort()
+
+
+async def test_a_client_that_is_gone_before_its_last_answer_is_told_of_by_what_it_said() -> None:
+    """It says QUIT and resets: the reason is that it left, and not that nobody was there for the answer."""
+    async with listen("127.0.0.1:0", secure_transport="starttls", tls=make_server_context()) as listener:
+        host, _, port = listener.local_address.rpartition(":")
+        client = sockets.create_connection((host, int(port)), timeout=10)
+        socket = await listener.accept()
+        dialog = asyncio.create_task(converse(socket, PROTOCOLS["smtp"], NAMES))
+        assert (await asyncio.to_thread(client.recv, 100)).startswith(b"220 ")
+        client.sendall(b"QUIT\r\n")
+        client.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        with pytest.raises(DialogError, match=r"the client left without asking for TLS \(QUIT\)"):
+            await dialog
+        assert not socket.writable.locked

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from cfcat.core.certificate import TlsInfo
 from cfcat.record.events import (
+    SIDE_ENDS,
     Accepted,
     Broke,
+    ClientCame,
+    ClientTls,
     Connecting,
     Expected,
     Failed,
@@ -24,13 +27,14 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
+    SideEnded,
     StdinEnded,
     Stopped,
     TlsUp,
     TranscriptOf,
 )
 from cfcat.record.kept import PARSERS, Event, Kept, parse
-from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
 from cfcat.record.subscribers import Subscribers
 from cfcat.record.words import duration
 
@@ -47,6 +51,7 @@ times = st.one_of(
 )
 names = st.from_regex(r"[a-z0-9][a-z0-9.]{0,8}", fullmatch=True)
 words = st.from_regex(r"[A-Za-z0-9_.]+", fullmatch=True)
+proxies = st.builds("{}://{}".format, st.sampled_from(["socks5h", "https"]), addresses)
 counts = st.integers(0, 2**40)
 lines = st.text(max_size=30)
 
@@ -55,6 +60,9 @@ KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
     TranscriptOf: st.builds(TranscriptOf, lines),
     Listening: st.builds(Listening, st.lists(addresses, min_size=1, max_size=3).map(tuple)),
     Accepted: st.builds(Accepted, st.one_of(st.just(""), addresses), addresses),
+    ClientCame: st.builds(ClientCame, st.one_of(st.just(""), addresses), addresses),
+    ClientTls: st.builds(ClientTls, words, words, st.one_of(st.just(""), names), st.one_of(st.just(""), names)),
+    SideEnded: st.builds(SideEnded, st.sampled_from(["client", "server"]), st.sampled_from(sorted(SIDE_ENDS)), lines),
     Connecting: st.builds(
         Connecting,
         addresses,
@@ -64,6 +72,7 @@ KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
         st.none() | names,
         st.booleans(),
         st.booleans(),
+        st.none() | proxies,
     ),
     Failed: st.builds(Failed, lines),
     NotReady: st.builds(NotReady, lines),
@@ -76,6 +85,14 @@ KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
     PeerEnded: st.builds(PeerEnded, st.none() | counts),
     Over: st.builds(Over, times, counts, counts),
     Resolved: st.builds(Resolved, st.lists(addresses, min_size=2).map(tuple), times, addresses),
+    Proxied: st.builds(
+        Proxied,
+        proxies,
+        addresses,
+        times,
+        st.just("") | addresses,
+        st.just("") | st.builds("{}, {}".format, words, words),
+    ),
     Attempted: st.builds(Attempted, addresses, st.just("abandoned"), st.none(), times),
 }
 

@@ -16,7 +16,7 @@ from cfcat.core.clients import Clients, ListenTo
 from cfcat.errors import CommandError, ConnectError, ConnectTimeout, DialogError, InjectionError, ListenError, TlsError
 from cfcat.protocols import PROTOCOLS
 from cfcat.protocols.upgrade import open_upgraded
-from cfcat.record.events import Accepted, Listening
+from cfcat.record.events import Accepted, Listening, SpeaksTls
 from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
 from cfcat.repl.session import PromptState, Session
@@ -108,6 +108,21 @@ async def test_a_second_client_is_refused_and_open_waits_for_the_next() -> None:
         await asyncio.gather(first.close(), second.close())
 
 
+async def test_a_client_that_speaks_tls_to_clear_text_is_told_of() -> None:
+    """Once, whatever its pieces are; what it says is shown all the same, and under TLS it is no news."""
+    hello = b"\x16\x03\x01\0\x05hello"
+    async with listened() as made:
+        client = await made.open()
+        writer = client.writable.get_writer()
+        for at in (slice(1), slice(1, None)):
+            await writer.write(hello[at])
+            await made.face.until_received(hello[: at.stop])
+        await writer.write(hello)
+        await made.face.until_received(hello * 2)
+        assert made.told.events.count(SpeaksTls()) == 1
+        await client.close()
+
+
 async def test_with_keep_clients_wait_in_the_backlog() -> None:
     """Who came meanwhile is next."""
     async with listened(keep=True) as made:
@@ -124,9 +139,29 @@ async def test_open_takes_no_address_where_the_session_listens() -> None:
     """Such a session accepts clients, and dials nobody."""
     async with listened() as made:
         client = await made.open()
-        with pytest.raises(CommandError, match="this session listens"):
-            await made.session.execute(":open localhost:80")
+        for line in (":open localhost:80", ":open --tls on", ":open --starttls smtp", ":open --tls on -k"):
+            with pytest.raises(CommandError, match="this session listens"):
+                await made.session.execute(line)
+        assert not made.session.is_closed  # what is open stays open
         await client.close()
+
+
+async def test_the_next_client_is_accepted_as_open_says_and_keep_or_not(certs: CertSet) -> None:
+    """Under TLS, or in clear text, although the listener is the same."""
+    for keep in (False, True):
+        async with listened(keep=keep, secure_transport="starttls", tls=certs.server_context()) as made:
+            first = await made.open()
+            opening = asyncio.create_task(made.session.execute(":open --tls on"))
+            if not keep:
+                await until(lambda: len([event for event in made.told.events if isinstance(event, Listening)]) == 2)
+            context = certs.client_context()
+            second = connect(
+                await made.told.address, secure_transport="on", tls=context, expected_server_hostname="localhost"
+            )
+            await opening
+            await second.opened
+            assert made.session.tls_version == "TLSv1.3"
+            await asyncio.gather(first.close(), second.close())
 
 
 async def test_a_wait_that_is_cancelled_listens_no_more() -> None:

@@ -46,6 +46,7 @@ def test_tls_without_verification() -> None:
     info = dataclasses.replace(INFO, verified=False, server_name=None)
     assert describe_tls(info)[2:] == ["server name: none", "certificate: not verified"]
     assert vouched_for_by(info) == ""
+    assert describe_tls(dataclasses.replace(info, chain=()))[3] == "certificate: none"  # as most clients
     assert vouched_for_by(dataclasses.replace(INFO, chain=())) == ""
 
 

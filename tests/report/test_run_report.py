@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
 from cfcat.errors import IdleTimeout, LostError, SocketError, StdoutError, TruncatedError
-from cfcat.record.events import Phase
-from cfcat.record.making import Attempted, Connected, Resolved, TlsEstablished
+from cfcat.record.events import Connecting, Phase
+from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
 from cfcat.report.messages import Message
 from cfcat.report.run_report import BEFORE_SESSION, RunReport
 from tests.helpers.json_schema import violations
@@ -34,6 +34,8 @@ events = st.one_of(
     st.builds(Resolved, st.lists(texts).map(tuple), seconds),
     st.builds(Connected, texts, texts, st.floats(1e6, 2e6)),  # since before the name was resolved
     st.builds(TlsEstablished, infos, seconds),
+    st.builds(Connecting, texts, proxy=st.none() | texts),
+    st.builds(Proxied, texts, texts, seconds, texts, texts),
 )
 errors = st.sampled_from([None, LostError(), TruncatedError("x"), IdleTimeout("x"), BrokenPipeError(), ValueError()])
 
@@ -116,10 +118,36 @@ def test_phases(direct: bool) -> None:
     assert told["times"] == {
         "dns": 0.1,
         "connect": 0.4,
+        "proxy": None,
         "starttls": None,
         "tls": 0.2,
         "first_byte": None,
         "total": None,
     }
+    assert told["proxy"] is None
     assert told["tls"]["certificate"] is None
     assert told["phase"] == "done"
+
+
+def test_a_proxy_is_a_hop_of_its_own() -> None:
+    """Both names were resolved, and TCP, proxy and TLS took their time one after the other."""
+    report = RunReport("h:1")
+    for event in (
+        Connecting("h:1", proxy="https://p:443"),
+        Resolved(("1.2.3.4:443",), 0.1, "p:443"),
+        Resolved(("5.6.7.8:1",), 0.2, "h:1"),
+        Proxied("https://p:443", "h:1", 0.4, "9.9.9.9:5", "TLSv1.3, X"),
+        Connected("1.2.3.4:443", "5.6.7.8:9", 1.0),
+    ):
+        report.take(event)
+    told = json.loads(report.as_json())
+    assert told["proxy"] == {"url": "https://p:443", "tls": "TLSv1.3, X", "bound_address": "9.9.9.9:5"}
+    assert (told["times"]["dns"], told["times"]["connect"], told["times"]["proxy"]) == (0.3, 0.3, 0.4)
+    assert list(violations(told, SCHEMA)) == []
+
+
+def test_a_proxy_that_did_not_connect_is_named() -> None:
+    """It is known from the beginning."""
+    report = RunReport("h:1")
+    report.take(Connecting("h:1", proxy="socks5://p:1080"))
+    assert json.loads(report.as_json())["proxy"] == {"url": "socks5://p:1080", "tls": None, "bound_address": None}

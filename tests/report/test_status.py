@@ -25,6 +25,7 @@ from cfcat.errors import (
     LockError,
     LostError,
     OptionsError,
+    ProxyError,
     ResolveError,
     StdinError,
     StdoutError,
@@ -224,6 +225,12 @@ def test_77_file_of_authorities() -> None:
     check(cfcat("--tls", "on", "--cacert", "/nowhere", "127.0.0.1:1"), ExitStatus.CA_FILE)
 
 
+def test_97_proxy() -> None:
+    """It was reached, and did not answer."""
+    with serve(Peer.end) as server:
+        check(cfcat("--proxy", f"socks5h://{server.address}", "mail.example:25"), ExitStatus.PROXY)
+
+
 def test_every_row_has_its_test() -> None:
     """A new row is tested here, under its number."""
     tested = {int(name.split("_")[1]) for name in globals() if name.startswith("test_") and name[5].isdigit()}
@@ -244,6 +251,7 @@ def test_every_row_has_its_test() -> None:
         (ResolveError("x"), 6),
         (ResolveError("x", temporary=True), 6),
         (ConnectError("x"), 7),
+        (ProxyError("x"), 97),
         (ConnectTimeout("x"), 28),
         (IdleTimeout("x"), 28),
         (TlsError("x"), 35),
@@ -273,5 +281,5 @@ def test_status_of_error(error: Exception, status: int) -> None:
 def test_statuses_are_those_of_curl() -> None:
     """Scripts that know curl know these."""
     known = {"RESOLVE": 6, "CONNECT": 7, "STDOUT": 23, "STDIN": 26, "TIMEOUT": 28, "TLS": 35}
-    known |= {"SEND": 55, "RECEIVE": 56, "CERTIFICATE": 60, "CA_FILE": 77}
+    known |= {"SEND": 55, "RECEIVE": 56, "CERTIFICATE": 60, "CA_FILE": 77, "PROXY": 97}
     assert {name: ExitStatus[name].value for name in known} == known

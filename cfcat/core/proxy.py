@@ -1,0 +1,204 @@
+"""The dialer that goes through a proxy: TCP to it, TLS where it wants that, and its dialog, up to the target.
+
+"socks5h", "socks4a", "http" and "https" get the target's name as it is, and no resolver of ours sees it. The dialogs
+themselves are in `cfcat.proxies`. The deadline is the caller's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cfcat.core.address import Target, without_zone
+from cfcat.core.channel import Channel, client_codec, shake_hands
+from cfcat.core.dial import Address, Dialed, dial_any, failure_message, find, need_host, race, tell
+from cfcat.core.loop import running_loop
+from cfcat.errors import Attempt, ConnectError, ProxyError, SocketError, TlsError, reason_of
+from cfcat.proxies.dialog import Dialog, Refusal
+from cfcat.proxies.http import tunnel
+from cfcat.proxies.socks import socks4, socks5
+from cfcat.proxies.url import Proxy
+
+if TYPE_CHECKING:
+    import socket
+
+    from cfcat.core.layers import Outer
+    from cfcat.record.making import Proxied, Trace
+
+__all__ = ["Through"]
+
+SAID_BYTES = 512  # of what makes no sense, for the message
+HANDSHAKE_READ_BYTES = 64 * 1024
+
+
+class Through:
+    """Dials through a proxy, for one connection: it knows what that waits for.
+
+    `family`: of the addresses that we resolve, which are the proxy's and, where its scheme says so, the target's.
+
+    Raises, when called:
+        ProxyError: the proxy refused, could not reach the target, ended, or made no sense.
+        ConnectError: the proxy itself was not reached, or its name was not found.
+        TlsError, CertificateError: the TLS to the proxy did not come about; `proxy` has its address.
+        ResolveError: we did not find the target's name.
+    """
+
+    def __init__(self, proxy: Proxy, *, family: str | None = None) -> None:
+        self._proxy = proxy
+        self._family = family
+        self._name = f"proxy {proxy.address}"
+        self._place = Target(proxy.address, proxy.host, proxy.port)
+        self._found: list[Address] = []  # its addresses
+        self._missing = "no connection"
+        self._events: dict[socket.socket, Proxied] = {}
+
+    async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed:
+        need_host(target)
+        with self._telling(target):
+            self._found = await find(self._place, family=self._family, trace=trace)
+        if self._proxy.resolves_here:
+            dialed = await self._by_address(target, trace)
+        else:
+            try:
+                dialed = await self._connect(target, trace)
+            except Refusal as refusal:
+                raise self._error(target, refusal) from refusal.__cause__
+        if trace is not None:
+            trace(self._events[dialed.sock])
+        return dialed
+
+    def missing(self, target: Target) -> str:
+        return f"{self._name}: {self._missing}"
+
+    # ---- where we resolve the target
+
+    async def _by_address(self, target: Target, trace: Trace | None) -> Dialed:
+        """Race the target's addresses, each by a connection to the proxy of its own."""
+        family = "ipv4" if self._proxy.scheme == "socks4" else self._family
+        addresses = await find(target, family=family, trace=trace)
+        dialed, attempts = await race(addresses, partial(self._reach, target, trace), trace)
+        if dialed is None:
+            reasons = "; ".join(filter(None, tell(target, attempts)))
+            refusal = Refusal(f"it could not reach {target.text} ({reasons})", kind="target")
+            raise self._error(target, refusal, attempts) from attempts[-1].error
+        return dialed
+
+    async def _reach(self, target: Target, trace: Trace | None, address: Address) -> Dialed:
+        """A `Reach`."""
+        try:
+            return await self._connect(Target(target.text, address.ip, target.port), trace)
+        except Refusal as refusal:
+            if refusal.kind == "target":
+                raise OSError(refusal.reason) from None
+            raise self._error(target, refusal) from refusal.__cause__
+
+    # ---- one connection
+
+    async def _connect(self, target: Target, trace: Trace | None) -> Dialed:
+        """Connect by way of the proxy to a name, or to an address. Raises Refusal, and as this dialer."""
+        self._missing = "no connection"
+        with self._telling(target):
+            sock, round_trip_s, outer = await dial_any(self._place, self._found, trace)
+        began = time.monotonic()
+        try:
+            channel = Channel(running_loop(), sock)
+            if self._proxy.scheme == "https":
+                outer = await self._secure(channel, target)
+                channel = outer.channel(channel)
+            self._missing = "no answer"
+            bound = await _converse(self._dialog(target), channel)
+        except BaseException:
+            sock.close()
+            raise
+        took_s = time.monotonic() - began
+        if trace is not None:
+            from cfcat.record.making import Proxied  # lazy: most runs tell nobody
+
+            tls = "" if outer is None else outer.describe()
+            self._events[sock] = Proxied(self._proxy.text, target.text, took_s, bound, tls)
+        return Dialed(sock, round_trip_s + took_s, outer)
+
+    @contextlib.contextmanager
+    def _telling(self, target: Target) -> Iterator[None]:
+        """What fails in this block is the proxy; also where its name is not found, which is no ResolveError then."""
+        try:
+            yield
+        except ConnectError as error:
+            detail = f"proxy {error.detail}"
+            raise ConnectError(failure_message(target.port), detail, error.attempts) from error.__cause__
+
+    async def _secure(self, channel: Channel, target: Target) -> Outer:
+        from cfcat.core.context import default_context  # lazy: ssl
+        from cfcat.core.layers import Outer
+
+        self._missing = "the TLS handshake was not complete"
+        context = self._proxy.tls or default_context()
+        try:
+            codec = client_codec(context, without_zone(self._proxy.host).rstrip("."), ignore_unexpected_eof=True)
+
+            async def send() -> None:
+                await channel.send(codec.answer())
+
+            async def receive() -> None:
+                codec.receive(await channel.receive(HANDSHAKE_READ_BYTES))
+
+            await shake_hands(codec, send, receive)
+        except TlsError as error:
+            error.proxy = self._proxy.address
+            error.detail, error.message = error.message, failure_message(target.port)
+            raise
+        return Outer(codec, self._name)
+
+    def _dialog(self, target: Target) -> Dialog:
+        user, password = self._proxy.user, self._proxy.password or ""
+        if self._proxy.scheme in ("socks5", "socks5h"):
+            return socks5(target, user, password)
+        if self._proxy.scheme in ("socks4", "socks4a"):
+            return socks4(target, user)
+        return tunnel(target, user, password)
+
+    def _error(self, target: Target, refusal: Refusal, attempts: Sequence[Attempt] = ()) -> ProxyError:
+        return ProxyError(
+            failure_message(target.port),
+            f"{self._name}: {refusal.text}",
+            attempts,
+            said=refusal.said[:SAID_BYTES],
+            kind=refusal.kind,
+        )
+
+
+async def _converse(dialog: Dialog, channel: Channel) -> str:
+    """Carry out a dialog; return what it returns. Raises Refusal; TlsError: what came is no TLS."""
+    answer: bytes | None = None
+    try:
+        while True:
+            request = next(dialog) if answer is None else dialog.send(answer)
+            if isinstance(request, int):
+                answer = await _exactly(channel, request)
+            else:
+                await channel.send(request)
+                answer = b""
+    except StopIteration as stop:
+        bound: str = stop.value
+        return bound
+    except Refusal as refusal:
+        if refusal.kind == "nonsense":
+            refusal.said += channel.here(SAID_BYTES)
+        raise
+    except SocketError:
+        raise
+    except OSError as error:
+        raise Refusal(f"{reason_of(error)} instead of an answer", kind="ended") from error
+
+
+async def _exactly(channel: Channel, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = await channel.receive(size - len(data))
+        if not chunk:
+            raise Refusal("it closed the connection instead of answering", kind="ended")
+        data += chunk
+    return data

@@ -1,0 +1,235 @@
+"""`--tap`: from what is asked for to an exit status. Contexts, the display, a reporter and a journal a connection.
+
+Loaded by a tap. What one connection does is in `tap/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from cfcat.core.address import ANYWHERE, without_zone
+from cfcat.core.choices import SecureTransport
+from cfcat.core.context import log_keys
+from cfcat.core.loop import running_loop
+from cfcat.core.options import SocketOptions, connecting
+from cfcat.core.promise import Promise
+from cfcat.core.sockets import Socket
+from cfcat.edges.poll_loop import PollLoop
+from cfcat.errors import TruncatedError
+from cfcat.program.listening import ListenNotes, at_the_end, can_be_certified, write_authority
+from cfcat.program.output import open_transcript, put, say, tell_failure
+from cfcat.program.process import die_of_sigpipe
+from cfcat.program.request import TapRequest
+from cfcat.program.tls import client_context
+from cfcat.record.events import ClientCame
+from cfcat.record.journal import Journal, Writer
+from cfcat.record.subscribers import Subscriber, Subscribers
+from cfcat.report.messages import explain, log_note, status_of
+from cfcat.report.render import escape
+from cfcat.report.reporter import Reporter
+from cfcat.report.run_report import RunReport
+from cfcat.report.status import ExitStatus
+from cfcat.tap.display import Display
+from cfcat.tap.relay import Relay, TapTls
+from cfcat.tap.run import run_tap
+from cfcat.tap.show import DataConnections, Dump, Late, Logged, Shown
+
+if TYPE_CHECKING:
+    import ssl
+
+
+__all__ = ["perform_tap"]
+
+Key = TypeVar("Key")
+MOST_CONTEXTS = 64  # clients choose names and protocols: forget what so many others have come after
+TRUST = "clients trust the certificates of this run with"
+WAYS_TO_TRUST = "(--cacert, SSL_CERT_FILE, PGSSLROOTCERT, NODE_EXTRA_CA_CERTS)"
+
+
+def perform_tap(asked: TapRequest) -> int:
+    """Carry it out; returns the exit status, or dies of SIGPIPE. What goes wrong has been told then."""
+    try:
+        return PollLoop().run(_perform(asked))
+    except BrokenPipeError:
+        die_of_sigpipe()
+    except Exception as error:
+        return tell_failure(error, asked.listen.target.text, json=asked.output.json)
+
+
+async def _perform(asked: TapRequest) -> int:
+    with contextlib.ExitStack() as exits:
+        return await _Tap(asked, exits).run()
+
+
+class _Tap:
+    """What all connections of a tap have in common: contexts, display, transcript."""
+
+    def __init__(self, asked: TapRequest, exits: contextlib.ExitStack) -> None:
+        if asked.proxy is not None:
+            from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
+
+            via = Proxies(asked.proxy, say).choose(asked.target, tls=asked.sides.server == "on")
+            asked = asked._replace(options=asked.options._replace(via=via))
+        self._asked = asked
+        self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits)
+        self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn)
+        self._display = None if asked.quiet else Display(running_loop())
+        self._journals: set[Journal] = set()
+        exits.callback(self._close)
+        exits.enter_context(at_the_end(self._flush))
+
+    async def run(self) -> int:
+        """Serve clients; returns the status of the one connection of `--once`."""
+        asked = self._asked
+        says_address = asked.listen.target.port == 0 or asked.output.verbose > 0 or os.isatty(2)
+        status = await run_tap(
+            asked.listen,
+            SocketOptions(
+                secure_transport="starttls", allow_half_open=True, connect_timeout=asked.options.connect_timeout
+            ),
+            Subscribers([ListenNotes(say, say, says_address=says_address)]),
+            self._connection,
+            once=asked.once,
+            stop=Promise(running_loop()) if self._display is None else self._display.failed,
+            trouble=lambda error: say(f"{error.message}; trying again"),
+        )
+        if self._display is not None:
+            await self._display.finish()
+        return status
+
+    async def _connection(self, number: int, client: Socket) -> int:
+        """Relay one connection; returns its exit status. What goes wrong has been told then."""
+        asked = self._asked
+        journals, others = self._watchers(number)
+        reporter = _reporter(asked, number, [*journals, *others])
+        events = reporter.events
+        events.tell(ClientCame(*client.ends))
+        events.tell(connecting(asked.target.text, _dialed(asked), None))
+        slowed = None if self._display is None else self._display.slowed
+        self._journals |= {*journals}
+        try:
+            await Relay(client, asked.target, asked.options, asked.sides, self._contexts, events, slowed=slowed).run()
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if not (asked.options.ignore_unexpected_eof and isinstance(error, TruncatedError)):
+                status = status_of(error)
+                reporter.finish(error, status, explain(error, getattr(error, "client", "") or asked.target.text))
+                return status
+        finally:
+            for journal in journals:
+                journal.flush()
+            self._journals -= {*journals}
+        reporter.finish(None, ExitStatus.OK)
+        return ExitStatus.OK
+
+    def _watchers(self, number: int) -> tuple[list[Journal], list[Subscriber]]:
+        """Who writes down what a connection does: display and transcript."""
+        output = self._asked.output
+        writers: list[Writer] = []
+        others: list[Subscriber] = []
+        if self._transcript is not None:
+            writers.append(Logged(self._transcript, number))  # first: what was seen has been kept
+        if self._display is not None and output.hexdump:
+            others.append(Dump(self._display, number, color=output.colored(1)))
+        elif self._display is not None:
+            writers.append(Shown(self._display, number))
+        journals = [Journal(*writers, masks=not output.log_secrets)] if writers else []
+        if self._display is not None:
+            others += [Late(journal) for journal in journals]
+            others.append(DataConnections(lambda text: say(f"#{number} {text}")))
+        return journals, others
+
+    def _flush(self) -> None:
+        """At a signal: keep what was held back."""
+        for journal in self._journals:
+            journal.flush()
+
+    def _close(self) -> None:
+        if self._display is not None:
+            self._display.close()
+        if self._transcript is not None:
+            self._transcript.close()
+            if self._transcript.problem:
+                say(log_note(self._transcript.problem))
+
+
+def _reporter(asked: TapRequest, number: int, others: Sequence[Subscriber]) -> Reporter:
+    """The reporter of one connection: `-v` and `--json`."""
+    output = asked.output
+    return Reporter(
+        RunReport(asked.target.text, "tap", asked.sides.server == "on", connection=number),
+        put,
+        verbose=output.verbose,
+        hexdump=output.verbose >= 3,
+        json=output.json,
+        color=output.colored(2),
+        offered=asked.tls.alpn,
+        label=f"#{number} ",
+        others=others,
+    )
+
+
+def _is_clear(sides: TapTls) -> bool:
+    """Has neither side TLS of ours?"""
+    return sides.client == "off" and sides.server != "on"
+
+
+def _dialed(asked: TapRequest) -> SocketOptions:
+    """How the connection to the server is recorded."""
+    modes: dict[str, SecureTransport] = {"on": "on", "off": "off", "follow": "starttls"}
+    return asked.options._replace(secure_transport=modes[asked.sides.server])
+
+
+class Contexts:
+    """The TLS contexts of both sides. An authority of this run vouches for what clients see."""
+
+    def __init__(self, asked: TapRequest, exits: contextlib.ExitStack) -> None:
+        """Raises as `make_tls_context()`; StdoutError: the authority's file cannot be written."""
+        self._asked = asked
+        self._servers: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._clients: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
+        if asked.sides.server != "off":
+            self._servers[asked.tls.alpn] = client_context(asked.tls, say)  # what is wrong with it is said now
+        if asked.sides.client != "off":
+            from cfcat.core.server_context import Authority  # lazy: cryptography
+
+            self._authority = Authority()
+            path = write_authority(self._authority.pem, asked.ca_out, exits)
+            say(f"{TRUST} {escape(path)} {WAYS_TO_TRUST}")
+
+    def for_server(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
+        """As `relay.Contexts`; `--alpn` takes the place of what the client offers."""
+        offered = self._asked.tls.alpn or alpn
+        return _remembered(
+            self._servers, offered, lambda: client_context(self._asked.tls._replace(alpn=offered), lambda _: None)
+        )
+
+    def for_client(self, server_name: str | None, alpn: str | None) -> ssl.SSLContext:
+        """As `relay.Contexts`: for this machine, the target, `--sni` and what the client asks for."""
+        return _remembered(self._clients, (server_name, alpn), lambda: self._make_for_client(server_name, alpn))
+
+    def _make_for_client(self, server_name: str | None, alpn: str | None) -> ssl.SSLContext:
+        import socket  # lazy: a tap that ends TLS
+
+        from cfcat.core.server_context import bare_server_context
+
+        asked = self._asked
+        hosts = socket.gethostname(), without_zone(asked.listen.target.host), without_zone(asked.target.host)
+        wanted = [*hosts, asked.options.expected_server_hostname, server_name]
+        names = [name.rstrip(".") for name in wanted if name and name not in ANYWHERE]
+        context = bare_server_context(alpn=() if alpn is None else (alpn,))
+        self._authority.certify(context, list(filter(can_be_certified, names)))
+        log_keys(context)
+        return context
+
+
+def _remembered(made: dict[Key, ssl.SSLContext], key: Key, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    if key not in made:
+        if len(made) >= MOST_CONTEXTS:
+            del made[next(iter(made))]
+        made[key] = make()
+    return made[key]

@@ -1,0 +1,403 @@
+"""One connection of the tap: a socket that was accepted, one that is dialed, and a flow each way.
+
+What a side does is done to the other: its bytes are passed on, and its ends as they are (`_pass_end`). When the client
+begins TLS, both sides are upgraded, the server's first: not a byte of the client's TLS goes anywhere before the
+server's certificate is verified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, Protocol
+
+from cfcat.core.codec import Buffer
+from cfcat.core.job import Job
+from cfcat.core.lifecycle import Writing
+from cfcat.core.loop import running_loop
+from cfcat.core.options import SocketOptions
+from cfcat.core.sockets import Socket, dial
+from cfcat.core.waiting import STALL_S, in_time, settled, sleep, while_moving
+from cfcat.errors import LOST, ClosedError, ConnectTimeout, LostError, SocketError, TlsError, TruncatedError, reason_of
+from cfcat.pipe.flow import Flow, PeerSink, PeerSource, Sink
+from cfcat.protocols.wrapper import HandshakeWrapper
+from cfcat.record.events import ClientTls, Direction, Moved, Moving, Side, SideEnd, SideEnded, Stopped
+from cfcat.record.subscribers import Subscribers
+from cfcat.tap.client import BeginsTls, ClientSource, Turn
+from cfcat.tap.hello import Hello
+
+if TYPE_CHECKING:
+    import ssl
+
+    from cfcat.core.address import Target
+
+__all__ = ["Contexts", "Relay", "TapTls"]
+
+# RFC 8446 §6.2: fatal, internal_error: the reason is the server's, and no alert is for that.
+ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
+DRAIN_LOOK_S = 0.01  # the kernel tells nobody when what was sent has arrived
+
+
+class TapTls(NamedTuple):
+    """Which side has TLS. `server`: "follow": as soon as the client has. `client`: "off": its TLS is not looked at.
+
+    `dialog`: the title of the protocol whose dialog is to come before TLS; None: whatever does.
+    """
+
+    server: Literal["follow", "on", "off"] = "follow"
+    client: Literal["auto", "on", "off"] = "auto"
+    dialog: str | None = None
+
+
+class Contexts(Protocol):
+    """Makes the TLS contexts of both sides."""
+
+    def for_server(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
+        """To offer these protocols to the server."""
+
+    def for_client(self, server_name: str | None, alpn: str | None) -> ssl.SSLContext:
+        """With a certificate for this name too, and to select this protocol; None: there is none."""
+
+
+class _Side:
+    """A side of the connection, with the locks of its streams; they are free when the block ends."""
+
+    def __init__(self, name: Side, socket: Socket) -> None:
+        self.name = name
+        self.socket = socket
+
+    def __enter__(self) -> _Side:
+        self._reader = self.socket.readable.get_reader()
+        self.writer = self.socket.writable.get_writer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.release_lock()
+        self.writer.release_lock()
+
+    @property
+    def is_secure(self) -> bool:
+        return self.socket.secure_transport == "on"
+
+    @property
+    def is_broken(self) -> bool:
+        return self.socket.writing is Writing.FAILED
+
+    async def end(self) -> None:
+        """Send our EOF, FIN or close_notify, unless the side is gone, which its own flow tells."""
+        with contextlib.suppress(ClosedError, LostError):
+            await self.writer.close()
+
+    def send_fin(self) -> None:
+        """Send TCP's FIN, unless all is over."""
+        if not self.socket.over.done():
+            self.socket.pass_fin()
+
+    async def reset(self) -> None:
+        """Reset the connection, behind all that was written."""
+        await _drain(self.socket)
+        self.socket.abort()
+
+
+class Relay:
+    """Relays between a client and the server at `target`, and tells `events` of all that happens.
+
+    `options`: how to dial; `expected_server_hostname` takes the place of what the client asks for. `slowed` makes a
+    sink of one that may be full for a reason of its own: whoever shows the bytes; None: nobody does.
+    """
+
+    def __init__(
+        self,
+        client: Socket,
+        target: Target,
+        options: SocketOptions,
+        tls: TapTls,
+        contexts: Contexts | None,
+        events: Subscribers,
+        *,
+        slowed: Callable[[Sink], Sink] | None = None,
+    ) -> None:
+        self._client = client
+        self._server: Socket | None = None
+        self._target = target
+        self._options = options._replace(trace=events.trace)
+        self._tls = tls
+        self._contexts = contexts
+        self._events = events
+        self._wants_bytes = events.wants_bytes
+        self._slowed = slowed
+        self._moved: dict[Direction, int] = {"sent": 0, "received": 0}
+        self._flows: dict[Direction, Flow] = {}
+        self._failure: SocketError | None = None  # what broke a side, or cut it short
+        self._turn = Turn()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the application from the client so far."""
+        return self._bytes("sent")
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the application from the server so far."""
+        return self._bytes("received")
+
+    def _bytes(self, direction: Direction) -> int:
+        flow = self._flows.get(direction)
+        return self._moved[direction] + (0 if flow is None else flow.moved_bytes)
+
+    async def run(self) -> None:
+        """Relay until both sides have ended.
+
+        Raises:
+            ConnectError, ConnectTimeout: the server is not reached; the client is reset.
+            TlsError, CertificateError, InjectionError: no TLS with one side; the other is told as far as it can be.
+            DialogError, InjectionError: the server had not agreed to TLS, or went on behind that; both are reset.
+            LostError, TlsError: a side broke the connection; the other was reset, behind all that had come before.
+            TruncatedError: a side ended TLS without close_notify, and so did we to the other.
+        """
+        try:
+            await self._open()
+            self._events.tell(Moving(self))
+            while (hello := await self._move()) is not None:
+                await self._upgrade(hello)
+        except BaseException:
+            self._client.latest.abort()
+            raise
+        finally:
+            self._events.tell(Stopped(self.sent_bytes, self.received_bytes))
+            if self._server is not None:
+                self._server.latest.abort()
+        if self._failure is not None:
+            raise self._failure
+
+    # ---- opening
+
+    async def _open(self) -> None:
+        hello = await self._hello_in_time() if self._tls.client == "on" else None
+        await self._dial(hello)
+        if hello is not None:
+            await self._secure_client(hello)
+
+    async def _hello_in_time(self) -> Hello:
+        """The client has to begin with TLS."""
+        limit_s = self._options.connect_timeout
+        try:
+            return await in_time(limit_s, self._expect_hello())
+        except TimeoutError as error:
+            text = f"{self._client.peer}: the client did not begin TLS within {limit_s:g} s"
+            raise ConnectTimeout(text, text) from error
+
+    async def _expect_hello(self) -> Hello:
+        reader = self._client.readable.get_reader()
+        source = ClientSource(self._client.readable, must=True)
+        try:
+            await Flow(source, _Nowhere()).run()
+        except BeginsTls as begins:
+            return begins.hello
+        finally:
+            source.close()
+            reader.release_lock()
+        error = TlsError("peer closed the connection before the TLS handshake", reason="EOF")
+        error.by_client = True
+        raise error
+
+    async def _dial(self, hello: Hello | None) -> None:
+        """Connect to the server, with TLS where that does not wait for the client's."""
+        options = self._options._replace(secure_transport="starttls")
+        if self._tls.server == "on":
+            assert self._contexts is not None
+            context = self._contexts.for_server(() if hello is None else hello.alpn)
+            options = options._replace(
+                secure_transport="on", tls=context, expected_server_hostname=self._server_name(hello)
+            )
+        server = self._server = dial(self._target, options, relays=True)
+        try:
+            await server.opened
+        except TlsError:
+            if hello is not None:
+                await self._refuse_client(hello)
+            raise
+
+    def _server_name(self, hello: Hello | None) -> str | None:
+        """Whom the server's certificate has to be for; None: the target's host."""
+        asked = None if hello is None else hello.server_name
+        return self._options.expected_server_hostname or asked
+
+    # ---- upgrade
+
+    async def _upgrade(self, hello: Hello) -> None:
+        """Put TLS on both sides, or on the client's alone where the server has its own or is to have none."""
+        if self._tls.dialog is not None:
+            self._turn.check(self._tls.dialog)
+        if self._tls.server == "follow":
+            assert self._contexts is not None
+            assert self._server is not None
+            wrapper = HandshakeWrapper() if hello.wrapped else None
+            context = self._contexts.for_server(hello.alpn)
+            self._server = self._server.start_tls(self._server_name(hello), tls=context, wrapper=wrapper)
+            try:
+                await self._server.opened
+            except SocketError:
+                await self._refuse_client(hello)
+                raise
+        await self._secure_client(hello)
+
+    async def _secure_client(self, hello: Hello) -> None:
+        assert self._contexts is not None
+        assert self._server is not None
+        info = self._server.tls_info
+        context = self._contexts.for_client(hello.server_name, None if info is None else info.alpn)
+        wrapper = HandshakeWrapper("client") if hello.wrapped else None
+        self._client = self._client.start_tls(tls=context, wrapper=wrapper)
+        try:
+            await self._client.opened
+        except SocketError as error:
+            error.client = self._client.peer
+            raise
+        info = self._client.tls_info
+        assert info is not None
+        self._events.tell(ClientTls(info.version, info.cipher, hello.server_name or "", info.alpn or ""))
+
+    async def _refuse_client(self, hello: Hello) -> None:
+        """Answer the ClientHello with an alert, and end in order."""
+        alert = HandshakeWrapper("client").wrap(ALERT) if hello.wrapped else ALERT
+        with contextlib.suppress(SocketError):
+            self._client.writable.get_writer().write(alert)
+            await while_moving(self._client.close(), lambda: self._client.moved_bytes)
+
+    # ---- moving
+
+    async def _move(self) -> Hello | None:
+        """Move bytes both ways and pass ends on, until both sides have ended (None), or the client begins TLS."""
+        assert self._server is not None
+        looks = self._tls.client != "off" and self._client.secure_transport != "on"
+        with _Side("client", self._client) as client, _Side("server", self._server) as server:
+            said = ClientSource(self._client.readable) if looks else None
+            up = self._flow("sent", said or PeerSource(self._client.readable), client, server)
+            down = self._flow("received", PeerSource(self._server.readable), server, client, said)
+            loop = running_loop()
+            passing = [
+                (client, Job(loop, self._pass(up, client, server))),
+                (server, Job(loop, self._pass(down, server, client))),
+            ]
+            jobs = [job for _, job in passing]
+            try:
+                while not all(job.done() for job in jobs):
+                    if any(side.is_broken and job.done() for side, job in passing):
+                        break  # it has ended in order before, and so nobody reads from it
+                    waits = [*jobs, client.socket.over, server.socket.over]
+                    await settled([each for each in waits if not each.done()])
+                    for job in jobs:
+                        if job.done():
+                            job.result()
+            except BeginsTls as begins:
+                return begins.hello
+            finally:
+                for job in jobs:
+                    job.cancel()
+                if said is not None:
+                    said.close()
+                self._moved = {"sent": self.sent_bytes, "received": self.received_bytes}
+                self._flows = {}
+            await self._close(client, server)
+        return None
+
+    def _flow(
+        self, direction: Direction, source: PeerSource, near: _Side, far: _Side, said: ClientSource | None = None
+    ) -> Flow:
+        """`said`: whom to tell that the server has spoken."""
+        is_secure = near.is_secure or far.is_secure
+
+        def through(chunk: memoryview) -> Buffer:
+            if said is not None:
+                said.server_spoke()
+            if self._tls.dialog is not None:
+                self._turn.take(direction, bytes(chunk))
+            if self._wants_bytes:
+                self._events.tell(Moved(direction, bytes(chunk), is_secure))
+            return chunk
+
+        sink: Sink = PeerSink(far.socket.writable)
+        flow = self._flows[direction] = Flow(source, sink if self._slowed is None else self._slowed(sink), through)
+        return flow
+
+    async def _pass(self, flow: Flow, near: _Side, far: _Side) -> None:
+        """Move all that a side says, and pass its end on. Raises what broke it, when the other has been reset."""
+        try:
+            await flow.run()
+        except SocketError as error:
+            if error is not near.socket.error:
+                return  # the other side broke: its own flow tells, or `_close`
+            await self._pass_break(near, error, far)
+        how: SideEnd = "cut" if near.socket.was_cut else "close_notify" if near.is_secure else "end"
+        self._events.tell(SideEnded(near.name, how))
+        if how == "cut":
+            self._failure = self._failure or TruncatedError(
+                LOST, f"the {near.name} ended the connection without TLS close_notify"
+            )
+        if how == "cut" and not far.is_secure:
+            await far.reset()  # in clear text the part would look like the whole
+            return
+        if how != "cut":
+            await far.end()
+        if how == "close_notify":
+            await self._pass_fin(near, far)
+        elif far.is_secure:
+            far.send_fin()
+
+    async def _pass_fin(self, near: _Side, far: _Side) -> None:
+        """Pass on the FIN that comes behind close_notify."""
+        came = near.socket.until_fin()
+        await settled([came, near.socket.over])
+        if not came.done():
+            return
+        if (error := came.result()) is not None:
+            await self._pass_break(near, LostError(detail=reason_of(error)), far)
+        self._events.tell(SideEnded(near.name, "fin"))
+        if far.is_secure:
+            far.send_fin()
+
+    async def _pass_break(self, near: _Side, error: SocketError, far: _Side) -> NoReturn:
+        """A side is gone: the other gets what it said before, and then a reset."""
+        how: SideEnd = "broken" if isinstance(error, TlsError) else "reset"
+        self._events.tell(SideEnded(near.name, how, error.detail or error.message))
+        await far.reset()
+        if near.name == "client":
+            error.client = near.socket.peer
+        raise error
+
+    async def _close(self, client: _Side, server: _Side) -> None:
+        """Both have ended, or one was found to be gone when it was written to."""
+        for near, far in ((client, server), (server, client)):
+            if near.is_broken:
+                assert isinstance(near.socket.error, SocketError)
+                await self._pass_break(near, near.socket.error, far)
+        for side in (client, server):
+            if not await while_moving(side.socket.close(), lambda socket=side.socket: socket.moved_bytes):  # type: ignore[misc]
+                side.socket.abort()
+
+
+async def _drain(socket: Socket) -> None:
+    """Wait until the peer's kernel has all that was written, as long as it takes some of it."""
+    left, stalled_s = socket.unsent_bytes, 0.0
+    while left and stalled_s < STALL_S and not socket.over.done():
+        await sleep(DRAIN_LOOK_S)
+        now = socket.unsent_bytes
+        stalled_s = stalled_s + DRAIN_LOOK_S if now == left else 0.0
+        left = now
+
+
+class _Nowhere:
+    """A sink for what is only looked at."""
+
+    def give(self, chunk: Buffer = b"") -> bool:
+        return True
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        """There is always room."""
+
+    def unwatch(self) -> None:
+        """As above."""
+
+    def is_full(self) -> bool:
+        return False
