@@ -97,7 +97,7 @@ complete -c cfcat -s k -l insecure -d 'Do not verify the server\'s certificate; 
 
 complete -c cfcat -l repl -d 'A session; where standard input is no terminal, its lines are a script'
 complete -c cfcat -l script -r -F -d 'The lines of FILE as a script; standard input is not read'
-complete -c cfcat -l var -x -d 'Session'
+complete -c cfcat -l var -x -d 'Session: VALUE stands for its NAME in lines, as :set expand on has it'
 complete -c cfcat -l pipe -d 'Pipe mode, on a terminal too'
 complete -c cfcat -s C -l crlf -d 'Pipe mode: send a bare LF as CRLF'
 complete -c cfcat -l after -x -d 'Pipe mode: read standard input when what came matches: a greeting that is late'

@@ -40,7 +40,7 @@ FISH = (PROJECT / "completions" / "cfcat.fish").read_text()
 
 SECTIONS = [
     *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "INTERACTIVE COMMANDS", "KEYS", "SCRIPTS", "ENVIRONMENT", "FILES"),
-    *("EXIT STATUS", "EXAMPLES", "SEE ALSO", "SECURITY"),
+    *("EXIT STATUS", "EXAMPLES", "COMING FROM OTHER TOOLS", "SEE ALSO", "SECURITY"),
 ]
 # Read by others for us: OpenSSL, platformdirs.
 READ_BY_LIBRARIES = {"SSL_CERT_DIR", "XDG_STATE_HOME"}

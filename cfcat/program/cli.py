@@ -242,7 +242,9 @@ def cfcat(
     ] = None,
     var: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Session: ${NAME} in a line is VALUE, and others the environment's."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Session: VALUE stands for its NAME in lines, as :set expand on has it."
+        ),
     ] = None,
     pipe: Annotated[bool, typer.Option("--pipe", help="Pipe mode, on a terminal too.")] = False,
     crlf: Annotated[bool, typer.Option("-C", "--crlf", help="Pipe mode: send a bare LF as CRLF.")] = False,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cfcat.core.address import UNIX, parse_address
@@ -46,72 +46,24 @@ from cfcat.record.transcript import Transcript, session_lines
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
 from cfcat.repl.arguments import Reopening, encode
-from cfcat.repl.commands import COMMANDS, Call, Line, parse
+from cfcat.repl.commands import Line, parse
 from cfcat.repl.connection import Connection
+from cfcat.repl.face import Face, PromptState
+from cfcat.repl.reopening import with_tls
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
-from cfcat.repl.variables import Variables, in_a_pattern, in_escapes
-from cfcat.report.messages import INSECURE_NOTE, Message, capture_note, keys_note, pcap_note, plural
+from cfcat.repl.variables import Variables
+from cfcat.report.messages import Message, capture_note, pcap_note, plural
 from cfcat.report.render import escape
 from cfcat.report.verdict import workers_policy
 
 if TYPE_CHECKING:
-    import ssl
-
     from cfcat.core.address import Target
     from cfcat.core.clients import Clients
     from cfcat.proxies.url import Proxy
     from cfcat.record.capture import Capture
 
 __all__ = ["Face", "PromptState", "Session"]
-
-# What stands for a value in the argument of a command; a comment has none.
-QUOTES: Mapping[str, Callable[[str], str]] = {
-    **dict.fromkeys(COMMANDS, str),
-    "send": in_escapes,
-    "expect": in_a_pattern,
-    "reply": in_a_pattern,
-}
-QUOTES = {name: quote for name, quote in QUOTES.items() if name != "#"}
-
-
-class Face(Protocol):
-    """Where a session is seen: the screen or the script."""
-
-    async def show_received(self, data: bytes) -> None:
-        """Show bytes from the peer, of which nothing is escaped yet. Nothing more is read before this returns."""
-
-    def show_notice(self, text: str) -> None:
-        """Show what cfcat itself has to say: escaped already, one line or several."""
-
-    def show_error(self, message: Message) -> None:
-        """Show what went wrong while no command was at fault: the connection broke."""
-
-    def state_changed(self) -> None:
-        """Prompt, toolbar or view are not what they were."""
-
-    def show_text(self, text: str) -> None:
-        """Show what a command was to show, on standard error: escaped already."""
-
-    async def confirm(self, question: str) -> bool:
-        """Ask yes or no; False where nobody can be asked."""
-
-    async def ask_secret(self, prompt: str) -> str | None:
-        """Ask for a line that is not shown; None where none is given. Raises CommandError: there is nobody to ask."""
-
-    def end_within(self, seconds: float) -> bool:
-        """End with status 28 after so many seconds; False where there is no such end."""
-
-
-class PromptState(NamedTuple):
-    """What a prompt tells. `tls`: "", "tls", or "tls!" where certificates are not checked.
-
-    `marks`: "recv-closed" or "send-closed", or "closed" for both.
-    """
-
-    address: str
-    tls: str
-    marks: tuple[str, ...]
 
 
 class ChooseProxy(Protocol):
@@ -322,22 +274,13 @@ class Session:
         wanted = parse(line)
         async with self._turn:
             if self.settings.expand == "on":
-                wanted = self._expanded(wanted)
+                wanted = self._variables.expand_line(wanted)
                 self.last_was_secret |= self._secrets.are_in(wanted.line)
             if isinstance(wanted, Line):
                 await self.send(encode(wanted.text, self.settings.encoding) + self.line_end)
             else:
                 await ACTIONS[wanted.command.name](self, wanted.argument)
         self.face.state_changed()
-
-    def _expanded(self, wanted: Line | Call) -> Line | Call:
-        """With the values in place of `${NAME}`; what the line is does not change by that."""
-        if isinstance(wanted, Line):
-            return Line(self._variables.expand(wanted.text))
-        quote = QUOTES.get(wanted.command.name)
-        if quote is None:
-            return wanted
-        return wanted._replace(argument=self._variables.expand(wanted.argument, quote))
 
     async def end(self) -> None:
         """Ctrl-D: end our side; where that is done, leave."""
@@ -444,7 +387,7 @@ class Session:
                 self.face.show_error(self.explain(error))
             self.connection = None
         self.target = wanted.target or self.target
-        self.options = self._with_tls(options, wanted)
+        self.options = with_tls(options, wanted, self.face.show_notice)
         self.settings = dataclasses.replace(
             self.settings,
             starttls=wanted.starttls or self.settings.starttls,
@@ -453,28 +396,6 @@ class Session:
         await self._connect()
         verb = "connected to" if self._clients is None else "accepted"
         self.face.show_notice(f"{verb} {self.need_connection().socket.peer}")
-
-    def _with_tls(self, options: SocketOptions, wanted: Reopening) -> SocketOptions:
-        if options.secure_transport == "off":
-            return options
-        if wanted.sni is not None:
-            options = options._replace(expected_server_hostname=wanted.sni)
-        if wanted.ignore_unexpected_eof:
-            options = options._replace(ignore_unexpected_eof=True)
-        if options.tls is None or wanted.cacert is not None or wanted.insecure:
-            options = options._replace(tls=self._make_context(wanted))
-        return options
-
-    def _make_context(self, wanted: Reopening) -> ssl.SSLContext:
-        """Another one than that of the command line, which had none, or trusted others."""
-        from cfcat.core.context import log_keys, make_tls_context  # lazy: ssl
-
-        if wanted.insecure:
-            self.face.show_notice(INSECURE_NOTE)
-        context = make_tls_context(cacert=wanted.cacert, insecure=wanted.insecure)
-        if problem := log_keys(context):
-            self.face.show_notice(keys_note(problem))
-        return context
 
     async def _connect(self, wait_s: float | None = None) -> None:
         """Make a connection. `wait_s`: try for so long."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from cfcat.errors import CommandError
 from cfcat.repl.arguments import clip
+from cfcat.repl.commands import Call, Line
 from cfcat.report.render import escape
 
 __all__ = ["NAME", "Variables", "in_a_pattern", "in_escapes"]
@@ -39,6 +40,14 @@ class Variables:
         """
         return REFERENCE.sub(lambda found: "${" if found[1] is None else quote(self._value(found[1])), text)
 
+    def expand_line(self, wanted: Line | Call) -> Line | Call:
+        """What a line asks for, expanded; what the line is does not change by that. Raises as `expand`."""
+        if isinstance(wanted, Line):
+            return Line(self.expand(wanted.text))
+        if wanted.command.name == "#":
+            return wanted
+        return wanted._replace(argument=self.expand(wanted.argument, QUOTES.get(wanted.command.name, str)))
+
     def _value(self, name: str) -> str:
         for values in (self._groups, self._given, self._environment):
             if name in values:
@@ -57,3 +66,7 @@ def in_escapes(value: str) -> str:
 def in_a_pattern(value: str) -> str:
     """A value for a regular expression."""
     return re.escape(value)
+
+
+# What makes a value stand for itself in the argument of a command.
+QUOTES: Mapping[str, Callable[[str], str]] = {"send": in_escapes, "expect": in_a_pattern, "reply": in_a_pattern}

@@ -482,3 +482,13 @@ def test_everything_together_under_tls(certs: CertSet) -> None:
         script = f":open {other.address} --tls on --cacert {certs.ca}\n:reply 220 tls\n:quit\n".encode()
         result, _ = run_script(greeting(b"220 clear\r\n"), b":reply 220 clear\n" + script, "--proto", "smtp")
     assert result.status == 0, result
+
+
+def test_pattern_that_backtracks_without_end_can_be_left() -> None:
+    """SEC-R28: the deadline of `:reply` and `:expect` holds, for what must not come too."""
+    for line in (":reply -t 0.3 (a|aa)+$X", ":expect -t 0.3 (a|aa)+$X", ":expect -t 0.3 -x (a|aa)+$X b"):
+        began = time.monotonic()
+        result, _ = run_script(greeting(b"a" * 60 + b"\r\n"), line.encode() + b"\n")
+        assert result.status == 1
+        assert "within 0.3 s" in result.stderr
+        assert time.monotonic() - began < STARTS_S
