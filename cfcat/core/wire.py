@@ -166,8 +166,9 @@ class Wire(Transport):
                 await self._send_handshake(codec, wrapper)  # the alert tells the peer why
             raise
         except OSError as error:
-            text = f"{reason_of(error)} during the TLS handshake"
-            raise TlsError(text, reason="RESET") from error
+            failure = TlsError(f"{reason_of(error)} during the TLS handshake", reason="RESET")
+            failure.by_client = self._accepted
+            raise failure from error
 
     async def _send_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
         answer = codec.answer()
