@@ -74,6 +74,7 @@ class TlsCodec:
         self._first_bytes = b""  # of the peer, to be quoted where they are no TLS
         self._hello = b""  # of a client, until the handshake is done
         self._client_asked_for: str | None = None
+        self._version = ""
         self._decrypted: deque[memoryview] = deque()  # read ahead; comes before what OpenSSL still has
         self._is_eof = False
         self._has_fin = False
@@ -122,6 +123,7 @@ class TlsCodec:
             failure.by_client = self._tls.server_side
             raise failure from error
         self._is_handshake_done = True
+        self._version = self._tls.version() or ""  # OpenSSL does not tell it after an error
         self._client_asked_for, self._hello = server_name_in(self._hello), b""
         return True
 
@@ -264,11 +266,15 @@ class TlsCodec:
         context = self._tls.context
         # A client has no name that could be checked, and may have no certificate.
         shown = self._chain("get_unverified_chain")
-        is_checked = bool(shown) if self._tls.server_side else context.check_hostname
-        verified = context.verify_mode != ssl.CERT_NONE and is_checked
+        if self._tls.server_side:
+            verified = context.verify_mode == ssl.CERT_REQUIRED or (
+                context.verify_mode != ssl.CERT_NONE and bool(shown)
+            )
+        else:
+            verified = context.verify_mode != ssl.CERT_NONE and context.check_hostname
         chain = self._chain("get_verified_chain") if verified else []
         return TlsInfo(
-            version=self._tls.version() or "",
+            version=self._version,
             cipher=cipher[0] if cipher else "",
             alpn=self._tls.selected_alpn_protocol(),
             server_name=self._client_asked_for if self._tls.server_side else self._tls.server_hostname,

@@ -21,7 +21,7 @@ from cfcat.core.receiving import Receiving
 from cfcat.core.sending import Sending
 from cfcat.core.transport import Transport
 from cfcat.core.writable import WritableStream
-from cfcat.errors import LOST, LostError, SocketError
+from cfcat.errors import LOST, LostError, SocketError, TlsError
 
 if TYPE_CHECKING:
     from cfcat.core.channel import Channel
@@ -180,10 +180,14 @@ class Wire(Transport):
         from cfcat.core.watched import holding
 
         self.codec = codec
-        with holding(self.sock, codec.context):
-            await shake_hands(
-                codec, lambda: self._send_handshake(codec, wrapper), lambda: self._receive_handshake(codec, wrapper)
-            )
+        try:
+            with holding(self.sock, codec.context):
+                await shake_hands(
+                    codec, lambda: self._send_handshake(codec, wrapper), lambda: self._receive_handshake(codec, wrapper)
+                )
+        except TlsError as error:
+            error.by_client = self._accepted
+            raise
         if self._outer is not None:
             self._go_through(self._outer)
 

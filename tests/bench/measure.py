@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tests.bench.server import CHUNK, MIB
 
-__all__ = ["Background", "Cost", "Drain", "Server", "feeder", "reap", "timed"]
+__all__ = ["Background", "Cost", "Drain", "Server", "feeder", "free_port", "reap", "timed"]
 
 LIMIT_S = 120.0
 LOOK_S = 0.002
@@ -32,10 +34,11 @@ class Cost:
 
 
 class Server:
-    """A running `server.py`."""
+    """A running `server.py`; with `listener`, the port of a tool that listens, it is a client."""
 
-    def __init__(self, role: str, count: int, certificate: Path | None) -> None:
+    def __init__(self, role: str, count: int, certificate: Path | None, listener: int | None = None) -> None:
         command = [sys.executable, "-m", "tests.bench.server", role, str(count), str(certificate or "")]
+        command += [] if listener is None else [str(listener)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.port = int(self.said())
 
@@ -52,6 +55,14 @@ class Server:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+def free_port() -> int:
+    """A port to listen on; none that a client may get for its own end, lest it meet itself while nobody listens."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port is free")
 
 
 class Background(threading.Thread):

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from tests.bench.contenders import CFCAT, commands
-from tests.bench.measure import Cost, Drain, Server, feeder, reap, timed
+from tests.bench.contenders import CFCAT, commands, listeners
+from tests.bench.measure import Cost, Drain, Server, feeder, free_port, reap, timed
 from tests.bench.server import MIB
 
 __all__ = ["SCENARIOS", "Result", "measure"]
@@ -40,6 +40,7 @@ class Scenario:
     bulk: bool = True
     aim: tuple[float | None, float | None] = (None, None)
     best_of: tuple[str, ...] = ()  # the peers that count; none: all of them
+    accepts: bool = False  # the tool listens, and what plays the role dials
 
     @property
     def down(self) -> bool:
@@ -103,6 +104,14 @@ def _down(command: list[str], _: Server, count: int, __: Path) -> Cost | None:
     return cost if drain.count == count else None
 
 
+def _accept(command: list[str], _: Server, count: int, __: Path) -> Cost | None:
+    """As `_down`, but the end of stdin is there: a tool that is not told otherwise would wait for it."""
+    drain = Drain()
+    cost = timed(command, subprocess.DEVNULL, drain.fd)
+    drain.finish()
+    return cost if drain.count == count else None
+
+
 def _echo(command: list[str], _: Server, count: int, __: Path) -> Cost | None:
     drain = Drain()
     with feeder(count) as stdin:
@@ -159,6 +168,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "echo": Scenario("echo", _echo, aim=(0.9, 0.9)),
     "tls_up": Scenario("sink", _up, tls=True, aim=(1.0, 1.0)),
     "tls_down": Scenario("source", _down, tls=True, aim=(1.0, 1.0)),
+    "accept_up": Scenario("sink", _up, accepts=True, aim=(1.0, 1.0)),
+    "accept_down": Scenario("source", _accept, accepts=True, aim=(1.0, 1.0)),
+    "accept_tls_up": Scenario("sink", _up, tls=True, accepts=True, aim=(1.0, 1.0)),
+    "accept_tls_down": Scenario("source", _accept, tls=True, accepts=True, aim=(1.0, 1.0)),
     "pingpong": Scenario("echo", _pingpong, bulk=False, aim=(1.5, None), best_of=("nc",)),
     "startup": Scenario("stamp", _startup, bulk=False, aim=(2.3, None), best_of=("ncat",)),
     "tls_startup": Scenario("stamp", _startup, tls=True, bulk=False, aim=(2.3, None), best_of=("ncat",)),
@@ -172,8 +185,13 @@ def measure(name: str, mib: int, runs: int, folder: Path, ca: Path, certificate:
     measured = []
     missing: list[str] = []
     for size in sizes:
-        with Server(scenario.role, size * MIB, certificate if scenario.tls else None) as server:
-            tools, missing = commands(server.port, ca, tls=scenario.tls, down=scenario.down)
+        theirs = None if not scenario.tls else ca if scenario.accepts else certificate
+        listener = free_port() if scenario.accepts else None
+        with Server(scenario.role, size * MIB, theirs, listener) as server:
+            if scenario.accepts:
+                tools, missing = listeners(server.port, certificate, tls=scenario.tls, down=scenario.down)
+            else:
+                tools, missing = commands(server.port, ca, tls=scenario.tls, down=scenario.down)
             measured.append(_in_turn(scenario.run, tools, server, size * MIB, runs, folder))
     costs = measured[0]
     if scenario.bulk:

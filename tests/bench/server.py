@@ -1,9 +1,10 @@
-"""The benchmark's server, in a process of its own.
+"""The benchmark's server, in a process of its own; or its client, for tools that listen.
 
-    python -m tests.bench.server ROLE COUNT CERTIFICATE
+    python -m tests.bench.server ROLE COUNT CERTIFICATE [PORT]
 
 prints its port and serves one connection after the other until it is killed. COUNT is in bytes; CERTIFICATE is a PEM
-file with chain and key, for TLS, or "". Roles:
+file with chain and key, for TLS, or "". With PORT it dials there, whenever somebody listens, and CERTIFICATE is that of
+the authority. Roles:
 
 - `sink` receives until EOF, prints how many bytes that were, and answers with the number;
 - `source` sends COUNT bytes and its EOF;
@@ -22,13 +23,16 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 __all__ = ["BLOCK", "CHUNK", "MIB", "crc_of"]
 
 MIB = 1 << 20
 CHUNK = 256 * 1024
 DRIP_S = 0.01
+LOOK_S = 0.001
 # What `source` sends, over and over; random, so that nothing on the way can compress it.
 BLOCK = b"".join(zlib.crc32(number.to_bytes(4, "big")).to_bytes(4, "big") for number in range(MIB // 4))
 
@@ -95,31 +99,48 @@ def _drip(conn: socket.socket, count: int) -> None:
 ROLES = {"sink": _sink, "source": _source, "echo": _echo, "stamp": _stamp, "checksum": _checksum, "drip": _drip}
 
 
-def _serve(role: str, count: int, conn: socket.socket, context: ssl.SSLContext | None) -> None:
+def _play(role: str, count: int, conn: socket.socket, wrap: Callable[[socket.socket], socket.socket] | None) -> None:
     with suppress(OSError):
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context is not None:
-            conn = context.wrap_socket(conn, server_side=True)
+        if wrap is not None:
+            conn = wrap(conn)
         ROLES[role](conn, count)
         if isinstance(conn, ssl.SSLSocket):
             conn.unwrap()
         conn.shutdown(socket.SHUT_WR)
-        conn.recv(1)  # the client's end comes first: nothing is cut off
+        conn.recv(1)  # the other's end comes first: nothing is cut off
     conn.close()
 
 
 def main(role: str, count: int, certificate: str) -> None:
     """Serve for ever."""
-    context = None
+    wrap = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
+        wrap = partial(context.wrap_socket, server_side=True)
     with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
             conn, _ = listener.accept()
-            threading.Thread(target=_serve, args=(role, count, conn, context), daemon=True).start()
+            threading.Thread(target=_play, args=(role, count, conn, wrap), daemon=True).start()
+
+
+def dial(role: str, count: int, authority: str, port: int) -> None:
+    """Be a client, for ever, of whoever listens there."""
+    wrap = None
+    if authority:
+        context = ssl.create_default_context(cafile=authority)
+        wrap = partial(context.wrap_socket, server_hostname="localhost")
+    print(port, flush=True)
+    while True:
+        with suppress(ConnectionRefusedError):
+            _play(role, count, socket.create_connection(("127.0.0.1", port)), wrap)
+        time.sleep(LOOK_S)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    if sys.argv[4:]:
+        dial(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    else:
+        main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -10,10 +10,11 @@ import os
 import subprocess
 import time
 import zlib
+from itertools import product
 from pathlib import Path
 
-from tests.bench.contenders import CFCAT, commands
-from tests.bench.measure import Background, Cost, Drain, Server, reap, timed
+from tests.bench.contenders import CFCAT, commands, listeners
+from tests.bench.measure import Background, Cost, Drain, Server, free_port, reap, timed
 from tests.bench.server import BLOCK, DRIP_S, MIB, crc_of
 
 __all__ = ["idle", "soak"]
@@ -25,28 +26,32 @@ DRIPS = 500
 
 
 def soak(gib: int, ca: Path, certificate: Path) -> bool:
-    """Move `gib` GiB each way; True when every byte was in its place and memory was flat."""
+    """Move `gib` GiB each way, dialing and accepting; True when every byte was in its place and memory was flat."""
     good = True
-    for tls in (False, True):
-        for way, run in (("up", _up), ("down", _down)):
-            costs = []
-            for count in (MIB, gib << 30):
-                role = {"up": "checksum", "down": "source"}[way]
-                with Server(role, count, certificate if tls else None) as server:
-                    tools, _ = commands(server.port, ca, tls=tls, down=way == "down")
-                    cost = run(tools[CFCAT], count)
-                if cost is None or cost.status:
-                    print(f"soak {way} tls={tls}: WRONG at {count} bytes: {cost}")
-                    return False
-                costs.append(cost)
-            small, large = costs
-            flat = large.peak - small.peak < FLAT_MIB and large.peak < MOST_MIB
-            good = good and flat
-            print(
-                f"soak {way:<5}{'tls' if tls else 'plain':<6} {gib} GiB in {large.wall:.1f} s, cpu {large.cpu:.1f} s,"
-                f" peak {large.peak:.1f} MiB (1 MiB: {small.peak:.1f}){'' if flat else '  NOT FLAT'}",
-                flush=True,
-            )
+    for accepts, tls, down in product((False, True), repeat=3):
+        what = f"{'-l ' if accepts else ''}{'down' if down else 'up'} {'tls' if tls else 'plain'}"
+        costs = []
+        for count in (MIB, gib << 30):
+            theirs = None if not tls else ca if accepts else certificate
+            role = "source" if down else "checksum"
+            with Server(role, count, theirs, free_port() if accepts else None) as server:
+                if accepts:
+                    tools, _ = listeners(server.port, certificate, tls=tls, down=down)
+                else:
+                    tools, _ = commands(server.port, ca, tls=tls, down=down)
+                cost = _down(tools[CFCAT], count) if down else _up(tools[CFCAT], count)
+            if cost is None or cost.status:
+                print(f"soak {what}: WRONG at {count} bytes: {cost}")
+                return False
+            costs.append(cost)
+        small, large = costs
+        flat = large.peak - small.peak < FLAT_MIB and large.peak < MOST_MIB
+        good = good and flat
+        print(
+            f"soak {what:<14} {gib} GiB in {large.wall:.1f} s, cpu {large.cpu:.1f} s,"
+            f" peak {large.peak:.1f} MiB (1 MiB: {small.peak:.1f}){'' if flat else '  NOT FLAT'}",
+            flush=True,
+        )
     return good
 
 

@@ -197,6 +197,18 @@ def test_the_server_checks_a_client_where_its_context_asks(certs: CertSet, versi
     assert server.info().chain
 
 
+def test_what_was_established_can_be_told_after_an_error(certs: CertSet, version: ssl.TLSVersion) -> None:
+    """OpenSSL says less of a connection that has failed; what it came to is shown all the same."""
+    client, server = client_codec(certs, version), server_codec(certs, version=version)
+    shake_hands(client, server)
+    for codec in (client, server):
+        info = codec.info()
+        codec.receive(b"\x17\x03\x03\0\x20" + bytes(32))
+        with pytest.raises(TlsError):
+            read(codec, 1)
+        assert codec.info() == info
+
+
 @pytest.mark.parametrize("cut", [whole, byte_by_byte])
 def test_a_client_that_speaks_clear_text_is_quoted(certs: CertSet, cut: Cut) -> None:
     """The server's side has the same words for it."""

@@ -47,6 +47,14 @@ def test_without_options() -> None:
     assert asked() == PLAIN
 
 
+def test_who_listens_has_a_deadline_for_handshakes_and_waits_for_a_client_as_long_as_it_is_told() -> None:
+    """30 s as for `connect()`; --connect-timeout holds for the wait where it is given."""
+    for flags, deadline_s, wait_s in (((), 30.0, None), (("--connect-timeout", "5"), 5.0, 5.0)):
+        request = asked("-l", "--tls", "on", *flags)
+        assert request.options.connect_timeout == deadline_s
+        assert request.listen.to.wait_s == wait_s
+
+
 @pytest.mark.parametrize(
     "arguments", [["localhost:9"], ["localhost", "9"], ["::1", "9"], ["[::1]:9"], ["localhost:9", "9"], [""]]
 )
