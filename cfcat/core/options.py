@@ -5,7 +5,7 @@ Pure, and cheap: TLS and policies are loaded where one is given. Source: rules O
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -42,6 +42,8 @@ class _Fields(NamedTuple):
     policy: WorkersPolicy | None = None
     trace: Trace | None = None
     via: Proxy | None = None
+    source: str | None = None
+    resolve: Mapping[str, Sequence[str]] | None = None
 
 
 class Changes(TypedDict, total=False):
@@ -58,6 +60,8 @@ class Changes(TypedDict, total=False):
     policy: WorkersPolicy | None
     trace: Trace | None
     via: Proxy | None
+    source: str | None
+    resolve: Mapping[str, Sequence[str]] | None
 
 
 class SocketOptions(_Fields):
@@ -73,7 +77,8 @@ class SocketOptions(_Fields):
     `policy` judges each resolved address and limits the number of open sockets: blocked addresses are not tried
     (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
     raises goes to the event loop's exception handler, and changes nothing); `via` is the `proxy()` to go through, and
-    then both ends are those of the connection to it.
+    then both ends are those of the connection to it; `source` is the address of ours to connect from, with a port or
+    without; `resolve` has the addresses of names, `{"host:443": ["127.0.0.1"]}`, and TLS knows the name all the same.
     """
 
     __slots__ = ()
@@ -92,6 +97,8 @@ class SocketOptions(_Fields):
         policy: WorkersPolicy | None = None,
         trace: Trace | None = None,
         via: Proxy | None = None,
+        source: str | None = None,
+        resolve: Mapping[str, Sequence[str]] | None = None,
     ) -> SocketOptions:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
         options = super().__new__(
@@ -107,6 +114,8 @@ class SocketOptions(_Fields):
             policy,
             trace,
             via,
+            source,
+            resolve,
         )
         options._check()
         return options
@@ -130,6 +139,12 @@ class SocketOptions(_Fields):
         self._expect_made_by("cfcat.proxies.url", "Proxy", "via")
         if self.policy is not None and self.via is not None:
             raise OptionsError("a policy is about addresses that we connect to: it excludes a proxy")
+        self._expect("source", str, type(None))
+        if self.source is not None or self.resolve is not None:
+            from cfcat.core.route import check_resolve, parse_source  # lazy: most connections have neither
+
+            check_resolve(self.resolve or {})
+            parse_source(self.source or ":1")
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, not {type(self.trace).__name__}")
         self._expect("connect_timeout", int, float, type(None))

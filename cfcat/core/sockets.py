@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cfcat.core.address import SocketAddress, Target, parse_address
-from cfcat.core.dial import Dialer, Direct
+from cfcat.core.dial import Dialer, Direct, Route
 from cfcat.core.lifecycle import Event, Phase, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
@@ -63,12 +63,18 @@ def connect(
 
 def _dialer(target: Target, options: SocketOptions) -> Dialer:
     """Raises OptionsError: the target cannot be had this way."""
+    source = None
+    if options.source is not None:
+        from cfcat.core.route import parse_source  # lazy: most connections come from anywhere
+
+        source = parse_source(options.source)
+    route = Route(options.address_family, source, options.resolve)
     if options.via is None:
-        return Direct(family=options.address_family, policy=options.policy)
+        return Direct(route, policy=options.policy)
     from cfcat.core.proxy import Through  # lazy: most connections are direct
 
     options.via.check(target, options.address_family)
-    return Through(options.via, family=options.address_family)
+    return Through(options.via, route)
 
 
 def adopt(sock: stdlib.socket, target: Target, options: SocketOptions, info: SocketInfo) -> Socket:

@@ -44,6 +44,8 @@ from cfcat.program.values import (
     check_profile,
     check_protocol,
     check_proxy,
+    check_resolve,
+    check_source,
     check_target,
 )
 from cfcat.report.color import ColorChoice
@@ -118,6 +120,15 @@ def cfcat(
     ] = None,
     proxy_cacert: Annotated[
         str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE for an https proxy.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="[HOST][:PORT]", help="Connect from this address of ours, or from this port.")
+    ] = None,
+    resolve: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT:ADDR", help="Take this for the address of HOST, or several with commas between."
+        ),
     ] = None,
     idle_timeout: Annotated[
         float | None,
@@ -277,6 +288,8 @@ def cfcat(
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    if source is not None:
+        check_source(source)
     way = None
     if proxy is not None:
         way = ProxyRequest(check_proxy(proxy), proxy_cacert)
@@ -332,6 +345,8 @@ def cfcat(
             address_family=family,
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
+            source=source,
+            resolve=check_resolve(resolve) if resolve else None,
         ),
         pump=PumpOptions(
             half_open=half_open,

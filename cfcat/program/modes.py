@@ -118,7 +118,10 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
             ("--export", ": an export dials"),
         )
     ),
-    Excludes("--listen", "--proxy", "-l excludes --proxy: it is for connecting"),
+    *(
+        Excludes("--listen", option, f"-l excludes {option}: it is for connecting")
+        for option in ("--proxy", "--source", "--resolve")
+    ),
     Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
     Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),
