@@ -48,7 +48,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.channel",),
     ("cfcat.core.layers",),
     ("cfcat.core.dial",),
-    ("cfcat.core.proxy",),
+    ("cfcat.core.proxy", "cfcat.core.unix"),
     ("cfcat.core.listen",),
     ("cfcat.core.streams",),
     ("cfcat.core.writable",),

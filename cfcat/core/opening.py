@@ -92,10 +92,9 @@ class Opening(Reacting):
         options, sock = self._options, self._wire.sock
         assert sock is not None
         try:
-            ends = sock.getpeername()[:2], sock.getsockname()[:2]
+            self._info = self._both(sock.getpeername()[:2], sock.getsockname()[:2])
         except OSError as error:  # reset in the moment that it was made
             raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
-        self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
         if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
         if options.trace is not None:
@@ -108,6 +107,12 @@ class Opening(Reacting):
             except TlsError as error:  # N4: one text for every failure; the reason is the detail
                 error.detail, error.message = error.message, failure_message(self._target.port)
                 raise
+
+    def _both(self, remote: tuple[str, int] | str, local: tuple[str, int] | str) -> SocketInfo:
+        """Both ends; on a Unix socket the address is the other one, and ours has no name."""
+        if isinstance(remote, str) or isinstance(local, str):
+            return SocketInfo(self._target.text, "")
+        return SocketInfo(format_address(*remote), format_address(*local))
 
     async def _take_turn(self, policy: WorkersPolicy) -> None:
         """Wait until there are few enough connections; this one counts until it is over, upgraded or not (P6)."""

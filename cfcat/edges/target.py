@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from cfcat.core.address import ANYWHERE, UNIX, Target, is_ipv6, parse_address, without_zone
+from cfcat.core.address import ANYWHERE, UNIX, Target, is_ipv6, parse_address, unix_path, without_zone
 from cfcat.errors import AddressError
 
 __all__ = ["is_service_name", "listen_target", "typed_target"]
@@ -20,13 +20,15 @@ SERVICE_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_+.-]*")
 
 
 def typed_target(text: str, port: str | None = None) -> Target:
-    """`host:port`, or host and port as two words.
+    """`host:port`, host and port as two words, or `unix:/path`.
 
     Raises:
         AddressError: there is no such target; also for port 0, which is the library's (A11), and a service that this
             machine does not know.
     """
     if port is None:
+        if unix_path(text) is not None:
+            return parse_address(text)
         text = _with_number(text)
     else:
         text = f"{_bracketed(text)}:{_number(port)}"

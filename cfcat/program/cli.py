@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cfcat import __version__
+from cfcat.core.address import unix_path
 from cfcat.core.choices import AddressFamily, SecureTransport, Shutdown, TlsVersion
 from cfcat.errors import UsageError
 from cfcat.program.help import GroupedHelp
@@ -24,6 +25,7 @@ from cfcat.program.modes import (
     check_family,
     check_options,
     check_together,
+    check_unix,
     choose_mode,
 )
 from cfcat.program.output import OutputOptions
@@ -81,7 +83,7 @@ def cfcat(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="TARGET", show_default=False, help="host:port, 192.0.2.7:port or [2001:db8::7]:port"),
+        typer.Argument(metavar="TARGET", show_default=False, help="host:port, [2001:db8::7]:port or unix:/path"),
     ] = None,
     port: Annotated[str | None, typer.Argument(metavar="[PORT]", help="for nc's habit: cfcat host 25")] = None,
     half_open: Annotated[
@@ -275,6 +277,8 @@ def cfcat(
     else:
         address = check_target(target, port)
     check_family(given)
+    if not listen and unix_path(address.text) is not None:
+        check_unix(address.text, given)
     family: AddressFamily | None = "ipv4" if ipv4 else "ipv6" if ipv6 else None
     if check_workers and not listen:
         check_alone(given)

@@ -23,6 +23,7 @@ __all__ = [
     "check_family",
     "check_options",
     "check_together",
+    "check_unix",
     "choose_mode",
 ]
 
@@ -190,6 +191,15 @@ def check_together(given: Collection[str]) -> None:
     """Raise UsageError for the first of TOGETHER that is broken."""
     for rule in TOGETHER:
         _refuse(rule.problem(given))
+
+
+def check_unix(target: str, given: Collection[str]) -> None:
+    """Raise UsageError for an option that means nothing on a Unix socket, and for TLS there without a name."""
+    for option in ("-4", "-6", "--proxy", "--source", "--resolve", "--workers", "--check-workers", "--export"):
+        if option in given:
+            raise UsageError(f"{target} is a Unix socket: {option} has no meaning there")
+    if "--sni" not in given and any(option in given for option in ("--tls on", "--tls starttls", "--starttls")):
+        raise UsageError(f"{target} is a Unix socket: TLS needs the name of the server there", "--sni NAME")
 
 
 def check_alone(given: Collection[str]) -> None:

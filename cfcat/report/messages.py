@@ -196,6 +196,9 @@ def explain_address(text: str, error: AddressError) -> Message:
         return Message(f"{shown}: expected host:port, not a URL", _url_hint(scheme.lower(), rest))
     if not text:
         return Message("no target given", "cfcat HOST:PORT")
+    if text.startswith(UNIX) and not _is_port(text.removeprefix(UNIX)):
+        hint = _command(f"{UNIX}./{text.removeprefix(UNIX)}") if text.isprintable() else ""
+        return Message(f"{shown}: the path of a Unix socket begins with / or ./, its name without a file with @", hint)
     if re.search(r"\s", text):
         return Message(f"{shown}: a blank in the host name")
     if text.count(":") > 1 and not text.startswith("["):
@@ -227,7 +230,7 @@ def _ipv6_hint(text: str) -> str:
 def _command(address: str, flags: str = "") -> str:
     """A command line to type instead; "" if no better one is known."""
     try:
-        works = parse_address(address).port > 0 and not address.startswith("-")
+        works = (parse_address(address).port > 0 or address.startswith(UNIX)) and not address.startswith("-")
     except AddressError:
         works = False
     return f"cfcat {address}{flags}" if works else ""
