@@ -75,7 +75,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | --proxy | --source | --resolve | -w | --idle-timeout | -q | --quit-after | --helo | --alpn | --ciphers)
+        --connect-timeout | --proxy | --source | --resolve | --proxy-protocol | -w | --idle-timeout | -q | --quit-after | --helo | --alpn | --ciphers)
             return
             ;;
         # end of values
@@ -85,11 +85,12 @@ _cfcat()
     if [[ $cur == -* ]]; then
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
-            --connect-timeout --proxy --proxy-cacert --source --resolve -w --idle-timeout --shutdown
-            --no-shutdown -q --quit-after -l --listen --keep --client-ca --ca-out --tls --starttls --helo
-            --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k
-            --insecure --repl --pipe -C --crlf --eol --proto --no-history -v --verbose -x --hexdump --log
-            --log-secrets --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol -w --idle-timeout
+            --shutdown --no-shutdown -q --quit-after -l --listen --keep --client-ca --ca-out --tls
+            --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers
+            --ignore-unexpected-eof -k --insecure --repl --pipe -C --crlf --eol --proto --no-history -v
+            --verbose -x --hexdump --log --log-secrets --export --from --json --progress --color --raw -V
+            --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -99,10 +100,10 @@ _cfcat()
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
-            --connect-timeout | --proxy | --proxy-cacert | --source | --resolve | -w | --idle-timeout | \
-                --shutdown | -q | --quit-after | --client-ca | --ca-out | --tls | --starttls | --helo | \
-                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --eol | \
-                --proto | --log | --export | --from | --color)
+            --connect-timeout | --proxy | --proxy-cacert | --source | --resolve | --proxy-protocol | -w | \
+                --idle-timeout | --shutdown | -q | --quit-after | --client-ca | --ca-out | --tls | \
+                --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | \
+                --ciphers | --eol | --proto | --log | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

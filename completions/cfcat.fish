@@ -4,9 +4,10 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout --proxy --proxy-cacert --source --resolve -w --idle-timeout \
-        --shutdown -q --quit-after --client-ca --ca-out --tls --starttls --helo --sni --cacert --cert \
-        --key --alpn --tls-min --tls-max --ciphers --eol --proto --log --export --from --color
+    set -l valued --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol -w \
+        --idle-timeout --shutdown -q --quit-after --client-ca --ca-out --tls --starttls --helo --sni \
+        --cacert --cert --key --alpn --tls-min --tls-max --ciphers --eol --proto --log --export --from \
+        --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -65,6 +66,7 @@ complete -c cfcat -l proxy -x -d 'Go through a proxy: socks5h://HOST:PORT, or so
 complete -c cfcat -l proxy-cacert -r -F -d 'Trust the authorities in FILE for an https proxy'
 complete -c cfcat -l source -x -d 'Connect from this address of ours, or from this port'
 complete -c cfcat -l resolve -x -d 'Take this for the address of HOST, or several with commas between'
+complete -c cfcat -l proxy-protocol -x -d 'Begin with HAProxy\'s header, version 1 or 2, as if coming from SRC'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'
 complete -c cfcat -l shutdown -x -a 'auto now never' -d 'At the end of standard input send ours when that cannot cost the answer, at once, or not at all'
 complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'

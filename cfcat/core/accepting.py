@@ -60,6 +60,9 @@ def listen(
     resolved = make_options(options, {"allow_half_open": True, **given, **changes})
     if resolved.policy is not None:
         raise OptionsError("a policy is for connect(): it says where a Worker may connect to (rule P8)")
+    for name in ("via", "source", "resolve", "proxy_protocol"):
+        if getattr(resolved, name) is not None:
+            raise OptionsError(f"{name} is for connect()")
     if resolved.secure_transport != "off":
         _check_context(resolved)
         if resolved.connect_timeout is None:

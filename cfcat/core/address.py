@@ -19,6 +19,7 @@ __all__ = [
     "SocketAddress",
     "Target",
     "format_address",
+    "is_ip",
     "is_ipv6",
     "parse_address",
     "unix_path",
@@ -181,6 +182,17 @@ def is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text  # the URL standard has no zones
+
+
+def is_ip(text: str) -> bool:
+    """Is this an address of either family, without brackets and zone?"""
+    import ipaddress  # lazy: as above
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _unbracket(host: str) -> str:

@@ -44,6 +44,7 @@ class _Fields(NamedTuple):
     via: Proxy | None = None
     source: str | None = None
     resolve: Mapping[str, Sequence[str]] | None = None
+    proxy_protocol: str | None = None
 
 
 class Changes(TypedDict, total=False):
@@ -62,6 +63,7 @@ class Changes(TypedDict, total=False):
     via: Proxy | None
     source: str | None
     resolve: Mapping[str, Sequence[str]] | None
+    proxy_protocol: str | None
 
 
 class SocketOptions(_Fields):
@@ -78,7 +80,8 @@ class SocketOptions(_Fields):
     (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
     raises goes to the event loop's exception handler, and changes nothing); `via` is the `proxy()` to go through, and
     then both ends are those of the connection to it; `source` is the address of ours to connect from, with a port or
-    without; `resolve` has the addresses of names, `{"host:443": ["127.0.0.1"]}`, and TLS knows the name all the same.
+    without; `resolve` has the addresses of names, `{"host:443": ["127.0.0.1"]}`, and TLS knows the name all the same;
+    `proxy_protocol` is "1" or "2", or "1:192.0.2.7:5000", to begin with HAProxy's header.
     """
 
     __slots__ = ()
@@ -99,6 +102,7 @@ class SocketOptions(_Fields):
         via: Proxy | None = None,
         source: str | None = None,
         resolve: Mapping[str, Sequence[str]] | None = None,
+        proxy_protocol: str | None = None,
     ) -> SocketOptions:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
         options = super().__new__(
@@ -116,6 +120,7 @@ class SocketOptions(_Fields):
             via,
             source,
             resolve,
+            proxy_protocol,
         )
         options._check()
         return options
@@ -140,6 +145,11 @@ class SocketOptions(_Fields):
         if self.policy is not None and self.via is not None:
             raise OptionsError("a policy is about addresses that we connect to: it excludes a proxy")
         self._expect("source", str, type(None))
+        self._expect("proxy_protocol", str, type(None))
+        if self.proxy_protocol is not None:
+            from cfcat.proxies.header import parse_claim  # lazy: most connections have none
+
+            parse_claim(self.proxy_protocol)
         if self.source is not None or self.resolve is not None:
             from cfcat.core.route import check_resolve, parse_source  # lazy: most connections have neither
 

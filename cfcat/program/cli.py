@@ -40,6 +40,7 @@ from cfcat.program.request import (
     TlsRequest,
 )
 from cfcat.program.values import (
+    check_claim,
     check_helo,
     check_listen_target,
     check_name,
@@ -131,6 +132,10 @@ def cfcat(
         typer.Option(
             metavar="HOST:PORT:ADDR", help="Take this for the address of HOST, or several with commas between."
         ),
+    ] = None,
+    proxy_protocol: Annotated[
+        str | None,
+        typer.Option(metavar="1[:SRC]", help="Begin with HAProxy's header, version 1 or 2, as if coming from SRC."),
     ] = None,
     idle_timeout: Annotated[
         float | None,
@@ -294,6 +299,8 @@ def cfcat(
         raise UsageError("--sni is given more than once: a connection has one server name")
     if source is not None:
         check_source(source)
+    if proxy_protocol is not None:
+        check_claim(proxy_protocol)
     way = None
     if proxy is not None:
         way = ProxyRequest(check_proxy(proxy), proxy_cacert)
@@ -350,6 +357,7 @@ def cfcat(
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
             source=source,
+            proxy_protocol=proxy_protocol,
             resolve=check_resolve(resolve) if resolve else None,
         ),
         pump=PumpOptions(

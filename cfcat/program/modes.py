@@ -121,8 +121,9 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     ),
     *(
         Excludes("--listen", option, f"-l excludes {option}: it is for connecting")
-        for option in ("--proxy", "--source", "--resolve")
+        for option in ("--proxy", "--source", "--resolve", "--proxy-protocol")
     ),
+    Excludes("--proxy-protocol", "--export", "--proxy-protocol excludes --export: a Worker has no such header"),
     Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
     Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cfcat.proxies.url import Proxy
 
 __all__ = [
+    "check_claim",
     "check_helo",
     "check_listen_target",
     "check_name",
@@ -104,6 +105,16 @@ def check_source(text: str) -> None:
         parse_source(text)
     except OptionsError as error:
         raise UsageError(f"--source: {error.message}") from error
+
+
+def check_claim(text: str) -> None:
+    """The value of `--proxy-protocol`. Raises UsageError."""
+    from cfcat.proxies.header import parse_claim  # lazy: most runs have none
+
+    try:
+        parse_claim(text)
+    except OptionsError as error:
+        raise UsageError(f"--proxy-protocol: {error.message}") from error
 
 
 def check_resolve(entries: list[str]) -> dict[str, list[str]]:
