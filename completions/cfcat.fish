@@ -66,7 +66,7 @@ complete -c cfcat -l proxy -x -d 'Go through a proxy: socks5h://HOST:PORT, or so
 complete -c cfcat -l proxy-cacert -r -F -d 'Trust the authorities in FILE for an https proxy'
 complete -c cfcat -l source -x -d 'Connect from this address of ours, or from this port'
 complete -c cfcat -l resolve -x -d 'Take this for the address of HOST, or several with commas between'
-complete -c cfcat -l proxy-protocol -x -d 'Begin with HAProxy\'s header, version 1 or 2, as if coming from SRC'
+complete -c cfcat -l proxy-protocol -x -d 'Begin with HAProxy\'s header, 1 or 2, as if coming from SRC; -l: read it'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'
 complete -c cfcat -l shutdown -x -a 'auto now never' -d 'At the end of standard input send ours when that cannot cost the answer, at once, or not at all'
 complete -c cfcat -l no-shutdown -d 'Short for --shutdown never'

@@ -46,7 +46,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.waiting",),
     ("cfcat.core.resolvers",),
     ("cfcat.core.channel",),
-    ("cfcat.core.layers",),
+    ("cfcat.core.layers", "cfcat.core.converse"),
     ("cfcat.core.dial",),
     ("cfcat.core.proxy", "cfcat.core.unix"),
     ("cfcat.core.listen",),
@@ -64,6 +64,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.core.opening",),
     ("cfcat.core.sockets",),
     ("cfcat.core.accepting",),
+    ("cfcat.core.named",),
     ("cfcat.core.clients",),
     ("cfcat.core",),  # the door of the room
     ("cfcat",),  # the public names, each loaded when it is used

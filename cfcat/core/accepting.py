@@ -172,9 +172,13 @@ class Listener:
         Raises:
             ListenError: none can be accepted now, such as for want of descriptors.
         """
+        return self.adopt(await self.take())
+
+    async def take(self) -> Accepted:
+        """Return the next connection as it is; `adopt()` makes a socket of it. Raises as `accept()`."""
         while not self._accepted:
             await self._wait(())
-        return self._adopt(self._accepted.pop(0))
+        return self._accepted.pop(0)
 
     def __aiter__(self) -> Listener:
         return self
@@ -187,7 +191,7 @@ class Listener:
                     return socket
                 _log(f"{socket.peer}: {error}")
             while self._accepted:
-                self._opening.append(self._adopt(self._accepted.pop(0)))
+                self._opening.append(self.adopt(self._accepted.pop(0)))
             if any(each.opened.done() for each in self._opening):
                 continue
             opening = [each.opened for each in self._opening]
@@ -217,7 +221,8 @@ class Listener:
         if failure is not None and not self._accepted:
             raise ListenError(f"cannot accept a connection: {reason_of(failure)}") from failure
 
-    def _adopt(self, accepted: Accepted) -> Socket:
+    def adopt(self, accepted: Accepted) -> Socket:
+        """Make a socket of a connection, whose handshake begins where there is one."""
         sock, remote = accepted
         local = _local_address(sock)
         host, _, port = remote.rpartition(":")

@@ -24,13 +24,15 @@ __all__ = ["Clients", "ListenTo"]
 class ListenTo(NamedTuple):
     """Where to listen: `target`, or its port at each of `hosts`. `keep`: go on listening when a client has come.
 
-    `wait_s`: how long a client may take to come; None: for ever.
+    `wait_s`: how long a client may take to come; None: for ever. `reads_header`: clients begin with a PROXY header, and
+    are whom that names.
     """
 
     target: Target
     hosts: tuple[str, ...] = ()
     keep: bool = False
     wait_s: float | None = None
+    reads_header: bool = False
 
 
 class Clients:
@@ -48,11 +50,12 @@ class Clients:
         Raises:
             ListenError: nobody can listen there.
             ConnectTimeout: nobody came in time.
+            ProxyError: the client did not send a PROXY header.
         """
         try:
             listener = await self._listen(options)
             try:
-                socket = await in_time(self._to.wait_s, self._accept(listener))
+                socket = await in_time(self._to.wait_s, self._accept(listener, options))
             except TimeoutError as error:
                 text = f"{self._to.target.text}: no client came within {self._to.wait_s:g} s"
                 raise ConnectTimeout(text, text) from error
@@ -70,10 +73,15 @@ class Clients:
             self._events.tell(Listening(listener.local_addresses))
         return self._listener
 
-    async def _accept(self, listener: Listener) -> Socket:
+    async def _accept(self, listener: Listener, options: SocketOptions) -> Socket:
         while True:
             with contextlib.suppress(ListenError):
-                return await listener.accept()
+                accepted = await listener.take()
+                if self._to.reads_header:
+                    from cfcat.core.named import named  # lazy: most clients come without a proxy
+
+                    accepted = await named(accepted, options.connect_timeout)
+                return listener.adopt(accepted)
             await settled((), OUT_OF_SOMETHING_S)
 
     def close(self) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from cfcat.core.address import Target, without_zone
 from cfcat.core.channel import Channel, client_codec, shake_hands
+from cfcat.core.converse import SAID_BYTES, converse
 from cfcat.core.dial import Address, Dialed, Route, dial_any, failure_message, find, named, need_host, race, tell
 from cfcat.core.loop import running_loop
-from cfcat.errors import Attempt, ConnectError, ProxyError, SocketError, TlsError, reason_of
+from cfcat.errors import Attempt, ConnectError, ProxyError, TlsError
 from cfcat.proxies.dialog import Dialog, Refusal
 from cfcat.proxies.http import tunnel
 from cfcat.proxies.socks import socks4, socks5
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Through"]
 
-SAID_BYTES = 512  # of what makes no sense, for the message
 HANDSHAKE_READ_BYTES = 64 * 1024
 
 
@@ -110,7 +110,7 @@ class Through:
                 outer = await self._secure(channel, target)
                 channel = outer.channel(channel)
             self._missing = "no answer"
-            bound = await _converse(self._dialog(target), channel)
+            bound = await converse(self._dialog(target), channel)
         except BaseException:
             sock.close()
             raise
@@ -169,37 +169,3 @@ class Through:
             said=refusal.said[:SAID_BYTES],
             kind=refusal.kind,
         )
-
-
-async def _converse(dialog: Dialog, channel: Channel) -> str:
-    """Carry out a dialog; return what it returns. Raises Refusal; TlsError: what came is no TLS."""
-    answer: bytes | None = None
-    try:
-        while True:
-            request = next(dialog) if answer is None else dialog.send(answer)
-            if isinstance(request, int):
-                answer = await _exactly(channel, request)
-            else:
-                await channel.send(request)
-                answer = b""
-    except StopIteration as stop:
-        bound: str = stop.value
-        return bound
-    except Refusal as refusal:
-        if refusal.kind == "nonsense":
-            refusal.said += channel.here(SAID_BYTES)
-        raise
-    except SocketError:
-        raise
-    except OSError as error:
-        raise Refusal(f"{reason_of(error)} instead of an answer", kind="ended") from error
-
-
-async def _exactly(channel: Channel, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        chunk = await channel.receive(size - len(data))
-        if not chunk:
-            raise Refusal("it closed the connection instead of answering", kind="ended")
-        data += chunk
-    return data

@@ -135,7 +135,9 @@ def cfcat(
     ] = None,
     proxy_protocol: Annotated[
         str | None,
-        typer.Option(metavar="1[:SRC]", help="Begin with HAProxy's header, version 1 or 2, as if coming from SRC."),
+        typer.Option(
+            metavar="1[:SRC]", help="Begin with HAProxy's header, 1 or 2, as if coming from SRC; -l: read it."
+        ),
     ] = None,
     idle_timeout: Annotated[
         float | None,
@@ -300,7 +302,7 @@ def cfcat(
     if source is not None:
         check_source(source)
     if proxy_protocol is not None:
-        check_claim(proxy_protocol)
+        check_claim(proxy_protocol, listens=listen)
     way = None
     if proxy is not None:
         way = ProxyRequest(check_proxy(proxy), proxy_cacert)
@@ -319,7 +321,8 @@ def cfcat(
     if listen:
         from cfcat.core.clients import ListenTo  # lazy: most runs dial
 
-        to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
+        wait_s = connect_timeout if "--connect-timeout" in given else None
+        to = ListenTo(address, hosts, keep, wait_s, proxy_protocol is not None)
         accepting = ListenRequest(to, client_ca, ca_out, names)
     output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color)
     secure_transport = tls or "off" if protocol is None else "starttls"
@@ -357,7 +360,7 @@ def cfcat(
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
             source=source,
-            proxy_protocol=proxy_protocol,
+            proxy_protocol=None if listen else proxy_protocol,
             resolve=check_resolve(resolve) if resolve else None,
         ),
         pump=PumpOptions(

@@ -121,7 +121,7 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     ),
     *(
         Excludes("--listen", option, f"-l excludes {option}: it is for connecting")
-        for option in ("--proxy", "--source", "--resolve", "--proxy-protocol")
+        for option in ("--proxy", "--source", "--resolve")
     ),
     Excludes("--proxy-protocol", "--export", "--proxy-protocol excludes --export: a Worker has no such header"),
     Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),

@@ -107,8 +107,10 @@ def check_source(text: str) -> None:
         raise UsageError(f"--source: {error.message}") from error
 
 
-def check_claim(text: str) -> None:
+def check_claim(text: str, *, listens: bool) -> None:
     """The value of `--proxy-protocol`. Raises UsageError."""
+    if listens and ":" in text:
+        raise UsageError("--proxy-protocol: with -l the client says who it is, and no address is given")
     from cfcat.proxies.header import parse_claim  # lazy: most runs have none
 
     try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cfcat import OptionsError
-from cfcat.proxies.header import Claim, End, header, parse_claim
+from cfcat.proxies.dialog import Refusal
+from cfcat.proxies.header import Claim, End, header, parse_claim, read_header
+from tests.proxies.play import play
 
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 OURS_4, OURS_6 = End("192.0.2.7", 5000), End("2001:db8::7", 5000)
@@ -73,3 +75,47 @@ def test_a_claim_of_the_other_family() -> None:
     """No header can say it."""
     with pytest.raises(OptionsError, match="is claimed to a target of the other family"):
         header(Claim(1, "::1"), OURS_4, THERE_4)
+
+
+@pytest.mark.parametrize(
+    ("said", "client"),
+    [
+        (header(Claim(1), OURS_4, THERE_4), "192.0.2.7:5000"),
+        (header(Claim(1), OURS_6, THERE_6), "[2001:db8::7]:5000"),
+        (header(Claim(2), OURS_4, THERE_4), "192.0.2.7:5000"),
+        (header(Claim(2), OURS_6, THERE_6), "[2001:db8::7]:5000"),
+        (b"PROXY UNKNOWN\r\n", ""),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", ""),
+        (SIGNATURE + bytes.fromhex("20000000"), ""),
+        (SIGNATURE + bytes.fromhex("20110003") + b"xyz", ""),
+        (SIGNATURE + bytes.fromhex("2111000f c0000207c000020113880019") + b"TLV", "192.0.2.7:5000"),
+        (SIGNATURE + bytes.fromhex("213100d8") + bytes(216), ""),
+    ],
+)
+def test_headers_are_read_and_nothing_behind_them(said: bytes, client: str) -> None:
+    """Of either version; what follows is the client's."""
+    assert play(read_header(), said + b"GET /")[1:] == (client, b"GET /")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"G",
+        b"POST",
+        b"\x16\x03\x01",
+        b"\r\n\r\nx",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 25\n",
+        b"PROXY TCP4 192.0.2.7 ::1 5000 25\r\n",
+        b"PROXY TCP4 192.0.2.777 192.0.2.1 5000 25\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 65536 25\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 5000\r\n",
+        b"PROXY " + b"x" * 101,
+        SIGNATURE + bytes.fromhex("22000000"),
+        SIGNATURE + bytes.fromhex("11110000"),
+        SIGNATURE + bytes.fromhex("21110004") + bytes(4),
+    ],
+)
+def test_what_is_no_header(said: bytes) -> None:
+    """It is found out at once, and a line has an end."""
+    with pytest.raises(Refusal, match="the client sent no PROXY header"):
+        play(read_header(), said)

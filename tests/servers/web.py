@@ -21,6 +21,7 @@ __all__ = [
     "apache",
     "haproxy",
     "haproxy_behind_proxy",
+    "haproxy_sending",
     "nginx_behind_proxy",
     "nginx_proxy",
     "node_http",
@@ -202,6 +203,31 @@ frontend here
     conf = launch.write("haproxy.cfg", configuration)
     launch.start([program, "-db", "-f", str(conf)])
     return _behind_proxy(launch, port, tls_port)
+
+
+def haproxy_sending(launch: Launch, to: str) -> Daemon:
+    """TCP by HAProxy, which tells `to` whom it speaks for, by version 2."""
+    port, ready = launch.port(), launch.port()
+    configuration = f"""
+global
+  maxconn 100
+defaults
+  mode tcp
+  timeout connect 5000
+  timeout client 50000
+  timeout server 50000
+listen here
+  bind {launch.hosts[0]}:{port}
+  server one {to} send-proxy-v2
+frontend ready
+  mode http
+  bind {launch.hosts[0]}:{ready}
+  http-request return status 200
+"""
+    conf = launch.write("haproxy.cfg", configuration)
+    launch.start([demand("haproxy"), "-db", "-f", str(conf)])
+    launch.answers(ready, GET, b"200 OK")
+    return Daemon(launch.hosts, port, 0, launch.folder)
 
 
 def nginx_behind_proxy(launch: Launch) -> Daemon:
