@@ -32,7 +32,7 @@ def typed_target(text: str, port: str | None = None) -> Target:
         text = _with_number(text)
     else:
         text = f"{_bracketed(text)}:{_number(port)}"
-    target = parse_address(text)
+    target = parse_address(_in_ascii(text))
     if target.port == 0:
         raise AddressError("port 0")
     return target
@@ -71,6 +71,25 @@ def is_service_name(text: str) -> bool:
 def _with_number(text: str) -> str:
     host, colon, last = text.rpartition(":")
     return f"{host}:{_number(last)}" if colon and "://" not in text else text
+
+
+def _in_ascii(text: str) -> str:
+    """`host:port` with the host as the resolver and certificates have it: `xn--bcher-kva.example` for
+    `bücher.example`. The library takes that form alone (A8).
+
+    Raises:
+        AddressError: it is no name; `detail` says why.
+    """
+    host, colon, port = text.rpartition(":")
+    if text.isascii() or not host or "://" in text or host.startswith("["):
+        return text
+    import idna  # lazy: few names need it
+
+    try:
+        name = idna.encode(host, strict=True, uts46=True, std3_rules=True).decode()
+    except UnicodeError as error:  # IDNAError
+        raise AddressError("not a host name", str(error)) from error
+    return f"{name}{colon}{port}"
 
 
 def _number(port: str) -> str:

@@ -137,7 +137,19 @@ class Message(NamedTuple):
 
 def explain(error: BaseException, target: str) -> Message:
     """What became of a run that was to talk to `target`."""
-    return _row_of(error).words(error, target)
+    message = _row_of(error).words(error, target)
+    return message if "xn--" not in target else message._replace(text=_in_both_forms(message.text, target))
+
+
+def _in_both_forms(text: str, target: str) -> str:
+    """A name beyond ASCII, as it is asked for and as it is read."""
+    import idna  # lazy: few names need it
+
+    try:
+        name = idna.decode(target.rpartition(":")[0])
+    except UnicodeError:  # IDNAError
+        return text
+    return text.replace(target, f"{target} ({escape(name)})", 1)
 
 
 def status_of(error: BaseException) -> ExitStatus:
@@ -215,7 +227,8 @@ def explain_address(text: str, error: AddressError) -> Message:
     if len(text) > 255:
         return Message(f"{shown[:60]}…': longer than 255 characters")
     if not text.isascii():
-        return Message(f"{shown}: only ASCII is allowed in a host name", "use its xn--… form")
+        reason = f": {escape(error.detail)}" if error.detail else ""
+        return Message(f"{shown}: not a host name{reason}")
     return Message(f"{shown}: not a host:port", "cfcat example.com:443, cfcat 192.0.2.7:25, cfcat [2001:db8::7]:25")
 
 
