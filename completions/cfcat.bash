@@ -79,7 +79,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | --proxy | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --helo | --alpn | --ciphers | --var | --after | --until)
+        --connect-timeout | --proxy | --source | --resolve | --proxy-protocol | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --helo | --alpn | --ciphers | --var | --after | --until)
             return
             ;;
         # end of values
@@ -89,12 +89,12 @@ _cfcat()
     if [[ $cur == -* ]]; then
         # made by python -m tests.documents: options
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
-            --connect-timeout --proxy --proxy-cacert -z --check --wait -w --idle-timeout --shutdown
-            --no-shutdown -q --quit-after -l --listen --keep --client-ca --ca-out --tap --accept-tls --quiet
-            --once --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers
-            --ignore-unexpected-eof -k --insecure --repl --script --var --pipe -C --crlf --after --until
-            --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets --pcap --export --from
-            --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol -z --check --wait
+            -w --idle-timeout --shutdown --no-shutdown -q --quit-after -l --listen --keep --client-ca
+            --ca-out --tap --accept-tls --quiet --once --tls --starttls --helo --sni --cacert --cert --key
+            --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --script --var
+            --pipe -C --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log
+            --log-secrets --pcap --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -104,10 +104,11 @@ _cfcat()
     for ((number = 1; number < cword; number++)); do
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
-            --connect-timeout | --proxy | --proxy-cacert | --wait | -w | --idle-timeout | --shutdown | -q | \
-                --quit-after | --client-ca | --ca-out | --tap | --accept-tls | --tls | --starttls | --helo | \
-                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --script | \
-                --var | --after | --until | --eol | --proto | --log | --pcap | --export | --from | --color)
+            --connect-timeout | --proxy | --proxy-cacert | --source | --resolve | --proxy-protocol | --wait | \
+                -w | --idle-timeout | --shutdown | -q | --quit-after | --client-ca | --ca-out | --tap | \
+                --accept-tls | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | \
+                --tls-min | --tls-max | --ciphers | --script | --var | --after | --until | --eol | --proto | \
+                --log | --pcap | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

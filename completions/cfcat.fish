@@ -4,10 +4,10 @@
 # The words that are neither options nor their values: target and port, as far as they stand before the cursor.
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
-    set -l valued --connect-timeout --proxy --proxy-cacert --wait -w --idle-timeout --shutdown -q \
-        --quit-after --client-ca --ca-out --tap --accept-tls --tls --starttls --helo --sni --cacert \
-        --cert --key --alpn --tls-min --tls-max --ciphers --script --var --after --until --eol --proto \
-        --log --pcap --export --from --color
+    set -l valued --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol --wait \
+        -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out --tap --accept-tls --tls \
+        --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --script \
+        --var --after --until --eol --proto --log --pcap --export --from --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -64,6 +64,9 @@ complete -c cfcat -l check-workers -d 'Say whether a Worker could, and do not co
 complete -c cfcat -l connect-timeout -x -d 'Deadline for resolving, connecting, STARTTLS and TLS handshake together'
 complete -c cfcat -l proxy -x -d 'Go through a proxy: socks5h://HOST:PORT, or socks5, socks4a, socks4, http, https; env: as the environment says'
 complete -c cfcat -l proxy-cacert -r -F -d 'Trust the authorities in FILE for an https proxy'
+complete -c cfcat -l source -x -d 'Connect from this address of ours, or from this port'
+complete -c cfcat -l resolve -x -d 'Take this for the address of HOST, or several with commas between'
+complete -c cfcat -l proxy-protocol -x -d 'Begin with HAProxy\'s header, 1 or 2, as if coming from SRC; -l: read it'
 complete -c cfcat -s z -l check -d 'Connect, see that it lasts a moment, end: is the server there?'
 complete -c cfcat -l wait -x -d 'For so long connect again where it fails, or the server ends at once'
 complete -c cfcat -s w -l idle-timeout -x -d 'End with status 28 when nothing moves for so long'

@@ -6,6 +6,7 @@ Source: inbound rules I1-I4, I24-I30, I36, I43; differences V21-V24, V26.
 from __future__ import annotations
 
 import errno
+import contextlib
 import socket as stdlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -63,6 +64,9 @@ def listen(
     resolved = make_options(options, {"allow_half_open": True, **given, **changes})
     if resolved.policy is not None:
         raise OptionsError("a policy is for connect(): it says where a Worker may connect to (rule P8)")
+    for name in ("via", "source", "resolve", "proxy_protocol"):
+        if getattr(resolved, name) is not None:
+            raise OptionsError(f"{name} is for connect()")
     if resolved.secure_transport != "off":
         _check_context(resolved)
         if resolved.connect_timeout is None:
@@ -182,9 +186,13 @@ class Listener:
         Raises:
             ListenError: none can be accepted now, such as for want of descriptors.
         """
+        return self.adopt(await self.take())
+
+    async def take(self) -> Accepted:
+        """Return the next connection as it is; `adopt()` makes a socket of it. Raises as `accept()`."""
         while not self._accepted:
             await self._wait(())
-        return self._adopt(self._accepted.pop(0))
+        return self._accepted.pop(0)
 
     def __aiter__(self) -> Listener:
         return self
@@ -197,7 +205,7 @@ class Listener:
                     return socket
                 _log(f"{socket.peer}: {error}")
             while self._accepted:
-                self._opening.append(self._adopt(self._accepted.pop(0)))
+                self._opening.append(self.adopt(self._accepted.pop(0)))
             if any(each.opened.done() for each in self._opening):
                 continue
             opening = [each.opened for each in self._opening]
@@ -223,19 +231,26 @@ class Listener:
                 elif (error := wait.exception()) is not None:
                     failure = error
                 else:
-                    self._accepted.append(wait.result())
+                    self._accepted.append(self._watched(wait.result()))
         if failure is not None and not self._accepted:
             raise ListenError(f"cannot accept a connection: {reason_of(failure)}") from failure
 
-    def _adopt(self, accepted: Accepted) -> Socket:
+    def _watched(self, accepted: Accepted) -> Accepted:
+        """The same, telling what passes to whom the options name."""
+        if self._options.capture is None:
+            return accepted
+        from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
+
+        with contextlib.suppress(OSError):  # it was reset already, which a read will tell
+            return accepted._replace(sock=WatchedSocket(accepted.sock, self._options.capture, accepted=True))
+        return accepted
+
+    def adopt(self, accepted: Accepted) -> Socket:
+        """Make a socket of a connection, whose handshake begins where there is one."""
         sock, remote = accepted
         local = _local_address(sock)
         host, _, port = remote.rpartition(":")
         target = Target(remote or local, host.strip("[]"), int(port) if port else 0)
-        if self._options.capture is not None:
-            from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
-
-            sock = WatchedSocket(sock, self._options.capture, accepted=True)
         socket = adopt(sock, target, self._options, SocketInfo(remote, local), relays=self._relays)
         self._keep(socket)
         return socket

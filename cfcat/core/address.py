@@ -19,8 +19,10 @@ __all__ = [
     "SocketAddress",
     "Target",
     "format_address",
+    "is_ip",
     "is_ipv6",
     "parse_address",
+    "unix_path",
     "without_zone",
 ]
 
@@ -42,6 +44,8 @@ ALLOWED_TEXT = re.compile(rf"[A-Za-z0-9\-._\[\]:]{{1,{MAX_TEXT}}}")
 ZONE = re.compile(
     r"%(?:25)?([A-Za-z0-9\-._]+)(?=\]:[0-9]+$)"
 )  # the name or number of an interface; RFC 6874: behind %25
+# Where a Unix socket is: what has none of these beginnings is a host called `unix` (A12).
+UNIX_PATH = re.compile(r"unix:((?:/|\./|\.\./|@).+)")
 # URL standard, "forbidden host code points", less those that end the authority.
 FORBIDDEN_HOST = re.compile(r"[\x00 <>\[\]\\^|:]")
 TAB_OR_NEWLINE = re.compile(r"[\t\n\r]")
@@ -62,8 +66,9 @@ class Target(NamedTuple):
     """A checked address. `text` is `host:port` as given, `host` is without brackets, `port` a number.
 
     The zone of an IPv6 address is in both: `fe80::1%eth0`.
-    `host` is "" where the text names nothing that could be resolved (A6: `::1` without brackets, a host
-    with a port of its own): such a target passes `connect()` and fails to connect.
+    `host` is "" on a Unix socket, `unix:/path`, whose port is 0; and where the text names nothing that could be
+    resolved (A6: `::1` without brackets, a host with a port of its own): such a target passes `connect()` and fails to
+    connect.
     """
 
     text: str
@@ -83,6 +88,10 @@ def parse_address(address: str | SocketAddress) -> Target:
         return _check_record(address)
     if not isinstance(address, str):
         raise WrongTypeError(NO_PORT, f"an address is 'host:port' or SocketAddress, not {type(address).__name__}")
+    if unix_path(address) is not None:
+        if not address.isprintable():
+            raise AddressError(BAD_TEXT)
+        return Target(address, "", 0)
     text, zone = _split_zone(address)
     host, port = _parse_authority(text)
     if not host:
@@ -93,6 +102,12 @@ def parse_address(address: str | SocketAddress) -> Target:
         raise AddressError(BAD_TEXT)
     host = _unbracket(host) + zone
     return Target(format_address(host, port) if zone else address, host, port)
+
+
+def unix_path(text: str) -> str | None:
+    """The path of `unix:/path`, `unix:./path` and `unix:../path`, or the `@name` of `unix:@name`; None: no such."""
+    match = UNIX_PATH.fullmatch(text) if text.startswith(UNIX) else None
+    return match and match[1]
 
 
 def format_address(host: str, port: int) -> str:
@@ -167,6 +182,17 @@ def is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text  # the URL standard has no zones
+
+
+def is_ip(text: str) -> bool:
+    """Is this an address of either family, without brackets and zone?"""
+    import ipaddress  # lazy: as above
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _unbracket(host: str) -> str:

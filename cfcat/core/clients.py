@@ -23,13 +23,15 @@ __all__ = ["Clients", "ListenTo"]
 class ListenTo(NamedTuple):
     """Where to listen: `target`, or its port at each of `hosts`. `keep`: go on listening when a client has come.
 
-    `wait_s`: how long a client may take to come; None: for ever.
+    `wait_s`: how long a client may take to come; None: for ever. `reads_header`: clients begin with a PROXY header, and
+    are whom that names.
     """
 
     target: Target
     hosts: tuple[str, ...] = ()
     keep: bool = False
     wait_s: float | None = None
+    reads_header: bool = False
 
 
 class Clients:
@@ -49,11 +51,12 @@ class Clients:
         Raises:
             ListenError: nobody can listen there; or, without `keep`, the client that is there cannot be accepted.
             ConnectTimeout: nobody came in time.
+            ProxyError: the client did not send a PROXY header.
         """
         try:
             listener = await self._listen(options)
             try:
-                socket = await in_time(self._to.wait_s, self._accept(listener))
+                socket = await in_time(self._to.wait_s, self._accept(listener, options))
             except TimeoutError as error:
                 text = f"{self._to.target.text}: no client came within {self._to.wait_s:g} s"
                 raise ConnectTimeout(text, text) from error
@@ -72,18 +75,24 @@ class Clients:
         self._listener.use(options)
         return self._listener
 
-    async def _accept(self, listener: Listener) -> Socket:
+    async def _accept(self, listener: Listener, options: SocketOptions) -> Socket:
         """With `keep`, a client that cannot be accepted for now is waited for, and told of once."""
         is_told = False
         while True:
             try:
-                return await listener.accept()
+                accepted = await listener.take()
             except ListenError as error:
                 if not self.keep:
                     raise
                 if not is_told:
                     self._events.tell(NotAccepted(error.message))
                     is_told = True
+            else:
+                if self._to.reads_header:
+                    from cfcat.core.named import named  # lazy: most clients come without a proxy
+
+                    accepted = await named(accepted, options.connect_timeout)
+                return listener.adopt(accepted)
             await settled((), OUT_OF_SOMETHING_S)
 
     def close(self) -> None:

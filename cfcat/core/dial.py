@@ -8,14 +8,15 @@ A9, A10. The deadline is the caller's.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from cfcat.core.address import Target, format_address
+from cfcat.core.address import ANYWHERE, Target, format_address
 from cfcat.core.job import Job
 from cfcat.core.loop import Loop, running_loop
 from cfcat.core.promise import Promise
@@ -28,6 +29,7 @@ from cfcat.errors import (
     ConnectTimeout,
     ResolveError,
     SocketError,
+    reason_of,
     shortened,
     without_frames,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "Dialed",
     "Dialer",
     "Direct",
+    "Route",
     "addresses_of",
     "assess",
     "blocked",
@@ -87,6 +90,22 @@ class Dialed(NamedTuple):
     sock: socket.socket
     round_trip_s: float
     outer: Outer | None = None
+
+
+class Route(NamedTuple):
+    """What addresses are connected to, and from which.
+
+    `family`: "ipv4" or "ipv6" alone. `source`: where from; the host "" and the port 0 are any. `resolve`: the addresses
+    of names, as `host:port`, for which no resolver is asked. `capture`: is told what passes.
+    """
+
+    family: str | None = None
+    source: Target | None = None
+    resolve: Mapping[str, Sequence[str]] | None = None
+    capture: Capture | None = None
+
+
+ANY_ROUTE = Route()
 
 
 class Dialer(Protocol):
@@ -149,16 +168,15 @@ async def assess(
 
 async def dial(
     target: Target,
+    route: Route = ANY_ROUTE,
     *,
-    family: str | None = None,
     policy: WorkersPolicy | None = None,
     trace: Trace | None = None,
-    capture: Capture | None = None,
 ) -> Dialed:
     """Connect to the first address of the target that answers.
 
     `policy` judges each resolved address; those blocked are dropped, and it goes on with those that remain (P2, P9).
-    `trace` is told of the addresses and of what became of each; it must not raise. `capture` is told what passes.
+    `trace` is told of the addresses and of what became of each; it must not raise.
     Cancelling closes everything that was begun.
 
     Raises:
@@ -166,14 +184,16 @@ async def dial(
         BlockedError: the policy allows none of them.
         ConnectError: no address answered; `attempts` says why, in order.
     """
-    return await dial_any(target, await find(target, family=family, policy=policy, trace=trace), trace, capture)
+    return await dial_any(target, await find(target, route, policy=policy, trace=trace), route, trace)
 
 
-async def dial_any(
-    target: Target, addresses: Sequence[Address], trace: Trace | None, capture: Capture | None
-) -> Dialed:
+async def dial_any(target: Target, addresses: Sequence[Address], route: Route, trace: Trace | None) -> Dialed:
     """Connect to the first of these that answers. Raises ConnectError as `dial`."""
-    dialed, attempts = await race(addresses, partial(_connect, capture), trace)
+    source = route.source
+    reach = _connect if source is None else partial(_connect_from, source, await _sources(source))
+    if route.capture is not None:
+        reach = partial(_reach_watched, reach, route.capture)
+    dialed, attempts = await race(addresses, reach, trace)
     if dialed is None:
         raise connect_failed(target, _describe(target, attempts), attempts) from attempts[-1].error
     return dialed
@@ -182,30 +202,23 @@ async def dial_any(
 class Direct:
     """The dialer that connects directly, without a proxy."""
 
-    def __init__(
-        self, *, family: str | None = None, policy: WorkersPolicy | None = None, capture: Capture | None = None
-    ) -> None:
-        self._family = family
+    def __init__(self, route: Route = ANY_ROUTE, *, policy: WorkersPolicy | None = None) -> None:
+        self._route = route
         self._policy = policy
-        self._capture = capture
 
     async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed:
-        return await dial(target, family=self._family, policy=self._policy, trace=trace, capture=self._capture)
+        return await dial(target, self._route, policy=self._policy, trace=trace)
 
     def missing(self, target: Target) -> str:
         return f"{target.text}: no connection"
 
 
 async def find(
-    target: Target,
-    *,
-    family: str | None = None,
-    policy: WorkersPolicy | None = None,
-    trace: Trace | None = None,
+    target: Target, route: Route, *, policy: WorkersPolicy | None = None, trace: Trace | None = None
 ) -> list[Address]:
     """Resolve a target: its addresses in the order in which they are to be tried. Raises as `dial`."""
     began = time.monotonic()
-    addresses = await addresses_of(target, family)
+    addresses = named(target, route) or await addresses_of(target, route.family)
     if policy is not None:
         addresses = _permitted(target, addresses, policy)
     addresses = _interleave(addresses)
@@ -214,6 +227,26 @@ async def find(
 
         trace(Resolved(tuple(address.text for address in addresses), time.monotonic() - began, target.text))
     return addresses
+
+
+def named(target: Target, route: Route) -> list[Address]:
+    """The addresses of `Route.resolve`; none: ask the resolver. Raises ResolveError: there is none of that family."""
+    if not route.resolve:
+        return []
+    from cfcat.core.route import named_addresses  # lazy: most runs ask the resolver
+
+    hosts = named_addresses(route.resolve, target)
+    if hosts is None:
+        return []
+    infos = [
+        socket.getaddrinfo(host, target.port, flags=socket.AI_NUMERICHOST, type=socket.SOCK_STREAM)[0] for host in hosts
+    ]
+    found = [Address(socket.AddressFamily(info[0]), info[4]) for info in infos]
+    wanted = FAMILIES[route.family]
+    if not (found := [address for address in found if wanted in (socket.AF_UNSPEC, address.family)]):
+        kind = {"ipv4": "IPv4", "ipv6": "IPv6"}[route.family or ""]
+        raise ResolveError(failure_message(target.port), f"{target.text}: it was given no {kind} address")
+    return found
 
 
 def _permitted(target: Target, addresses: Sequence[Address], policy: WorkersPolicy) -> list[Address]:
@@ -340,21 +373,59 @@ class _Race:
                 self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
 
 
-async def _connect(capture: Capture | None, address: Address) -> Dialed:
-    """A `Reach`: by TCP."""
+async def _connect(address: Address, place: Address | None = None) -> Dialed:
+    """A `Reach`: by TCP, from anywhere or from one place."""
     began = time.monotonic()
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        if place is not None:
+            _bind(sock, place)
         await _until_connected(running_loop(), sock, address.sockaddr)
-        if capture is not None:
-            from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
-
-            sock = WatchedSocket(sock, capture, accepted=False)
     except BaseException:
         sock.close()
         raise
     return Dialed(sock, time.monotonic() - began)
+
+
+async def _sources(source: Target) -> list[Address]:
+    """The addresses to connect from, the first of a family counts."""
+    if not source.host:
+        both = (socket.AF_INET, ANYWHERE[0]), (socket.AF_INET6, ANYWHERE[1])
+        return [Address(family, (host, source.port)) for family, host in both]
+    return await addresses_of(source._replace(text=f"source {source.text}"), None)
+
+
+async def _connect_from(source: Target, sources: Sequence[Address], address: Address) -> Dialed:
+    """A `Reach`: by TCP, from one of these addresses. Raises ConnectError: we cannot be there."""
+    place = next((each for each in sources if each.family == address.family), None)
+    if place is None:
+        raise OSError(f"the source {source.text} is of the other family")
+    return await _connect(address, place)
+
+
+def _bind(sock: socket.socket, place: Address) -> None:
+    try:
+        # The port may have been ours a moment ago. nc: the same.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(place.sockaddr)
+    except OSError as error:
+        reason = "not an address of this machine" if error.errno == errno.EADDRNOTAVAIL else reason_of(error)
+        raise ConnectError(
+            CONNECT_FAILED, f"cannot connect from {place.text if place.sockaddr[1] else place.ip}: {reason}"
+        ) from error
+
+
+async def _reach_watched(reach: Reach, capture: Capture, address: Address) -> Dialed:
+    """A `Reach`: as another one, and what passes is told."""
+    from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
+
+    dialed = await reach(address)
+    try:
+        return dialed._replace(sock=WatchedSocket(dialed.sock, capture, accepted=False))
+    except BaseException:
+        dialed.sock.close()
+        raise
 
 
 async def _until_connected(loop: Loop, sock: socket.socket, sockaddr: tuple[Any, ...]) -> None:

@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from cfcat.core.address import format_address, without_zone
+from cfcat.core.address import format_address, is_ip, without_zone
 from cfcat.core.dial import Dialer, blocked, connect_failed, failure_message
 from cfcat.core.job import Job
 from cfcat.core.lifecycle import Event
 from cfcat.core.promise import Promise
 from cfcat.core.reacting import Reacting, SocketInfo
 from cfcat.core.waiting import in_time
-from cfcat.errors import ConnectTimeout, TlsError
+from cfcat.errors import ConnectTimeout, OptionsError, TlsError, reason_of
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from cfcat.core.tls import TlsCodec
@@ -92,22 +93,46 @@ class Opening(Reacting):
         options, sock = self._options, self._wire.sock
         assert sock is not None
         try:
-            ends = sock.getpeername()[:2], sock.getsockname()[:2]
+            self._info = self._both(sock.getpeername()[:2], sock.getsockname()[:2])
         except OSError as error:  # reset in the moment that it was made
             raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
-        self._info = SocketInfo(format_address(*ends[0]), format_address(*ends[1]))
         if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
         if options.trace is not None:
             from cfcat.record.making import Connected  # lazy: most runs tell nobody
 
             self._tell(Connected(*self._info, time.monotonic() - began))
+        if options.proxy_protocol is not None:
+            await self._say_header(sock, options.proxy_protocol)
         if options.secure_transport == "on":
             try:
                 await self._handshake()
             except TlsError as error:  # N4: one text for every failure; the reason is the detail
                 error.detail, error.message = error.message, failure_message(self._target.port)
                 raise
+
+    async def _say_header(self, sock: socket.socket, claim: str) -> None:
+        """Say whom we speak for, before anything else (`--proxy-protocol`); through a proxy it is for the target."""
+        from cfcat.proxies.header import End, header, parse_claim  # lazy: most connections have none
+
+        ours = target = None
+        if self._info is not None and self._info.local_address:
+            ours, target = End(*sock.getsockname()[:2]), End(*sock.getpeername()[:2])
+        if self._options.via is not None:
+            host = without_zone(self._target.host)
+            target = End(host, self._target.port) if is_ip(host) else None
+        try:
+            await self._wire.say(header(parse_claim(claim), ours, target))
+        except OptionsError:
+            raise
+        except OSError as error:
+            raise connect_failed(self._target, f"{self._target.text}: {reason_of(error)}") from error
+
+    def _both(self, remote: tuple[str, int] | str, local: tuple[str, int] | str) -> SocketInfo:
+        """Both ends; on a Unix socket the address is the other one, and ours has no name."""
+        if isinstance(remote, str) or isinstance(local, str):
+            return SocketInfo(self._target.text, "")
+        return SocketInfo(format_address(*remote), format_address(*local))
 
     async def _take_turn(self, policy: WorkersPolicy) -> None:
         """Wait until there are few enough connections; this one counts until it is over, upgraded or not (P6)."""

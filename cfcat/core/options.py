@@ -5,7 +5,7 @@ Pure, and cheap: TLS and policies are loaded where one is given. Source: rules O
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -44,6 +44,9 @@ class _Fields(NamedTuple):
     trace: Trace | None = None
     via: Proxy | None = None
     capture: Capture | None = None
+    source: str | None = None
+    resolve: Mapping[str, Sequence[str]] | None = None
+    proxy_protocol: str | None = None
 
 
 class Changes(TypedDict, total=False):
@@ -61,6 +64,9 @@ class Changes(TypedDict, total=False):
     trace: Trace | None
     via: Proxy | None
     capture: Capture | None
+    source: str | None
+    resolve: Mapping[str, Sequence[str]] | None
+    proxy_protocol: str | None
 
 
 class SocketOptions(_Fields):
@@ -77,7 +83,9 @@ class SocketOptions(_Fields):
     (P1-P9); `trace` is told how the connection is made, as it happens: a `cfcat.core.trace.TraceEvent` each (what it
     raises goes to the event loop's exception handler, and changes nothing); `via` is the `proxy()` to go through, and
     then both ends are those of the connection to it; `capture` is told all that goes over the wire
-    (`cfcat.core.watched`).
+    (`cfcat.core.watched`); `source` is the address of ours to connect from, with a port or
+    without; `resolve` has the addresses of names, `{"host:443": ["127.0.0.1"]}`, and TLS knows the name all the same;
+    `proxy_protocol` is "1" or "2", or "1:192.0.2.7:5000", to begin with HAProxy's header.
     """
 
     __slots__ = ()
@@ -97,6 +105,9 @@ class SocketOptions(_Fields):
         trace: Trace | None = None,
         via: Proxy | None = None,
         capture: Capture | None = None,
+        source: str | None = None,
+        resolve: Mapping[str, Sequence[str]] | None = None,
+        proxy_protocol: str | None = None,
     ) -> SocketOptions:
         """Raises OptionsError for a wrong value, TypeError for a wrong type (V15)."""
         options = super().__new__(
@@ -113,6 +124,9 @@ class SocketOptions(_Fields):
             trace,
             via,
             capture,
+            source,
+            resolve,
+            proxy_protocol,
         )
         options._check()
         return options
@@ -136,6 +150,17 @@ class SocketOptions(_Fields):
         self._expect_made_by("cfcat.proxies.url", "Proxy", "via")
         if self.policy is not None and self.via is not None:
             raise OptionsError("a policy is about addresses that we connect to: it excludes a proxy")
+        self._expect("source", str, type(None))
+        self._expect("proxy_protocol", str, type(None))
+        if self.proxy_protocol is not None:
+            from cfcat.proxies.header import parse_claim  # lazy: most connections have none
+
+            parse_claim(self.proxy_protocol)
+        if self.source is not None or self.resolve is not None:
+            from cfcat.core.route import check_resolve, parse_source  # lazy: most connections have neither
+
+            check_resolve(self.resolve or {})
+            parse_source(self.source or ":1")
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, not {type(self.trace).__name__}")
         self._expect("connect_timeout", int, float, type(None))

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from cfcat.core.address import Target, without_zone
 from cfcat.core.channel import Channel, client_codec, shake_hands
-from cfcat.core.dial import Address, Dialed, dial_any, failure_message, find, need_host, race, tell
+from cfcat.core.converse import SAID_BYTES, converse
+from cfcat.core.dial import Address, Dialed, Route, dial_any, failure_message, find, named, need_host, race, tell
 from cfcat.core.loop import running_loop
-from cfcat.errors import Attempt, ConnectError, ProxyError, SocketError, TlsError, reason_of
+from cfcat.errors import Attempt, ConnectError, ProxyError, TlsError
 from cfcat.proxies.dialog import Dialog, Refusal
 from cfcat.proxies.http import tunnel
 from cfcat.proxies.socks import socks4, socks5
@@ -26,19 +27,18 @@ if TYPE_CHECKING:
     import socket
 
     from cfcat.core.layers import Outer
-    from cfcat.core.watched import Capture
     from cfcat.record.making import Proxied, Trace
 
 __all__ = ["Through"]
 
-SAID_BYTES = 512  # of what makes no sense, for the message
 HANDSHAKE_READ_BYTES = 64 * 1024
 
 
 class Through:
     """Dials through a proxy, for one connection: it knows what that waits for.
 
-    `family`: of the addresses that we resolve, which are the proxy's and, where its scheme says so, the target's.
+    `route`: to the addresses that we resolve, which are the proxy's and, where its scheme says so, the target's; its
+    `resolve` counts for any target.
 
     Raises, when called:
         ProxyError: the proxy refused, could not reach the target, ended, or made no sense.
@@ -47,10 +47,9 @@ class Through:
         ResolveError: we did not find the target's name.
     """
 
-    def __init__(self, proxy: Proxy, *, family: str | None = None, capture: Capture | None = None) -> None:
+    def __init__(self, proxy: Proxy, route: Route) -> None:
         self._proxy = proxy
-        self._family = family
-        self._capture = capture
+        self._route = route
         self._name = f"proxy {proxy.address}"
         self._place = Target(proxy.address, proxy.host, proxy.port)
         self._found: list[Address] = []  # its addresses
@@ -60,8 +59,8 @@ class Through:
     async def __call__(self, target: Target, *, trace: Trace | None) -> Dialed:
         need_host(target)
         with self._telling(target):
-            self._found = await find(self._place, family=self._family, trace=trace)
-        if self._proxy.resolves_here:
+            self._found = await find(self._place, self._route, trace=trace)
+        if self._proxy.resolves_here or named(target, self._route):
             dialed = await self._by_address(target, trace)
         else:
             try:
@@ -79,8 +78,8 @@ class Through:
 
     async def _by_address(self, target: Target, trace: Trace | None) -> Dialed:
         """Race the target's addresses, each by a connection to the proxy of its own."""
-        family = "ipv4" if self._proxy.scheme == "socks4" else self._family
-        addresses = await find(target, family=family, trace=trace)
+        route = self._route._replace(family="ipv4") if not self._proxy.has_ipv6 else self._route
+        addresses = await find(target, route, trace=trace)
         dialed, attempts = await race(addresses, partial(self._reach, target, trace), trace)
         if dialed is None:
             reasons = "; ".join(filter(None, tell(target, attempts)))
@@ -103,7 +102,7 @@ class Through:
         """Connect by way of the proxy to a name, or to an address. Raises Refusal, and as this dialer."""
         self._missing = "no connection"
         with self._telling(target):
-            sock, round_trip_s, outer = await dial_any(self._place, self._found, trace, self._capture)
+            sock, round_trip_s, outer = await dial_any(self._place, self._found, self._route, trace)
         began = time.monotonic()
         try:
             channel = Channel(running_loop(), sock)
@@ -111,7 +110,7 @@ class Through:
                 outer = await self._secure(channel, sock, target)
                 channel = outer.channel(channel)
             self._missing = "no answer"
-            bound = await _converse(self._dialog(target), channel)
+            bound = await converse(self._dialog(target), channel)
         except BaseException:
             sock.close()
             raise
@@ -172,37 +171,3 @@ class Through:
             said=refusal.said[:SAID_BYTES],
             kind=refusal.kind,
         )
-
-
-async def _converse(dialog: Dialog, channel: Channel) -> str:
-    """Carry out a dialog; return what it returns. Raises Refusal; TlsError: what came is no TLS."""
-    answer: bytes | None = None
-    try:
-        while True:
-            request = next(dialog) if answer is None else dialog.send(answer)
-            if isinstance(request, int):
-                answer = await _exactly(channel, request)
-            else:
-                await channel.send(request)
-                answer = b""
-    except StopIteration as stop:
-        bound: str = stop.value
-        return bound
-    except Refusal as refusal:
-        if refusal.kind == "nonsense":
-            refusal.said += channel.here(SAID_BYTES)
-        raise
-    except SocketError:
-        raise
-    except OSError as error:
-        raise Refusal(f"{reason_of(error)} instead of an answer", kind="ended") from error
-
-
-async def _exactly(channel: Channel, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        chunk = await channel.receive(size - len(data))
-        if not chunk:
-            raise Refusal("it closed the connection instead of answering", kind="ended")
-        data += chunk
-    return data

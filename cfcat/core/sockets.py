@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cfcat.core.address import SocketAddress, Target, parse_address
-from cfcat.core.dial import Dialer, Direct
+from cfcat.core.address import SocketAddress, Target, parse_address, unix_path
+from cfcat.core.dial import Dialer, Direct, Route
 from cfcat.core.lifecycle import Event, Phase, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
@@ -38,9 +38,9 @@ def connect(
 ) -> Socket:
     """Begin a connection and return its socket at once (A1). Call it inside a running event loop.
 
-    `address` is `"host:port"`, IPv6 in brackets, or a `SocketAddress`. Options may be given as `SocketOptions`, as
-    a mapping, as keywords, or both (keywords win). Only a `policy` limits the number of sockets (O7, P6); without
-    `connect_timeout` an attempt (N9) or a handshake (S16) can hang until the network gives up.
+    `address` is `"host:port"`, IPv6 in brackets, `"unix:/path"`, or a `SocketAddress`. Options may be given as
+    `SocketOptions`, as a mapping, as keywords, or both (keywords win). Only a `policy` limits the number of sockets
+    (O7, P6); without `connect_timeout` an attempt (N9) or a handshake (S16) can hang until the network gives up.
 
     Raises:
         AddressError: the address cannot be parsed (A2-A8); looked at before the options (A13).
@@ -72,12 +72,23 @@ def dial(target: Target, options: SocketOptions, *, relays: bool = False) -> Soc
 
 def _dialer(target: Target, options: SocketOptions) -> Dialer:
     """Raises OptionsError: the target cannot be had this way."""
+    if unix_path(target.text) is not None:
+        from cfcat.core.unix import ByPath, check_options  # lazy: most connections are to a host
+
+        check_options(target, options)
+        return ByPath(options.capture)
+    source = None
+    if options.source is not None:
+        from cfcat.core.route import parse_source  # lazy: most connections come from anywhere
+
+        source = parse_source(options.source)
+    route = Route(options.address_family, source, options.resolve, options.capture)
     if options.via is None:
-        return Direct(family=options.address_family, policy=options.policy, capture=options.capture)
+        return Direct(route, policy=options.policy)
     from cfcat.core.proxy import Through  # lazy: most connections are direct
 
     options.via.check(target, options.address_family)
-    return Through(options.via, family=options.address_family, capture=options.capture)
+    return Through(options.via, route)
 
 
 def adopt(

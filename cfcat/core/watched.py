@@ -48,7 +48,10 @@ class Capture(Protocol):
 
 
 class WatchedSocket(socket.socket):
-    """Takes the place of a connected socket, and owns its descriptor from now on."""
+    """Takes the place of a connected socket, and owns its descriptor from now on.
+
+    Raises OSError where that was reset in the moment that it was made; it is left as it is then.
+    """
 
     __slots__ = ("_is_over", "_resets", "passing")
 

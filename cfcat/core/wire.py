@@ -191,6 +191,11 @@ class Wire(Transport):
         if self._outer is not None:
             self._go_through(self._outer)
 
+    async def say(self, data: bytes) -> None:
+        """Send this before anything else. Raises OSError where the connection is broken."""
+        self.moved_bytes += len(data)
+        await self._channel().send(data)
+
     def _channel(self) -> Channel:
         from cfcat.core.channel import Channel  # lazy: as above
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from cfcat.core.address import ANYWHERE, UNIX, Target, is_ipv6, parse_address, without_zone
+from cfcat.core.address import ANYWHERE, UNIX, Target, is_ipv6, parse_address, unix_path, without_zone
 from cfcat.errors import AddressError
 
 __all__ = ["is_service_name", "listen_target", "typed_target"]
@@ -20,17 +20,19 @@ SERVICE_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9_+.-]*")
 
 
 def typed_target(text: str, port: str | None = None) -> Target:
-    """`host:port`, or host and port as two words.
+    """`host:port`, host and port as two words, or `unix:/path`.
 
     Raises:
         AddressError: there is no such target; also for port 0, which is the library's (A11), and a service that this
             machine does not know.
     """
     if port is None:
+        if unix_path(text) is not None:
+            return parse_address(text)
         text = _with_number(text)
     else:
         text = f"{_bracketed(text)}:{_number(port)}"
-    target = parse_address(text)
+    target = parse_address(_in_ascii(text))
     if target.port == 0:
         raise AddressError("port 0")
     return target
@@ -69,6 +71,25 @@ def is_service_name(text: str) -> bool:
 def _with_number(text: str) -> str:
     host, colon, last = text.rpartition(":")
     return f"{host}:{_number(last)}" if colon and "://" not in text else text
+
+
+def _in_ascii(text: str) -> str:
+    """`host:port` with the host as the resolver and certificates have it: `xn--bcher-kva.example` for
+    `bücher.example`. The library takes that form alone (A8).
+
+    Raises:
+        AddressError: it is no name; `detail` says why.
+    """
+    host, colon, port = text.rpartition(":")
+    if text.isascii() or not host or "://" in text or host.startswith("["):
+        return text
+    import idna  # lazy: few names need it
+
+    try:
+        name = idna.encode(host, strict=True, uts46=True, std3_rules=True).decode()
+    except UnicodeError as error:  # IDNAError
+        raise AddressError("not a host name", str(error)) from error
+    return f"{name}{colon}{port}"
 
 
 def _number(port: str) -> str:

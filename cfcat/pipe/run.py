@@ -15,7 +15,7 @@ from cfcat.core.waiting import settled
 from cfcat.edges.descriptors import NOTHING, Callback
 from cfcat.edges.stdin import no_input, open_input
 from cfcat.edges.stdout import Output, open_output
-from cfcat.errors import SocketError, StdinError, StdoutError
+from cfcat.errors import ProxyError, SocketError, StdinError, StdoutError
 from cfcat.pipe.pump import Pump, PumpOptions
 from cfcat.record.events import Dialog, Entered, Moving, Stopped
 from cfcat.record.subscribers import Subscribers
@@ -98,14 +98,20 @@ async def run_accepted(
     once; `failed` is told of a connection that broke, and it goes on with the next.
 
     Raises:
-        ListenError, ConnectTimeout: as `Clients.next()`.
+        ListenError, ConnectTimeout, ProxyError: as `Clients.next()`; the last one where it is the only client.
         BrokenPipeError: as `run_pipe`; also while nobody has come.
         SocketError: as `run_pipe`; of those that concern one client only where it is the only one.
     """
     options = options._replace(trace=events.trace)
     async with _Pipes(ends, events, upgrading, shown, keeps=clients.keep) as pipes:
         while True:
-            socket = await pipes.unless_stdout_goes(clients.next(options))
+            try:
+                socket = await pipes.unless_stdout_goes(clients.next(options))
+            except ProxyError as error:  # it came without its header
+                if not clients.keep:
+                    raise
+                failed(error)
+                continue
             try:
                 end = await pipes.open_and_join(socket, socket.peer, options)
             except (StdinError, StdoutError):

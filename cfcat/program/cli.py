@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cfcat import __version__
+from cfcat.core.address import unix_path
 from cfcat.core.choices import AcceptTls, AddressFamily, SecureTransport, Shutdown, TlsVersion
 from cfcat.errors import UsageError
 from cfcat.program.help import GroupedHelp
@@ -25,6 +26,7 @@ from cfcat.program.modes import (
     check_options,
     check_tap,
     check_together,
+    check_unix,
     choose_mode,
 )
 from cfcat.program.output import OutputOptions
@@ -41,6 +43,7 @@ from cfcat.program.request import (
     tap_request,
 )
 from cfcat.program.values import (
+    check_claim,
     check_helo,
     check_listen_target,
     check_name,
@@ -48,6 +51,8 @@ from cfcat.program.values import (
     check_profile,
     check_protocol,
     check_proxy,
+    check_resolve,
+    check_source,
     check_target,
     check_variable,
 )
@@ -84,7 +89,7 @@ def cfcat(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="TARGET", show_default=False, help="host:port, 192.0.2.7:port or [2001:db8::7]:port"),
+        typer.Argument(metavar="TARGET", show_default=False, help="host:port, [2001:db8::7]:port or unix:/path"),
     ] = None,
     port: Annotated[str | None, typer.Argument(metavar="[PORT]", help="for nc's habit: cfcat host 25")] = None,
     half_open: Annotated[
@@ -123,6 +128,21 @@ def cfcat(
     ] = None,
     proxy_cacert: Annotated[
         str | None, typer.Option(metavar="FILE", help="Trust the authorities in FILE for an https proxy.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="[HOST][:PORT]", help="Connect from this address of ours, or from this port.")
+    ] = None,
+    resolve: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT:ADDR", help="Take this for the address of HOST, or several with commas between."
+        ),
+    ] = None,
+    proxy_protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1[:SRC]", help="Begin with HAProxy's header, 1 or 2, as if coming from SRC; -l: read it."
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("-z", "--check", help="Connect, see that it lasts a moment, end: is the server there?")
@@ -324,6 +344,8 @@ def cfcat(
     else:
         address = check_target(target, port)
     check_family(given)
+    if not listen and unix_path(address.text) is not None:
+        check_unix(address.text, given)
     family: AddressFamily | None = "ipv4" if ipv4 else "ipv6" if ipv6 else None
     if check_workers and not listen:
         check_alone(given)
@@ -338,6 +360,10 @@ def cfcat(
         check_name(name)
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
+    if source is not None:
+        check_source(source)
+    if proxy_protocol is not None:
+        check_claim(proxy_protocol, listens=listen)
     way = None
     if proxy is not None:
         way = ProxyRequest(check_proxy(proxy), proxy_cacert)
@@ -353,6 +379,9 @@ def cfcat(
             address_family=family,
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
+            source=source,
+            resolve=check_resolve(resolve) if resolve else None,
+            proxy_protocol=proxy_protocol,
         )
         where, hosts = check_listen_target(tap, None, "--tap")
         asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto", protocol)
@@ -374,7 +403,8 @@ def cfcat(
     if listen:
         from cfcat.core.clients import ListenTo  # lazy: most runs dial
 
-        to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
+        wait_s = connect_timeout if "--connect-timeout" in given else None
+        to = ListenTo(address, hosts, keep, wait_s, proxy_protocol is not None)
         accepting = ListenRequest(to, client_ca, ca_out, names)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
@@ -407,6 +437,9 @@ def cfcat(
             address_family=family,
             connect_timeout=connect_timeout,
             ignore_unexpected_eof=ignore_unexpected_eof,
+            source=source,
+            proxy_protocol=None if listen else proxy_protocol,
+            resolve=check_resolve(resolve) if resolve else None,
         ),
         pump=PumpOptions(
             half_open=half_open,

@@ -24,6 +24,7 @@ __all__ = [
     "check_options",
     "check_tap",
     "check_together",
+    "check_unix",
     "choose_mode",
 ]
 
@@ -136,7 +137,11 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Needs("--accept-tls", "--tap", ("--tap",)),
     Needs("--quiet", "--tap", ("--tap",)),
     Needs("--once", "--tap", ("--tap",)),
-    Excludes("--listen", "--proxy", "-l excludes --proxy: it is for connecting"),
+    *(
+        Excludes("--listen", option, f"-l excludes {option}: it is for connecting")
+        for option in ("--proxy", "--source", "--resolve")
+    ),
+    Excludes("--proxy-protocol", "--export", "--proxy-protocol excludes --export: a Worker has no such header"),
     Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
     Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),
@@ -196,6 +201,7 @@ WITH_TAP = frozenset(
     | {"--tls off", "--sni", "--cacert", "--cert", "--key", "--alpn", "--tls-min", "--tls-max", "--ciphers"}
     | {"--ignore-unexpected-eof", "--insecure", "-k", "--ca-out", "--verbose", "-v", "--hexdump", "-x", "--log"}
     | {"--log-secrets", "--pcap", "--json", "--color", "--starttls", "--proxy", "--proxy-cacert"}
+    | {"--source", "--resolve", "--proxy-protocol"}
 )
 
 
@@ -250,6 +256,15 @@ def check_together(given: Collection[str]) -> None:
     """Raise UsageError for the first of TOGETHER that is broken."""
     for rule in TOGETHER:
         _refuse(rule.problem(given))
+
+
+def check_unix(target: str, given: Collection[str]) -> None:
+    """Raise UsageError for an option that means nothing on a Unix socket, and for TLS there without a name."""
+    for option in ("-4", "-6", "--proxy", "--source", "--resolve", "--workers", "--check-workers", "--export"):
+        if option in given:
+            raise UsageError(f"{target} is a Unix socket: {option} has no meaning there")
+    if "--sni" not in given and any(option in given for option in ("--tls on", "--tls starttls", "--starttls")):
+        raise UsageError(f"{target} is a Unix socket: TLS needs the name of the server there", "--sni NAME")
 
 
 def check_alone(given: Collection[str]) -> None:

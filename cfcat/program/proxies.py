@@ -49,6 +49,8 @@ class Proxies:
         """
         if self._named is not None:
             return self._named
+        if not target.host:
+            return None  # a Unix socket
         named = named_proxy(os.environ, target, tls=tls)
         if named is None:
             return None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cfcat.proxies.url import Proxy
 
 __all__ = [
+    "check_claim",
     "check_helo",
     "check_listen_target",
     "check_name",
@@ -22,6 +23,8 @@ __all__ = [
     "check_profile",
     "check_protocol",
     "check_proxy",
+    "check_resolve",
+    "check_source",
     "check_target",
     "check_variable",
 ]
@@ -97,6 +100,38 @@ def check_proxy(url: str) -> Proxy | None:
         return proxy(url, user=user, password=password if has_passwords else None)
     except OptionsError as error:
         raise UsageError(f"--proxy: {error.message}", "socks5h://HOST:PORT, http://USER:PASSWORD@HOST:PORT") from error
+
+
+def check_source(text: str) -> None:
+    """The value of `--source`. Raises UsageError."""
+    from cfcat.core.route import parse_source  # lazy: most runs have none
+
+    try:
+        parse_source(text)
+    except OptionsError as error:
+        raise UsageError(f"--source: {error.message}") from error
+
+
+def check_claim(text: str, *, listens: bool) -> None:
+    """The value of `--proxy-protocol`. Raises UsageError."""
+    if listens and ":" in text:
+        raise UsageError("--proxy-protocol: with -l the client says who it is, and no address is given")
+    from cfcat.proxies.header import parse_claim  # lazy: most runs have none
+
+    try:
+        parse_claim(text)
+    except OptionsError as error:
+        raise UsageError(f"--proxy-protocol: {error.message}") from error
+
+
+def check_resolve(entries: list[str]) -> dict[str, list[str]]:
+    """The values of `--resolve`. Raises UsageError."""
+    from cfcat.core.route import parse_resolve  # lazy: most runs have none
+
+    try:
+        return parse_resolve(entries)
+    except OptionsError as error:
+        raise UsageError(f"--resolve: {error.message}", "--resolve example.com:443:192.0.2.7,2001:db8::7") from error
 
 
 def check_helo(name: str) -> None:

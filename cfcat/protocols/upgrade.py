@@ -157,7 +157,7 @@ def _names(socket: Socket, info: SocketInfo, options: SocketOptions, helo: str |
 
 def _host_of(address: str) -> str:
     """The host of an end; a Unix socket is on this one."""
-    return "127.0.0.1" if address.startswith(UNIX) else parse_address(address).host
+    return "127.0.0.1" if not address or address.startswith(UNIX) else parse_address(address).host
 
 
 def names_for(host: str, local: str, *, sni: str | None = None, helo: str | None = None) -> Names:
@@ -168,7 +168,7 @@ def names_for(host: str, local: str, *, sni: str | None = None, helo: str | None
     """
     return Names(
         client_name=helo or own_helo_name(sockets.gethostname(), local),
-        server_name=(sni or without_zone(host)).removesuffix("."),  # RFC 7622 §3.2
+        server_name=(sni or without_zone(host) or "localhost").removesuffix("."),  # RFC 7622 §3.2
     )
 
 

@@ -54,6 +54,11 @@ class Proxy(NamedTuple):
         return self.scheme in RESOLVING_HERE
 
     @property
+    def has_ipv6(self) -> bool:
+        """Can it be asked for an IPv6 address?"""
+        return self.scheme not in ("socks4", "socks4a")
+
+    @property
     def has_passwords(self) -> bool:
         """Does its protocol know them?"""
         return self.scheme not in ("socks4", "socks4a")
@@ -65,7 +70,7 @@ class Proxy(NamedTuple):
         """Raise OptionsError for a target that this proxy cannot be asked for. `family`: of addresses that count."""
         if "%" in target.host:
             raise OptionsError(f"{target.text}: the zone of an address means nothing to a proxy")
-        if not self.has_passwords and is_ipv6(target.host):
+        if not self.has_ipv6 and is_ipv6(target.host):
             raise OptionsError(f"{target.text}: SOCKS 4 has no IPv6 addresses; socks5:// has")
         if self.scheme == "socks4" and family == "ipv6":
             raise OptionsError("SOCKS 4 has no IPv6 addresses; socks5:// has")

@@ -81,19 +81,20 @@ class Attempted(NamedTuple):
 
 
 class Connected(NamedTuple):
-    """TCP is connected: both ends as `ip:port`; `seconds` since `connect()`."""
+    """TCP is connected: both ends as `ip:port`; `seconds` since `connect()`. On a Unix socket: `unix:/path`, and ""."""
 
     remote_address: str
     local_address: str
     seconds: float
 
     def text(self) -> str:
-        return f"connected to {self.remote_address} from {self.local_address} in {duration(self.seconds)}"
+        local = f" from {self.local_address}" if self.local_address else ""  # a Unix socket of ours has no name
+        return f"connected to {self.remote_address}{local} in {duration(self.seconds)}"
 
     @classmethod
     def parse(cls, text: str) -> Connected | None:
-        match = re.fullmatch(rf"connected to (\S+) from (\S+) in {DURATION}", text)
-        return match and cls(match[1], match[2], seconds_of(match[3]))
+        match = re.fullmatch(rf"connected to (\S+)(?: from (\S+))? in {DURATION}", text)
+        return match and cls(match[1], match[2] or "", seconds_of(match[3]))
 
 
 class Proxied(NamedTuple):

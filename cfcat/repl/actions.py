@@ -233,7 +233,8 @@ def _facts(session: Session) -> list[str]:
     lines = [f"target: {session.target}"]
     if connection.opening_s is not None:
         proxy = " (the proxy)" if connection.options.via is not None else ""
-        lines.append(f"remote: {connection.remote_address}{proxy}, local: {connection.local_address}")
+        local = f", local: {connection.local_address}" if connection.local_address else ""
+        lines.append(f"remote: {connection.remote_address}{proxy}{local}")
         lines.append(f"connected in {connection.opening_s:.3f} s, {connection.age_s:.0f} s ago")
     if connection.tls_s is not None:
         lines.append(f"upgraded to TLS in {connection.tls_s:.3f} s")

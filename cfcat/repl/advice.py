@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from cfcat.core.address import UNIX
 from cfcat.errors import TlsError
 from cfcat.repl.arguments import OPEN_OPTIONS
 from cfcat.report.messages import Message, explain, silent_note
@@ -55,8 +56,8 @@ def dialog_lines(data: bytes) -> list[str]:
 
 
 def is_loopback(address: str) -> bool:
-    """Does what is sent to `ip:port` never leave this machine? "" is the peer on a Unix socket."""
-    if not address:
+    """Does what is sent to `ip:port` never leave this machine? "" and `unix:/path` are the peer on a Unix socket."""
+    if not address or address.startswith(UNIX):
         return True
     ip = ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0])
     mapped = getattr(ip, "ipv4_mapped", None)

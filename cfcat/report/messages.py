@@ -145,7 +145,19 @@ class Message(NamedTuple):
 
 def explain(error: BaseException, target: str) -> Message:
     """What became of a run that was to talk to `target`."""
-    return _row_of(error).words(error, target)
+    message = _row_of(error).words(error, target)
+    return message if "xn--" not in target else message._replace(text=_in_both_forms(message.text, target))
+
+
+def _in_both_forms(text: str, target: str) -> str:
+    """A name beyond ASCII, as it is asked for and as it is read."""
+    import idna  # lazy: few names need it
+
+    try:
+        name = idna.decode(target.rpartition(":")[0])
+    except UnicodeError:  # IDNAError
+        return text
+    return text.replace(target, f"{target} ({escape(name)})", 1)
 
 
 def status_of(error: BaseException) -> ExitStatus:
@@ -214,6 +226,9 @@ def explain_address(text: str, error: AddressError) -> Message:
         return Message(f"{shown}: expected host:port, not a URL", _url_hint(scheme.lower(), rest))
     if not text:
         return Message("no target given", "cfcat HOST:PORT")
+    if text.startswith(UNIX) and not _is_port(text.removeprefix(UNIX)):
+        hint = _command(f"{UNIX}./{text.removeprefix(UNIX)}") if text.isprintable() else ""
+        return Message(f"{shown}: the path of a Unix socket begins with / or ./, its name without a file with @", hint)
     if re.search(r"\s", text):
         return Message(f"{shown}: a blank in the host name")
     if text.count(":") > 1 and not text.startswith("["):
@@ -230,7 +245,8 @@ def explain_address(text: str, error: AddressError) -> Message:
     if len(text) > 255:
         return Message(f"{shown[:60]}…': longer than 255 characters")
     if not text.isascii():
-        return Message(f"{shown}: only ASCII is allowed in a host name", "use its xn--… form")
+        reason = f": {escape(error.detail)}" if error.detail else ""
+        return Message(f"{shown}: not a host name{reason}")
     return Message(f"{shown}: not a host:port", "cfcat example.com:443, cfcat 192.0.2.7:25, cfcat [2001:db8::7]:25")
 
 
@@ -245,7 +261,7 @@ def _ipv6_hint(text: str) -> str:
 def _command(address: str, flags: str = "") -> str:
     """A command line to type instead; "" if no better one is known."""
     try:
-        works = parse_address(address).port > 0 and not address.startswith("-")
+        works = (parse_address(address).port > 0 or address.startswith(UNIX)) and not address.startswith("-")
     except AddressError:
         works = False
     return f"cfcat {address}{flags}" if works else ""

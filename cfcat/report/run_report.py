@@ -150,7 +150,7 @@ class RunReport:
             "mode": self.mode,
             "addresses": list(map(_attempt, self.attempts)),
             "remote_address": None if connected is None else connected.remote_address or None,
-            "local_address": None if connected is None else connected.local_address,
+            "local_address": None if connected is None else connected.local_address or None,
             "proxy": None if self.proxy is None else _proxy(self.proxy, proxied),
             "times": {name: _rounded(seconds) for name, seconds in times.items()},
             "tls": None if self.tls is None else _tls(self.tls, time.time()),

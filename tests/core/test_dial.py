@@ -18,7 +18,7 @@ import pytest
 from cfcat import BlockedError, ConnectError, ConnectTimeout, ResolveError, Verdict, WorkersPolicy, connect
 from cfcat.core import dial as dialling
 from cfcat.core.address import parse_address
-from cfcat.core.dial import Address, connect_failed, dial
+from cfcat.core.dial import Address, Route, connect_failed, dial
 from tests.core.links import open_descriptors, turns, until
 from tests.helpers.aio import run
 from tests.helpers.peers import Peer, blackhole, refusing, serve
@@ -100,7 +100,7 @@ def test_an_address_is_connected_to(host: str, family: str | None) -> None:
     """A10: with and without its family asked for."""
     wanted = ("ipv6" if ":" in host else "ipv4") if family else None
     with serve(hold, host=host) as server:
-        assert run(peer_of(server.address, family=wanted)) == (host, server.port)
+        assert run(peer_of(server.address, route=Route(wanted))) == (host, server.port)
 
 
 @pytest.mark.parametrize("spelling", ["127.1", "2130706433", "0x7f.1", "[::ffff:7f00:1]", "LocalHost"])
@@ -136,14 +136,14 @@ def test_the_family_filters(family: str, names: Resolve) -> None:
         both = {socket.AF_INET: found("127.0.0.1", four.port), socket.AF_INET6: found("::1", six.port)}
         names("both.test", lambda asked: [both[socket.AddressFamily(asked)]] if asked else both.values())
         expected = four if family == "ipv4" else six
-        assert run(peer_of("both.test:1", family=family)) == (expected.host, expected.port)
+        assert run(peer_of("both.test:1", route=Route(family))) == (expected.host, expected.port)
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "ipv6"), ("[::1]", "ipv4")])
 async def test_an_address_of_the_other_family_does_not_exist(host: str, family: str) -> None:
     """`-6 127.0.0.1` is an error of resolving, not of connecting."""
     with pytest.raises(ResolveError):
-        await dial(parse_address(f"{host}:1"), family=family)
+        await dial(parse_address(f"{host}:1"), Route(family))
 
 
 def test_families_alternate_beginning_with_the_resolvers_first() -> None:

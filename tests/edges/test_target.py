@@ -25,6 +25,10 @@ from cfcat.errors import AddressError
         (["fe80::1%eth0", "80"], "[fe80::1%eth0]:80"),
         (["fe80::1%25eth0", "80"], "[fe80::1%eth0]:80"),
         (["[fe80::1%eth0]", "http"], "[fe80::1%eth0]:80"),
+        (["bücher.example:smtp"], "xn--bcher-kva.example:25"),
+        (["BÜCHER。example", "80"], "xn--bcher-kva.example:80"),
+        (["faß.example:80"], "xn--fa-hia.example:80"),  # not fass.example, as Python's own codec has it
+        (["unix:/tmp/ü"], "unix:/tmp/ü"),
     ],
 )
 def test_what_people_type(words: list[str], text: str) -> None:

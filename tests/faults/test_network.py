@@ -109,7 +109,7 @@ NONSENSE = {
     "h:1e3": 2,
     "h:no-such-service": 2,
     "h:\u0661": 2,
-    "\u00e9:1": 2,
+    "\u2603:1": 2,
     "\udcff:1": 2,  # a byte that is no UTF-8
     "x" * 64 + ":1": 6,
     "x." * 127 + "x:1": 2,

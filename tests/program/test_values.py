@@ -52,9 +52,9 @@ FORMS = "cfcat example.com:443, cfcat 192.0.2.7:25, cfcat [2001:db8::7]:25"
         ("user@{}", "'user@{}': not a host:port", FORMS),
         ("\x1b[31m:{port}", r"'\x1b[31m:{port}': not a host:port", FORMS),
         (
-            "bücher.example:{port}",
-            "'bücher.example:{port}': only ASCII is allowed in a host name",
-            "use its xn--… form",
+            "☃.example:{port}",
+            "'☃.example:{port}': not a host name: Codepoint U+2603 at position 1 of '☃' not allowed",
+            "",
         ),
     ],
 )

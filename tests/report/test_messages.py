@@ -225,7 +225,7 @@ def test_hint_is_a_command_that_works(target: str) -> None:
         ("localhost:x", "'localhost:x': no service is called 'x'", "a port is a number, or a name of /etc/services"),
         ("localhost:-1", "'localhost:-1': the port must be a number from 1 to 65535", ""),
         ("a b:1", "'a b:1': a blank in the host name", ""),
-        ("é:1", "'é:1': only ASCII is allowed in a host name", "use its xn--… form"),
+        ("é:1", "'é:1': not a host name", ""),
     ],
 )
 def test_bad_target(target: str, text: str | None, hint: str) -> None:

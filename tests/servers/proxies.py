@@ -7,6 +7,8 @@ A client's end is passed on by Dante, ssh and Apache; microsocks, tinyproxy, squ
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.servers.launcher import Daemon, Launch, demand
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "ncat_proxy",
     "squid",
     "ssh_dynamic",
+    "ssh_options",
+    "sshd",
     "tinyproxy",
     "tinyproxy_with_password",
 ]
@@ -67,14 +71,33 @@ socks pass {{ from: 0/0 to: 0/0 }}
     return launch.ready(port, 0, SOCKS, SOCKS_ANSWER)
 
 
+def sshd(launch: Launch) -> Daemon:
+    """SSH, for whoever has the key `client`; its user may have no shell, and forwards all the same."""
+    port = launch.port()
+    launch.start(_sshd(launch, port))
+    return launch.ready(port, 0, b"", b"SSH-2.0-")
+
+
 def ssh_dynamic(launch: Launch) -> Daemon:
     """SOCKS 4, 4a and 5 by `ssh -D`, to an sshd on this machine."""
-    sshd, ssh = demand("sshd"), demand("ssh")
     port, behind = launch.port(), launch.port()
+    ssh = [demand("ssh"), "-N", "-D", f"{launch.hosts[0]}:{port}", *ssh_options(launch.folder), "-p", str(behind)]
+    launch.start(_sshd(launch, behind), [*ssh, f"{launch.user}@{launch.hosts[0]}"])
+    return launch.ready(port, 0, SOCKS, SOCKS_ANSWER)
+
+
+def ssh_options(folder: Path) -> list[str]:
+    """Those of a client that has the key, and asks nobody."""
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectionAttempts=10", "BatchMode=yes"]
+    return ["-F", "none", "-q", "-i", str(folder / "client"), *(word for option in options for word in ("-o", option))]
+
+
+def _sshd(launch: Launch, port: int) -> list[str]:
+    program = demand("sshd")
     for name in ("host", "client"):
         launch.run(demand("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(launch.folder / name))
     configuration = f"""
-ListenAddress {launch.hosts[0]}:{behind}
+ListenAddress {launch.hosts[0]}:{port}
 HostKey {launch.folder}/host
 AuthorizedKeysFile {launch.folder}/client.pub
 PidFile none
@@ -82,12 +105,8 @@ StrictModes no
 UsePAM no
 """
     conf = launch.write("sshd_config", configuration)
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectionAttempts=10", "BatchMode=yes"]
-    here = [ssh, "-F", "none", "-N", "-i", str(launch.folder / "client"), "-D", f"{launch.hosts[0]}:{port}"]
-    for option in options:
-        here += ["-o", option]
-    launch.start([sshd, "-D", "-e", "-f", str(conf)], [*here, "-p", str(behind), f"{launch.user}@{launch.hosts[0]}"])
-    return launch.ready(port, 0, SOCKS, SOCKS_ANSWER)
+    launch.write("user", launch.user)
+    return [program, "-D", "-e", "-f", str(conf)]
 
 
 def tinyproxy(launch: Launch, more: str = "") -> Daemon:

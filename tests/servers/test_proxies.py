@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -11,7 +14,7 @@ import pytest
 
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
-from tests.helpers.program import Result, cfcat
+from tests.helpers.program import Result, cfcat, shell
 from tests.report.form import check_form
 from tests.servers import proxies
 from tests.servers.daemons import NGINX_FILE
@@ -20,6 +23,9 @@ from tests.servers.launcher import Daemon, Launch, Variant, launched
 from tests.servers.proxies import FORBIDDEN_PORT, PASSWORD, SIMPLE_PASSWORD, SIMPLE_USER, USER
 
 pytestmark = pytest.mark.one_python
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 class Way(NamedTuple):
@@ -223,3 +229,14 @@ def test_http_to_a_socks_proxy(through: Through) -> None:
     assert "its answer is not that of an HTTP proxy" in text
     assert hint == "socks5h:// in the URL, if it speaks SOCKS"
     assert result.status == 97
+
+
+def test_ssh_by_a_proxy_command(certs: CertSet, daemon: Fleet) -> None:
+    """As the README has it: cfcat is the way to the SSH server, and what ssh forwards arrives."""
+    (command,) = re.findall("`(ssh -o ProxyCommand=.*) shell.example`", README)
+    with launched(proxies.sshd, certs, Variant(host="127.0.0.1")) as server:
+        options = shlex.join(proxies.ssh_options(server.folder))
+        user = (server.folder / "user").read_text()
+        forward = f"-W localhost:{daemon('redis').port} -p {server.port} {user}@127.0.0.1"
+        result = shell(f"{command} {options} {forward}", stdin=b"PING\r\nQUIT\r\n", timeout_s=20)
+    assert result == Result(b"+PONG\r\n+OK\r\n", "", 0)

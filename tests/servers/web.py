@@ -20,6 +20,9 @@ __all__ = [
     "THINKS_S",
     "apache",
     "haproxy",
+    "haproxy_behind_proxy",
+    "haproxy_sending",
+    "nginx_behind_proxy",
     "nginx_proxy",
     "node_http",
     "node_net",
@@ -177,3 +180,69 @@ def _thinking(launch: Launch, kind: str, answer: bytes, port: int, tls_port: int
     }
     script = launch.write("thinking.js", Path(__file__).with_name("thinking.js").read_bytes())
     return [demand("node"), str(script), json.dumps(job)]
+
+
+def haproxy_behind_proxy(launch: Launch) -> Daemon:
+    """HTTP and HTTPS by HAProxy, which demands the PROXY header and answers with the client that it names."""
+    program = demand("haproxy")
+    port, tls_port = launch.ports()
+    pair = launch.write("pair.pem", launch.cert.read_bytes() + launch.key.read_bytes(), 0o600)
+    configuration = f"""
+global
+  maxconn 100
+defaults
+  mode http
+  timeout connect 5000
+  timeout client 50000
+  timeout server 50000
+frontend here
+  bind {launch.hosts[0]}:{port} accept-proxy
+  bind {launch.hosts[0]}:{tls_port} accept-proxy ssl crt {pair}
+  http-request return status 200 content-type text/plain lf-string "%[src]:%[src_port]"
+"""
+    conf = launch.write("haproxy.cfg", configuration)
+    launch.start([program, "-db", "-f", str(conf)])
+    return _behind_proxy(launch, port, tls_port)
+
+
+def haproxy_sending(launch: Launch, to: str) -> Daemon:
+    """TCP by HAProxy, which tells `to` whom it speaks for, by version 2."""
+    port, ready = launch.port(), launch.port()
+    configuration = f"""
+global
+  maxconn 100
+defaults
+  mode tcp
+  timeout connect 5000
+  timeout client 50000
+  timeout server 50000
+listen here
+  bind {launch.hosts[0]}:{port}
+  server one {to} send-proxy-v2
+frontend ready
+  mode http
+  bind {launch.hosts[0]}:{ready}
+  http-request return status 200
+"""
+    conf = launch.write("haproxy.cfg", configuration)
+    launch.start([demand("haproxy"), "-db", "-f", str(conf)])
+    launch.answers(ready, GET, b"200 OK")
+    return Daemon(launch.hosts, port, 0, launch.folder)
+
+
+def nginx_behind_proxy(launch: Launch) -> Daemon:
+    """The same by nginx."""
+    program = demand("nginx")
+    port, tls_port = launch.ports()
+    location = 'location / { return 200 "$proxy_protocol_addr:$proxy_protocol_port"; }'
+    configuration = nginx_configuration(launch, port, tls_port, location)
+    for listen in (f":{port};", f":{tls_port} ssl http2;"):
+        configuration = configuration.replace(listen, listen.replace(" http2", "").replace(";", " proxy_protocol;"))
+    conf = launch.write("nginx.conf", configuration)
+    launch.start([program, "-e", str(launch.log), "-p", str(launch.folder), "-c", str(conf)])
+    return _behind_proxy(launch, port, tls_port)
+
+
+def _behind_proxy(launch: Launch, port: int, tls_port: int) -> Daemon:
+    launch.answers(port, b"PROXY UNKNOWN\r\n" + GET, b"200 OK")
+    return Daemon(launch.hosts, port, tls_port, launch.folder)
