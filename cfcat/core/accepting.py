@@ -5,8 +5,8 @@ Source: inbound rules I1-I4, I24-I30, I36, I43; differences V21-V24, V26.
 
 from __future__ import annotations
 
-import errno
 import contextlib
+import errno
 import socket as stdlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
