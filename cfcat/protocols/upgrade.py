@@ -17,7 +17,7 @@ from cfcat.core.address import UNIX, parse_address, without_zone
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, SocketInfo
 from cfcat.core.waiting import in_time
-from cfcat.errors import ConnectTimeout, DialogError, LostError
+from cfcat.errors import ConnectTimeout, DialogError, LostError, TlsError
 from cfcat.protocols import DialogRun, HandshakeWrapper, Names, Protocol
 from cfcat.protocols.helo import own_helo_name
 from cfcat.record.events import Direction
@@ -91,7 +91,7 @@ async def upgrade(
 
     Raises:
         DialogError, InjectionError: as `converse`.
-        TlsError, CertificateError, LostError: the handshake failed.
+        TlsError, CertificateError: the handshake failed.
         ConnectTimeout: dialog and handshake took longer than `options.connect_timeout`.
     """
     waiting = [CONNECTION]
@@ -123,6 +123,10 @@ async def _upgrade(
         if entered is not None:
             entered("tls", secure)
         await secure.opened
+    except LostError as error:  # behind the go-ahead, before the handshake had begun
+        failure = TlsError(f"{error.detail} during the TLS handshake", reason="RESET")
+        failure.upgrading, failure.by_client = True, socket.accepted
+        raise failure from error
     except BaseException:
         secure.abort()
         raise

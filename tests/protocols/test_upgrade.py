@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from cfcat import Socket, connect, listen, make_server_context
+from cfcat import LostError, Socket, SocketOptions, TlsError, connect, listen, make_server_context
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, HandshakeWrapper
-from cfcat.protocols.upgrade import Earlier, converse
+from cfcat.protocols.upgrade import Earlier, converse, upgrade
 from tests.core.links import fact, until
 from tests.helpers.peers import Peer, serve
 from tests.helpers.peers import Script as Play
@@ -268,3 +268,19 @@ async def test_a_client_that_is_gone_before_its_last_answer_is_told_of_by_what_i
         with pytest.raises(DialogError, match=r"the client left without asking for TLS \(QUIT\)"):
             await dialog
         assert not socket.writable.locked
+
+
+async def test_a_client_that_resets_behind_the_go_ahead_is_told_of_by_the_handshake() -> None:
+    """Whether that had begun is a matter of a millisecond, and none of the message."""
+    options = SocketOptions(secure_transport="starttls", tls=make_server_context())
+    async with listen("127.0.0.1:0", options) as listener:
+        host, _, port = listener.local_address.rpartition(":")
+        client = sockets.create_connection((host, int(port)), timeout=10)
+        socket = await listener.accept()
+        client.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        with pytest.raises(LostError):
+            await socket.closed
+        with pytest.raises(TlsError, match="^connection reset by peer during the TLS handshake$") as caught:
+            await upgrade(socket, socket.peer, options, None)
+        assert caught.value.by_client
