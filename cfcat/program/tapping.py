@@ -24,8 +24,8 @@ from cfcat.program.output import captured, open_transcript, put, say, tell_failu
 from cfcat.program.process import die_of_sigpipe
 from cfcat.program.request import TapRequest
 from cfcat.program.tls import client_context
-from cfcat.record.events import ClientCame
 from cfcat.record.journal import Journal, Writer
+from cfcat.record.sides import ClientCame
 from cfcat.record.subscribers import Subscriber, Subscribers
 from cfcat.report.messages import explain, log_note, status_of
 from cfcat.report.render import escape

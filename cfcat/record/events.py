@@ -6,18 +6,15 @@ Pure. `-v`, `--json`, transcripts and exports are made from events. Times that a
 from __future__ import annotations
 
 import re
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from cfcat.record.fact import Fact
 from cfcat.record.words import BYTES, DURATION, byte_count, duration, seconds_of
 
 __all__ = [
     "MARKS",
-    "SIDE_ENDS",
     "Accepted",
     "Broke",
-    "ClientCame",
-    "ClientTls",
     "Connecting",
     "Counters",
     "Dialog",
@@ -38,9 +35,6 @@ __all__ = [
     "Over",
     "PeerEnded",
     "Phase",
-    "Side",
-    "SideEnd",
-    "SideEnded",
     "SpeaksTls",
     "StdinEnded",
     "Stopped",
@@ -49,8 +43,6 @@ __all__ = [
 ]
 
 Direction = Literal["sent", "received"]
-Side = Literal["client", "server"]  # of the tap
-SideEnd = Literal["end", "close_notify", "fin", "cut", "reset", "broken"]
 MARKS: dict[Direction, str] = {"sent": ">", "received": "<"}
 
 Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
@@ -197,76 +189,6 @@ class Accepted(Fact):
     def parse(cls, text: str) -> Accepted | None:
         match = re.fullmatch(r"accepted (a client|\S+) on (.+)", text, re.DOTALL)
         return match and cls("" if match[1] == "a client" else match[1], match[2])
-
-
-class ClientCame(Fact):
-    """A client has come to the tap: `ip:port` of both ends; `remote_address` is "" on a Unix socket."""
-
-    remote_address: str
-    local_address: str
-
-    def text(self) -> str:
-        """`the client is 127.0.0.1:51544, on 127.0.0.1:15432`"""
-        return f"the client is {self.remote_address or 'local'}, on {self.local_address}"
-
-    @classmethod
-    def parse(cls, text: str) -> ClientCame | None:
-        match = re.fullmatch(r"the client is (local|\S+), on (.+)", text, re.DOTALL)
-        return match and cls("" if match[1] == "local" else match[1], match[2])
-
-
-class ClientTls(Fact):
-    """The tap's handshake with its client is done. `server_name`, `alpn`: what it asked for and got, "" for nothing."""
-
-    version: str
-    cipher: str
-    server_name: str = ""
-    alpn: str = ""
-
-    def text(self) -> str:
-        """`TLS with the client: TLSv1.3, TLS_AES_256_GCM_SHA384, for mail.example, ALPN h2`"""
-        name = f", for {self.server_name}" if self.server_name else ""
-        alpn = f", ALPN {self.alpn}" if self.alpn else ""
-        return f"TLS with the client: {self.version}, {self.cipher}{name}{alpn}"
-
-    @classmethod
-    def parse(cls, text: str) -> ClientTls | None:
-        match = re.fullmatch(r"TLS with the client: ([^,]*), ([^,]*)(?:, for (\S+))?(?:, ALPN (.+))?", text, re.DOTALL)
-        return match and cls(match[1], match[2], match[3] or "", match[4] or "")
-
-
-# How a side of the tap ended, in words.
-SIDE_ENDS: dict[SideEnd, str] = {
-    "end": "ended (FIN)",
-    "close_notify": "ended (close_notify)",
-    "fin": "closed TCP behind it (FIN)",
-    "cut": "ended without close_notify (FIN): TLS is cut short",
-    "reset": "reset the connection",
-    "broken": "broke the connection",
-}
-
-
-class SideEnded(Fact):
-    """A side of the tap has ended, in this way, which was passed on to the other. `detail`: more about it, or ""."""
-
-    side: Side
-    how: SideEnd
-    detail: str = ""
-
-    def text(self) -> str:
-        """`the client ended (FIN)`, `the server broke the connection: TLS failed: …`"""
-        return f"the {self.side} {SIDE_ENDS[self.how]}" + (f": {self.detail}" if self.detail else "")
-
-    @classmethod
-    def parse(cls, text: str) -> SideEnded | None:
-        for side in get_args(Side):
-            for how, words in SIDE_ENDS.items():
-                begin = f"the {side} {words}"
-                if text == begin:
-                    return cls(side, how)
-                if text.startswith(f"{begin}: ") and len(text) > len(begin) + 2:
-                    return cls(side, how, text[len(begin) + 2 :])
-        return None
 
 
 class SpeaksTls(Fact):

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from cfcat.record.events import (
     Accepted,
     Broke,
-    ClientCame,
-    ClientTls,
     Connecting,
     Dialog,
     Entered,
@@ -30,7 +28,6 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
-    SideEnded,
     SpeaksTls,
     StdinEnded,
     Stopped,
@@ -38,6 +35,7 @@ from cfcat.record.events import (
     TranscriptOf,
 )
 from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TraceEvent
+from cfcat.record.sides import ClientCame, ClientTls, SideEnded
 
 __all__ = ["PARSERS", "Ended", "Event", "Kept", "parse"]
 

@@ -14,20 +14,11 @@ from typing import TypeVar
 
 from cfcat.errors import CommandError
 from cfcat.protocols.secrets import MASK
-from cfcat.record.events import (
-    Accepted,
-    Connecting,
-    Expected,
-    Failed,
-    OurSideEnded,
-    PeerEnded,
-    SideEnded,
-    StdinEnded,
-    TlsUp,
-)
+from cfcat.record.events import Accepted, Connecting, Expected, Failed, OurSideEnded, PeerEnded, StdinEnded, TlsUp
 from cfcat.record.journal import Item, Journal, Line
 from cfcat.record.kept import Event
 from cfcat.record.making import TlsEstablished
+from cfcat.record.sides import SideEnded
 from cfcat.record.transcript import parse_entry
 
 __all__ = [

@@ -23,8 +23,6 @@ from cfcat.record.events import (
     MARKS,
     Accepted,
     Broke,
-    ClientCame,
-    ClientTls,
     Connecting,
     Counters,
     Dialog,
@@ -36,12 +34,12 @@ from cfcat.record.events import (
     Over,
     PeerEnded,
     Phase,
-    SideEnded,
     StdinEnded,
     Stopped,
 )
 from cfcat.record.kept import Event
 from cfcat.record.making import TraceEvent
+from cfcat.record.sides import ClientCame, ClientTls, SideEnded
 from cfcat.record.subscribers import Subscriber, Subscribers
 from cfcat.report.hexdump import ROW_BYTES, HexDump
 from cfcat.report.lines import describe, dialog_lines

@@ -15,8 +15,6 @@ from cfcat.errors import EarlyEndError, IdleTimeout, LostError, TruncatedError, 
 from cfcat.record.events import (
     Accepted,
     Broke,
-    ClientCame,
-    ClientTls,
     Connecting,
     Direction,
     LineFailed,
@@ -24,11 +22,11 @@ from cfcat.record.events import (
     OurSideEnded,
     PeerEnded,
     Phase,
-    SideEnded,
     StdinEnded,
 )
 from cfcat.record.kept import Event
 from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
+from cfcat.record.sides import ClientCame, ClientTls, SideEnded
 from cfcat.report.facts import days_left
 from cfcat.report.messages import Message
 

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, Protocol
 
 from cfcat.core.codec import Buffer
 from cfcat.core.job import Job
-from cfcat.core.lifecycle import Writing
 from cfcat.core.loop import running_loop
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket, dial
-from cfcat.core.waiting import STALL_S, in_time, settled, sleep, while_moving
-from cfcat.errors import LOST, ClosedError, ConnectTimeout, LostError, SocketError, TlsError, TruncatedError, reason_of
+from cfcat.core.waiting import in_time, settled, while_moving
+from cfcat.errors import LOST, ConnectTimeout, LostError, SocketError, TlsError, TruncatedError, reason_of
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource, Sink
 from cfcat.protocols.wrapper import HandshakeWrapper
-from cfcat.record.events import ClientTls, Direction, Moved, Moving, Side, SideEnd, SideEnded, Stopped
+from cfcat.record.events import Direction, Moved, Moving, Stopped
+from cfcat.record.sides import ClientTls, SideEnd, SideEnded
 from cfcat.record.subscribers import Subscribers
 from cfcat.tap.client import BeginsTls, ClientSource, Turn
 from cfcat.tap.hello import Hello
+from cfcat.tap.side import TapSide
 
 if TYPE_CHECKING:
     import ssl
@@ -35,7 +36,6 @@ __all__ = ["Contexts", "Relay", "TapTls"]
 
 # RFC 8446 §6.2: fatal, internal_error: the reason is the server's, and no alert is for that.
 ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
-DRAIN_LOOK_S = 0.01  # the kernel tells nobody when what was sent has arrived
 
 
 class TapTls(NamedTuple):
@@ -57,46 +57,6 @@ class Contexts(Protocol):
 
     def for_client(self, server_name: str | None, alpn: str | None) -> ssl.SSLContext:
         """With a certificate for this name too, and to select this protocol; None: there is none."""
-
-
-class _Side:
-    """A side of the connection, with the locks of its streams; they are free when the block ends."""
-
-    def __init__(self, name: Side, socket: Socket) -> None:
-        self.name = name
-        self.socket = socket
-
-    def __enter__(self) -> _Side:
-        self._reader = self.socket.readable.get_reader()
-        self.writer = self.socket.writable.get_writer()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.release_lock()
-        self.writer.release_lock()
-
-    @property
-    def is_secure(self) -> bool:
-        return self.socket.secure_transport == "on"
-
-    @property
-    def is_broken(self) -> bool:
-        return self.socket.writing is Writing.FAILED
-
-    async def end(self) -> None:
-        """Send our EOF, FIN or close_notify, unless the side is gone, which its own flow tells."""
-        with contextlib.suppress(ClosedError, LostError):
-            await self.writer.close()
-
-    def send_fin(self) -> None:
-        """Send TCP's FIN, unless all is over."""
-        if not self.socket.over.done():
-            self.socket.pass_fin()
-
-    async def reset(self) -> None:
-        """Reset the connection, behind all that was written."""
-        await _drain(self.socket)
-        self.socket.abort()
 
 
 class Relay:
@@ -271,7 +231,7 @@ class Relay:
         """Move bytes both ways and pass ends on, until both sides have ended (None), or the client begins TLS."""
         assert self._server is not None
         looks = self._tls.client != "off" and self._client.secure_transport != "on"
-        with _Side("client", self._client) as client, _Side("server", self._server) as server:
+        with TapSide("client", self._client) as client, TapSide("server", self._server) as server:
             said = ClientSource(self._client.readable) if looks else None
             up = self._flow("sent", said or PeerSource(self._client.readable), client, server)
             down = self._flow("received", PeerSource(self._server.readable), server, client, said)
@@ -303,7 +263,7 @@ class Relay:
         return None
 
     def _flow(
-        self, direction: Direction, source: PeerSource, near: _Side, far: _Side, said: ClientSource | None = None
+        self, direction: Direction, source: PeerSource, near: TapSide, far: TapSide, said: ClientSource | None = None
     ) -> Flow:
         """`said`: whom to tell that the server has spoken."""
         is_secure = near.is_secure or far.is_secure
@@ -321,7 +281,7 @@ class Relay:
         flow = self._flows[direction] = Flow(source, sink if self._slowed is None else self._slowed(sink), through)
         return flow
 
-    async def _pass(self, flow: Flow, near: _Side, far: _Side) -> None:
+    async def _pass(self, flow: Flow, near: TapSide, far: TapSide) -> None:
         """Move all that a side says, and pass its end on. Raises what broke it, when the other has been reset."""
         try:
             await flow.run()
@@ -345,7 +305,7 @@ class Relay:
         elif far.is_secure:
             far.send_fin()
 
-    async def _pass_fin(self, near: _Side, far: _Side) -> None:
+    async def _pass_fin(self, near: TapSide, far: TapSide) -> None:
         """Pass on the FIN that comes behind close_notify."""
         came = near.socket.until_fin()
         await settled([came, near.socket.over])
@@ -357,7 +317,7 @@ class Relay:
         if far.is_secure:
             far.send_fin()
 
-    async def _pass_break(self, near: _Side, error: SocketError, far: _Side) -> NoReturn:
+    async def _pass_break(self, near: TapSide, error: SocketError, far: TapSide) -> NoReturn:
         """A side is gone: the other gets what it said before, and then a reset."""
         how: SideEnd = "broken" if isinstance(error, TlsError) else "reset"
         self._events.tell(SideEnded(near.name, how, error.detail or error.message))
@@ -366,7 +326,7 @@ class Relay:
             error.client = near.socket.peer
         raise error
 
-    async def _close(self, client: _Side, server: _Side) -> None:
+    async def _close(self, client: TapSide, server: TapSide) -> None:
         """Both have ended, or one was found to be gone when it was written to."""
         for near, far in ((client, server), (server, client)):
             if near.is_broken:
@@ -375,16 +335,6 @@ class Relay:
         for side in (client, server):
             if not await while_moving(side.socket.close(), lambda socket=side.socket: socket.moved_bytes):  # type: ignore[misc]
                 side.socket.abort()
-
-
-async def _drain(socket: Socket) -> None:
-    """Wait until the peer's kernel has all that was written, as long as it takes some of it."""
-    left, stalled_s = socket.unsent_bytes, 0.0
-    while left and stalled_s < STALL_S and not socket.over.done():
-        await sleep(DRAIN_LOOK_S)
-        now = socket.unsent_bytes
-        stalled_s = stalled_s + DRAIN_LOOK_S if now == left else 0.0
-        left = now
 
 
 class _Nowhere:

@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 
 from cfcat.core.certificate import TlsInfo
 from cfcat.record.events import (
-    SIDE_ENDS,
     Accepted,
     Broke,
-    ClientCame,
-    ClientTls,
     Connecting,
     Expected,
     Failed,
@@ -27,7 +24,6 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
-    SideEnded,
     StdinEnded,
     Stopped,
     TlsUp,
@@ -35,6 +31,7 @@ from cfcat.record.events import (
 )
 from cfcat.record.kept import PARSERS, Event, Kept, parse
 from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
+from cfcat.record.sides import SIDE_ENDS, ClientCame, ClientTls, SideEnded
 from cfcat.record.subscribers import Subscribers
 from cfcat.record.words import duration
 

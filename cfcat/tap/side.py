@@ -1,0 +1,65 @@
+"""A side of a tapped connection: its socket, the locks of its streams, and the ends that are passed on to it."""
+
+from __future__ import annotations
+
+import contextlib
+
+from cfcat.core.lifecycle import Writing
+from cfcat.core.sockets import Socket
+from cfcat.core.waiting import STALL_S, sleep
+from cfcat.errors import ClosedError, LostError
+from cfcat.record.sides import Side
+
+__all__ = ["TapSide"]
+
+DRAIN_LOOK_S = 0.01  # the kernel tells nobody when what was sent has arrived
+
+
+class TapSide:
+    """A side of the connection, with the locks of its streams; they are free when the block ends."""
+
+    def __init__(self, name: Side, socket: Socket) -> None:
+        self.name = name
+        self.socket = socket
+
+    def __enter__(self) -> TapSide:
+        self._reader = self.socket.readable.get_reader()
+        self.writer = self.socket.writable.get_writer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.release_lock()
+        self.writer.release_lock()
+
+    @property
+    def is_secure(self) -> bool:
+        return self.socket.secure_transport == "on"
+
+    @property
+    def is_broken(self) -> bool:
+        return self.socket.writing is Writing.FAILED
+
+    async def end(self) -> None:
+        """Send our EOF, FIN or close_notify, unless the side is gone, which its own flow tells."""
+        with contextlib.suppress(ClosedError, LostError):
+            await self.writer.close()
+
+    def send_fin(self) -> None:
+        """Send TCP's FIN, unless all is over."""
+        if not self.socket.over.done():
+            self.socket.pass_fin()
+
+    async def reset(self) -> None:
+        """Reset the connection, behind all that was written."""
+        await _drain(self.socket)
+        self.socket.abort()
+
+
+async def _drain(socket: Socket) -> None:
+    """Wait until the peer's kernel has all that was written, as long as it takes some of it."""
+    left, stalled_s = socket.unsent_bytes, 0.0
+    while left and stalled_s < STALL_S and not socket.over.done():
+        await sleep(DRAIN_LOOK_S)
+        now = socket.unsent_bytes
+        stalled_s = stalled_s + DRAIN_LOOK_S if now == left else 0.0
+        left = now
