@@ -71,7 +71,7 @@ def coded_values() -> Values:
 
 @cache
 def shown_help() -> str:
-    return program.cfcat("--help").stdout.decode()
+    return program.cfcat("--help", "all").stdout.decode()
 
 
 def help_groups() -> dict[str, str]:

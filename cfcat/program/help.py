@@ -1,4 +1,5 @@
-"""What --help shows: the options in their groups, and the sections after them: examples, statuses, environment.
+"""What --help shows: the options that are asked for most, in their groups; and `--help all`: every option, and the
+sections after them: examples, statuses, environment.
 
 Typer itself has groups only with rich, which draws boxes and takes 60 ms to load. A help text may have `{protocols}`
 and `{profiles}` in it, which are the names of --starttls and --proto from the table of protocols. The other texts here
@@ -11,7 +12,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-__all__ = ["GroupedHelp"]
+__all__ = ["MOST_WANTED", "GroupedHelp"]
 
 # A group begins with this parameter and goes on to the next one's.
 GROUPS = {
@@ -70,8 +71,53 @@ The manual has the rest: man cfcat.
 """
 
 
+# What --help has without `all`, and how, where that is to be shorter than its whole text.
+MOST_WANTED = {
+    "half_open": "Go on sending after the peer's EOF.",
+    "connect_timeout": "Deadline until it is connected, TLS too.  [default: 30]",
+    "proxy": "Go through a proxy: socks5h://HOST:PORT, http://…",
+    "check": "Is the server there? Connect, wait a moment, end.",
+    "wait": "Try again for so long.",
+    "idle_timeout": "End when nothing moves for so long.",
+    "quit_after": "After the end of standard input wait at most so long.",
+    "listen": "Accept a client: PORT on loopback, *:PORT, unix:PATH.",
+    "keep": "Then the next client, until a signal.",
+    "tap": "Show what a client of ours and TARGET say, under TLS too.",
+    "tls": "TLS from the first byte (on), or later (starttls).",
+    "starttls": "STARTTLS of smtp imap pop3 ldap postgres mysql and others.",
+    "sni": "Server name to send and to verify.",
+    "cacert": "",
+    "insecure": "",
+    "script": "The lines of FILE as a session's.",
+    "until": "End with 0 when what came matches.",
+    "verbose": "Say what happens; -vv bytes, -vvv hexdump.",
+    "hexdump": "Show all bytes in hexadecimal.",
+    "log": "",
+    "pcap": "Capture for Wireshark, with the keys of TLS.",
+    "json": "Report at the end as one JSON object.",
+    "help": "This; --help all: every option, statuses, environment.",
+}
+SHORT = """\
+Examples:
+  printf '\\r\\n' | cfcat gopher.floodgap.com:70
+  cfcat --starttls smtp mail.example:587         a session: mail by hand
+  cfcat -z --wait 60 db.example:5432             until it is there
+  cfcat -l 2525 --starttls smtp                  be the server, by hand
+  cfcat --tap 1587 mail.example:587              see what a client says
+
+The manual has all: man cfcat.
+"""
+
+
 class GroupedHelp(TyperCommand):
     """The command whose --help this is."""
+
+    _shows_all = False
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--help all` is everything; `--help` alone what most want."""
+        self._shows_all = args[1:] == ["all"] and args[0] in ("-h", "--help")
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The usage line, written by hand: Typer would put both arguments in braces."""
@@ -85,8 +131,12 @@ class GroupedHelp(TyperCommand):
         group, groups = "Arguments", dict[str, list[tuple[str, str]]]()
         for param in self.get_params(ctx):
             group = GROUPS.get(param.name or "", group)
-            if (row := param.get_help_record(ctx)) is not None:
+            name = param.name or ""
+            shown = self._shows_all or name in MOST_WANTED
+            if shown and (row := param.get_help_record(ctx)) is not None:
                 flag, text = row
+                if not self._shows_all:
+                    text = MOST_WANTED[name] or text.partition(";")[0].rstrip(".") + "."
                 for placeholder, names in lists.items():
                     text = text.replace(placeholder, " ".join(names))
                 groups.setdefault(group, []).append((flag, text))
@@ -96,4 +146,4 @@ class GroupedHelp(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """What is asked next."""
-        formatter.write("\n" + MORE)
+        formatter.write("\n" + (MORE if self._shows_all else SHORT))
