@@ -135,6 +135,8 @@ class UnixDoor(Door):
         self.path = path
         self._file: tuple[int, int] | None = None
         try:
+            if "\0" in path:
+                raise ValueError("no path has a NUL in it")
             _remove_stale(path)
             mask = os.umask(OWNER_ONLY)
             try:

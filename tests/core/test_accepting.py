@@ -178,7 +178,7 @@ async def test_an_address_in_use_is_said_by_name() -> None:
         ("192.0.2.1:0", "cannot listen on 192.0.2.1:0: cannot assign requested address"),
         ("nowhere.invalid:80", "cannot listen on nowhere.invalid:80: name or service not known"),
         ("unix:/nowhere/door", "cannot listen on unix:/nowhere/door: no such file or directory"),
-        ("unix:/nowhere\0/door", "cannot listen on unix:/nowhere\0/door: embedded null byte"),
+        ("unix:/nowhere\0/door", "cannot listen on unix:/nowhere\0/door: no path has a nul in it"),
         ("unix:/etc/passwd", "cannot listen on unix:/etc/passwd: something is there that is no socket"),
     ],
 )

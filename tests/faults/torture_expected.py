@@ -120,7 +120,7 @@ def statuses(scene: Scene, fault: Fault, phase: str) -> set[int]:
         if phase == "handshake" or what.startswith("SSL"):
             found = {CONNECT} if what == "MemoryError" else {TLS}
         elif phase == "start" and scene.way == "upgraded":
-            found = {DIALOG} | found  # the go-ahead may still have come
+            found = {DIALOG, TLS}  # the go-ahead may still have come
     # A line of a script that fails ends it; where nothing runs, the failure itself counts.
     return found | {SCRIPT} if scene.mode == "script" and not found & {STDIN, STDOUT} else found
 
