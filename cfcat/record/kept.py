@@ -16,6 +16,7 @@ from cfcat.record.events import (
     Connecting,
     Dialog,
     Entered,
+    Exited,
     Expected,
     Failed,
     Hidden,
@@ -30,6 +31,7 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
+    Said,
     SideEnded,
     SpeaksTls,
     StdinEnded,
@@ -61,7 +63,9 @@ Kept = (
     | Over
     | Note
 )
-Event = Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed
+Event = (
+    Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed | Said | Exited
+)
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, NotReady.parse, Connected.parse, Opened.parse, TlsUp.parse),

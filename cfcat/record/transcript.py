@@ -27,7 +27,16 @@ from cfcat.record.journal import Item, Line
 from cfcat.record.kept import Event, Kept, parse
 from cfcat.record.making import TraceEvent
 
-__all__ = ["Entry", "Transcript", "entry_lines", "escape_bytes", "event_lines", "parse_entry", "session_lines"]
+__all__ = [
+    "Entry",
+    "Transcript",
+    "entry_lines",
+    "escape_bytes",
+    "event_lines",
+    "open_private",
+    "parse_entry",
+    "session_lines",
+]
 
 EVENT = "*"
 ENTRY = re.compile(r"(?:#(\d{1,9}) )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([<>*]) ([T-]) (.*)")
@@ -98,8 +107,8 @@ def _unescape(text: str) -> bytes:
     )
 
 
-def _open(path: str, allow_fifo: bool) -> int:
-    """A descriptor that never blocks: a FIFO whose reader has stopped must not stop a session (SEC-R28).
+def open_private(path: str, allow_fifo: bool) -> int:
+    """A descriptor for appending that never blocks: a FIFO whose reader has stopped must not stop a session (SEC-R28).
 
     A symbolic link may lead anywhere, and a file that others own or may write to is not private. What the system
     itself links to, such as /dev/stderr, is meant.
@@ -183,7 +192,7 @@ class Transcript:
         Raises:
             OSError: it cannot be written, or others could read or change it; nothing has been written then.
         """
-        transcript = cls(_open(path, allow_fifo), lines)
+        transcript = cls(open_private(path, allow_fifo), lines)
         transcript.write([TranscriptOf(target)])
         return transcript
 

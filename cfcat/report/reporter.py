@@ -29,6 +29,7 @@ from cfcat.record.events import (
     Counters,
     Dialog,
     Entered,
+    Exited,
     Moved,
     Moving,
     NotReady,
@@ -36,6 +37,7 @@ from cfcat.record.events import (
     Over,
     PeerEnded,
     Phase,
+    Said,
     SideEnded,
     StdinEnded,
     Stopped,
@@ -174,6 +176,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell a warning, or what else was noticed."""
         self.report.notes.append(text)
+        self.events.tell(Said(text))
         if not self._only_json:
             self._say([text])
 
@@ -194,6 +197,7 @@ class Reporter:
             self._print(str(message._replace(text=self._label + message.text)))
         if self._json:
             self._print(f"{report.as_json()}\n")
+        self.events.tell(Exited(status))
 
     def _close_transcript(self) -> None:
         if self._transcript is None:
