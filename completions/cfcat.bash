@@ -71,7 +71,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --export | --from)
+        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --export | --from | --events)
             _filedir
             return
             ;;
@@ -93,8 +93,8 @@ _cfcat()
             --no-shutdown -q --quit-after -l --listen --keep --client-ca --ca-out --tap --accept-tls --quiet
             --once --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers
             --ignore-unexpected-eof -k --insecure --repl --script --var --pipe -C --crlf --after --until
-            --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets --export --from --json
-            --progress --color --raw -V --version -h --help' -- "$cur"))
+            --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets --export --from
+            --events --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -107,7 +107,7 @@ _cfcat()
             --connect-timeout | --proxy | --proxy-cacert | --wait | -w | --idle-timeout | --shutdown | -q | \
                 --quit-after | --client-ca | --ca-out | --tap | --accept-tls | --tls | --starttls | --helo | \
                 --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --script | \
-                --var | --after | --until | --eol | --proto | --log | --export | --from | --color)
+                --var | --after | --until | --eol | --proto | --log | --export | --from | --events | --color)
                 ((number++))
                 ;;
             # end of options with a value
