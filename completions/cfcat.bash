@@ -71,7 +71,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --pcap | --export | --from)
+        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --pcap | --export | --from | --events)
             _filedir
             return
             ;;
@@ -94,7 +94,8 @@ _cfcat()
             --ca-out --tap --accept-tls --quiet --once --tls --starttls --helo --sni --cacert --cert --key
             --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --script --var
             --pipe -C --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log
-            --log-secrets --pcap --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
+            --log-secrets --pcap --export --from --events --json --progress --color --raw -V --version -h
+            --help' -- "$cur"))
         # end of options
         return
     fi
@@ -108,7 +109,7 @@ _cfcat()
                 -w | --idle-timeout | --shutdown | -q | --quit-after | --client-ca | --ca-out | --tap | \
                 --accept-tls | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | \
                 --tls-min | --tls-max | --ciphers | --script | --var | --after | --until | --eol | --proto | \
-                --log | --pcap | --export | --from | --color)
+                --log | --pcap | --export | --from | --events | --color)
                 ((number++))
                 ;;
             # end of options with a value

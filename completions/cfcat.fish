@@ -7,7 +7,7 @@ function __fish_cfcat_words
     set -l valued --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol --wait \
         -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out --tap --accept-tls --tls \
         --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --script \
-        --var --after --until --eol --proto --log --pcap --export --from --color
+        --var --after --until --eol --proto --log --pcap --export --from --events --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -112,10 +112,11 @@ complete -c cfcat -l no-history -d 'Session: keep no history of its lines'
 complete -c cfcat -s v -l verbose -d 'Say what happens: -v events and certificate, -vv bytes, -vvv hexdump'
 complete -c cfcat -s x -l hexdump -d 'Show all bytes in hexadecimal on standard error'
 complete -c cfcat -l log -r -F -d 'Keep a transcript in FILE, secrets masked'
-complete -c cfcat -l log-secrets -d 'Do not mask secrets in the transcript'
+complete -c cfcat -l log-secrets -d 'Do not mask secrets in transcript and events'
 complete -c cfcat -l pcap -r -F -d 'Capture what goes over the wire in FILE, for Wireshark, with the keys of TLS'
 complete -c cfcat -l export -r -F -d 'At the end write what was done as a Worker that does it again'
 complete -c cfcat -l from -r -F -d 'With --export alone: from a transcript that --log kept'
+complete -c cfcat -l events -r -F -d 'Tell programs what happens and what is said, one JSON object a line; - is stderr'
 complete -c cfcat -l json -d 'Report on standard error, at the end, as one JSON object'
 complete -c cfcat -l progress -d 'Show bytes and rate on a terminal'
 complete -c cfcat -l color -x -a 'auto always never' -d 'Colour on a terminal, always or never'

@@ -73,6 +73,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.edges.password", "cfcat.edges.descriptors", "cfcat.edges.target", "cfcat.edges.search"),
     ("cfcat.edges.heard",),
     ("cfcat.edges.stderr",),
+    ("cfcat.edges.records",),
     ("cfcat.report.render", "cfcat.report.hexdump"),
     ("cfcat.report.color", "cfcat.report.progress"),
     ("cfcat.report.status",),

@@ -73,7 +73,7 @@ def test_files_of_the_wheel(wheel: Path) -> None:
         assert set(archive.namelist()) == package_files() | info | {f"{base}.data/data/{path}" for path in SHARED}
         for path, source in SHARED.items():
             assert archive.read(f"{base}.data/data/{path}") == (PROJECT / source).read_bytes()
-    assert {"cfcat/py.typed", "cfcat/report/report.schema.json"} <= package_files()
+    assert {"cfcat/py.typed", "cfcat/report/report.schema.json", "cfcat/record/events.schema.json"} <= package_files()
 
 
 def test_metadata(wheel: Path) -> None:

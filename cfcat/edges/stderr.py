@@ -13,7 +13,7 @@ import stat
 
 from cfcat.edges import descriptors
 
-__all__ = ["Stderr"]
+__all__ = ["PATIENCE_S", "PIECE_BYTES", "Stderr", "own"]
 
 # A slow reader gets everything; one that pauses this long loses what did not fit.
 PATIENCE_S = 0.25
@@ -25,7 +25,7 @@ class Stderr:
     """The descriptor of standard error. Write errors are never raised."""
 
     def __init__(self, fd: int = 2) -> None:
-        self._fd = _own(fd)
+        self._fd = own(fd)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
         self._dropped = 0  # bytes dropped since the last write; while above 0, writes do not wait
@@ -51,10 +51,10 @@ class Stderr:
         return bool(self._poll.poll(wait_s * 1000))
 
 
-def _own(fd: int) -> int:
+def own(fd: int) -> int:
     """An open file of our own for the same pipe or terminal; the descriptor itself where there is none to be had."""
     # A regular file, opened again, would be written from its beginning.
     if not (stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd)):
         return fd
-    own = descriptors.open_again(fd, os.O_WRONLY)
-    return fd if own is None else own
+    opened = descriptors.open_again(fd, os.O_WRONLY)
+    return fd if opened is None else opened

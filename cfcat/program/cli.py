@@ -301,7 +301,9 @@ def cfcat(
         bool, typer.Option("-x", "--hexdump", help="Show all bytes in hexadecimal on standard error.")
     ] = False,
     log: Annotated[str | None, typer.Option(metavar="FILE", help="Keep a transcript in FILE, secrets masked.")] = None,
-    log_secrets: Annotated[bool, typer.Option("--log-secrets", help="Do not mask secrets in the transcript.")] = False,
+    log_secrets: Annotated[
+        bool, typer.Option("--log-secrets", help="Do not mask secrets in transcript and events.")
+    ] = False,
     pcap: Annotated[
         str | None,
         typer.Option(
@@ -314,6 +316,12 @@ def cfcat(
     transcript: Annotated[
         str | None,
         typer.Option("--from", metavar="FILE", help="With --export alone: from a transcript that --log kept."),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Tell programs what happens and what is said, one JSON object a line; - is stderr."
+        ),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Report on standard error, at the end, as one JSON object.")
@@ -350,7 +358,7 @@ def cfcat(
     if check_workers and not listen:
         check_alone(given)
         return CheckRequest(address, family, connect_timeout, json)
-    output = OutputOptions(verbose, hexdump, log, log_secrets, pcap, json, progress, color)
+    output = OutputOptions(verbose, hexdump, log, log_secrets, json, progress, color, events, pcap)
     offered = () if alpn is None else tuple(alpn.split(","))
     wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max)
     if ciphers is not None:
@@ -476,8 +484,9 @@ def _given(context: typer.Context) -> list[str]:
         if source is None or source.name != "COMMANDLINE":
             continue
         names += reversed(param.opts)
-        if hasattr(param.type, "choices") or param.name == "starttls":
-            names.append(f"{param.opts[-1]} {context.params[param.name or '']}")
+        value = context.params[param.name or ""]
+        if hasattr(param.type, "choices") or param.name == "starttls" or (param.name == "events" and value == "-"):
+            names.append(f"{param.opts[-1]} {value}")
     return names
 
 

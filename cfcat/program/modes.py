@@ -168,11 +168,19 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Needs("--ignore-unexpected-eof", "--tls on", _TLS),
     Needs("--key", "--cert", ("--cert",)),
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
-    Needs("--log-secrets", "--log FILE", ("--log",)),
+    Needs("--log-secrets", "--log FILE, or --events FILE", ("--log", "--events")),
+    *(
+        Excludes("--events -", option, f"--events - excludes {option}: standard error has nothing else then")
+        for option in ("-v", "-x", "--json", "--progress")
+    ),
     Needs("--client-ca", "--tls on", _TLS),
     Needs("--ca-out", "--tls on", _TLS),
 )
 WITHIN_TAP: tuple[Needs | Excludes, ...] = (
+    *(
+        Excludes("--events -", option, f"--events - excludes {option}: standard error has nothing else then")
+        for option in ("-v", "--json")
+    ),
     Excludes("--quiet", "-x", "--quiet excludes -x: it shows nothing"),
     Excludes("-k", "--cacert", "-k and --cacert exclude each other"),
     Needs("--key", "--cert", ("--cert",)),
@@ -200,8 +208,8 @@ WITH_TAP = frozenset(
     }
     | {"--tls off", "--sni", "--cacert", "--cert", "--key", "--alpn", "--tls-min", "--tls-max", "--ciphers"}
     | {"--ignore-unexpected-eof", "--insecure", "-k", "--ca-out", "--verbose", "-v", "--hexdump", "-x", "--log"}
-    | {"--log-secrets", "--pcap", "--json", "--color", "--starttls", "--proxy", "--proxy-cacert"}
-    | {"--source", "--resolve", "--proxy-protocol"}
+    | {"--log-secrets", "--pcap", "--events", "--events -", "--json", "--color", "--starttls", "--proxy"}
+    | {"--proxy-cacert", "--source", "--resolve", "--proxy-protocol"}
 )
 
 

@@ -11,41 +11,50 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cfcat.errors import CommandError, StdoutError, reason_of
+from cfcat.errors import CommandError, StdoutError, UsageError, reason_of
 
 if TYPE_CHECKING:
     from cfcat.record.capture import Capture
     from cfcat.record.journal import Journal
     from cfcat.record.recording import Conversation, Recorder
+    from cfcat.record.stream import EventFile
+    from cfcat.record.subscribers import Subscriber
     from cfcat.record.transcript import Transcript
     from cfcat.report.color import ColorChoice
     from cfcat.report.progress import Progress
     from cfcat.report.reporter import Reporter
 
 __all__ = [
+    "NO_OUTPUT",
     "OutputOptions",
     "captured",
+    "end_events",
     "make_recorder",
     "make_reporter",
+    "open_events",
     "open_transcript",
     "put",
     "save_export",
     "say",
     "tell_failure",
+    "writer",
 ]
 
 
 class OutputOptions(NamedTuple):
-    """`verbose`: 1 events, 2 bytes, 3 hexdump. `log`: the file of the transcript. `pcap`: that of the capture."""
+    """`verbose`: 1 events, 2 bytes, 3 hexdump. `log`: the file of the transcript. `events`: of the events, or "-".
+    `pcap`: of the capture.
+    """
 
     verbose: int = 0
     hexdump: bool = False
     log: str | None = None
     log_secrets: bool = False
-    pcap: str | None = None
     json: bool = False
     progress: bool = False
     color: ColorChoice = "auto"
+    events: str | None = None
+    pcap: str | None = None
 
     @property
     def wants_hexdump(self) -> bool:
@@ -57,6 +66,9 @@ class OutputOptions(NamedTuple):
         from cfcat.report.color import use_color  # lazy: most runs show nothing
 
         return use_color(self.color, os.environ, is_terminal=os.isatty(fd))
+
+
+NO_OUTPUT = OutputOptions()
 
 
 def say(text: str) -> None:
@@ -73,6 +85,11 @@ def put(text: str) -> None:
     console.put(text)
 
 
+def writer(output: OutputOptions) -> Callable[[str], None]:
+    """Who writes on standard error what is for people: nobody, where that has events for programs."""
+    return put if output.events != "-" else lambda text: None
+
+
 def make_reporter(
     output: OutputOptions,
     target: str,
@@ -81,11 +98,12 @@ def make_reporter(
     handshake_next: bool = False,
     offered: Sequence[str] = (),
     recorder: Recorder | None = None,
+    events: EventFile | None = None,
 ) -> Reporter | None:
     """Make the Reporter that the options ask for; None if they ask for no output.
 
     `mode`: "pipe", "check", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: of ALPN.
-    `recorder`: for the export of pipe mode.
+    `recorder`: for the export of pipe mode. `events`: where the events go.
 
     Raises:
         StdoutError: the transcript cannot be written (status 23).
@@ -100,7 +118,7 @@ def make_reporter(
     transcript = open_transcript(output, target, offered) if own else None
     return Reporter(
         RunReport(target, mode, handshake_next),
-        put,
+        writer(output),
         verbose=output.verbose,
         hexdump=output.wants_hexdump and mode != "repl",  # which draws what it receives in its own way
         json=output.json,
@@ -108,7 +126,7 @@ def make_reporter(
         row_bytes=row_bytes_for(_columns()),
         offered=offered,
         progress=_progress(output),
-        others=_journals(recorder, transcript, masks=not output.log_secrets),
+        others=_others(output, recorder, transcript, events),
         transcript=transcript,
     )
 
@@ -135,8 +153,10 @@ def save_export(export: str, conversations: Callable[[], list[Conversation]]) ->
         raise StdoutError(error.message) from error
 
 
-def tell_failure(error: BaseException, target: str, reporter: Reporter | None = None, *, json: bool = False) -> int:
-    """Say what went wrong, in one line or in the object of `--json`; returns the exit status."""
+def tell_failure(
+    error: BaseException, target: str, reporter: Reporter | None = None, *, output: OutputOptions = NO_OUTPUT
+) -> int:
+    """Say what went wrong, in one line or as `output` has it for programs; returns the exit status."""
     if os.environ.get("CFCAT_DEBUG") == "1":
         import traceback
 
@@ -147,13 +167,33 @@ def tell_failure(error: BaseException, target: str, reporter: Reporter | None = 
     from cfcat.report.messages import explain, status_of  # lazy: a failure only
 
     message, status = explain(error, getattr(error, "client", "") or target), status_of(error)
-    if reporter is None and json:
-        reporter = make_reporter(OutputOptions(json=True), target, "pipe")
+    if reporter is None:
+        reporter = _reporter_of_failure(output, target)
     if reporter is None:
         put(str(message))
     else:
         reporter.finish(error, status, message)
     return status
+
+
+def _reporter_of_failure(output: OutputOptions, target: str) -> Reporter | None:
+    """For what goes wrong before there is a reporter."""
+    if output.events != "-":  # a file that cannot be written, or that nobody has opened
+        return make_reporter(OutputOptions(json=output.json), target, "pipe")
+    return make_reporter(OutputOptions(events="-"), target, "pipe", events=open_events(output))
+
+
+def _others(
+    output: OutputOptions, recorder: Recorder | None, transcript: Transcript | None, events: EventFile | None
+) -> list[Subscriber]:
+    """Who keeps what happens."""
+    masks = not output.log_secrets
+    others: list[Subscriber] = [*_journals(recorder, transcript, masks=masks)]
+    if events is not None:
+        from cfcat.record.stream import Stream  # lazy: most runs have none
+
+        others.append(Stream(events, masks=masks))
+    return others
 
 
 def _journals(recorder: Recorder | None, transcript: Transcript | None, *, masks: bool) -> list[Journal]:
@@ -201,9 +241,50 @@ def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) 
         lines = partial(describe, offered=offered)
         return Transcript.open(output.log, target=target, lines=lines)
     except (OSError, ValueError) as error:
-        from cfcat.report.render import escape  # lazy: a failure only
+        raise _cannot_write(output.log, error) from error
 
-        raise StdoutError(f"cannot write {escape(output.log)}", escape(reason_of(error))) from error
+
+def open_events(output: OutputOptions, *, on_screen: bool = False) -> EventFile | None:
+    """Open the file of events, where one is asked for. `on_screen`: a session is on the terminal.
+
+    Raises:
+        StdoutError: it cannot be written (status 23).
+        UsageError: the events would be written over the session.
+    """
+    if output.events is None:
+        return None
+    if on_screen and output.events == "-" and os.isatty(2):
+        raise UsageError("--events - would write over the session on this terminal", "--events FILE")
+    from cfcat.record.stream import EventFile
+
+    try:
+        return EventFile(output.events)
+    except (OSError, ValueError) as error:
+        raise _cannot_write(output.events, error) from error
+
+
+def end_events(
+    events: EventFile | None, note: Callable[[str], None], *, status: int = 0, error: Exception | None = None
+) -> None:
+    """The run is over, with this status or error.
+
+    Raises:
+        StdoutError: it has gone well, but for the file of events, which is not complete.
+    """
+    if events is None or not events.problem or isinstance(error, StdoutError):
+        return
+    if status == 0 and error is None:
+        raise _cannot_write(events.path, events.problem)
+    from cfcat.report.render import escape  # lazy: a failure only
+
+    note(f"warning: the events are not complete: {escape(events.problem)}")
+
+
+def _cannot_write(path: str, problem: Exception | str) -> StdoutError:
+    from cfcat.report.render import escape  # lazy: a failure only
+
+    reason = problem if isinstance(problem, str) else reason_of(problem)
+    return StdoutError(f"cannot write {escape(path)}", escape(reason))
 
 
 def _progress(output: OutputOptions) -> Progress | None:

@@ -18,7 +18,17 @@ from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import StdinError, reason_of
 from cfcat.pipe.run import PipeEnd, Upgrading, run_accepted, run_pipe
 from cfcat.program.modes import Mode
-from cfcat.program.output import captured, make_recorder, make_reporter, put, save_export, say, tell_failure
+from cfcat.program.output import (
+    captured,
+    end_events,
+    make_recorder,
+    make_reporter,
+    open_events,
+    put,
+    save_export,
+    say,
+    tell_failure,
+)
 from cfcat.program.process import check_descriptors, die_of_sigpipe
 from cfcat.program.request import Request
 from cfcat.record.subscribers import Subscribers
@@ -44,9 +54,11 @@ def perform(request: Request) -> int:
         StdoutError: there is no place for the export. Nothing has been connected to.
     """
     recorder = None if request.export is None else make_recorder(request.export)
-    reporter = None
+    reporter = events = None
+    note = say
     exits = contextlib.ExitStack()  # what is to go at the end
     try:
+        events = open_events(request.output, on_screen=request.mode is Mode.REPL)
         reporter = make_reporter(
             request.output,
             request.target,
@@ -54,8 +66,10 @@ def perform(request: Request) -> int:
             handshake_next=request.options.secure_transport == "on",
             offered=() if request.tls is None else request.tls.alpn,
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
+            events=events,
         )
-        note = say if reporter is None else reporter.note
+        if reporter is not None:
+            note = reporter.note
         proxies = None
         if request.proxy is not None:
             from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
@@ -69,6 +83,7 @@ def perform(request: Request) -> int:
         status = _run(request, reporter, recorder, exits, proxies)
         if recorder is not None and request.export is not None and status == ExitStatus.OK:
             save_export(request.export, recorder.conversations)
+        end_events(events, note, status=status)
         if reporter is not None:
             reporter.finish(None, status)
     except BrokenPipeError as error:
@@ -76,9 +91,12 @@ def perform(request: Request) -> int:
             reporter.finish(error, 128 + signal.SIGPIPE)
         die_of_sigpipe()
     except Exception as error:
-        return tell_failure(error, request.target, reporter, json=request.output.json)
+        end_events(events, note, error=error)
+        return tell_failure(error, request.target, reporter, output=request.output)
     finally:
         exits.close()
+        if events is not None:
+            events.close()
     return status
 
 
@@ -190,6 +208,8 @@ def _says_address(request: Request) -> bool:
     """Would anybody miss the line that says where we listen?"""
     assert request.listen is not None
     to = request.listen.to.target
+    if request.output.events == "-":
+        return False  # an event says it
     return (to.port == 0 and bool(to.host)) or request.output.verbose > 0 or os.isatty(2)
 
 
@@ -255,7 +275,8 @@ def _session_maker(
             from cfcat.program.listening import ListenNotes, make_clients  # lazy: most runs dial
 
             says_address = request.mode is Mode.REPL or _says_address(request)
-            events.add(ListenNotes(face.show_notice, face.show_notice, says_address=says_address))
+            note = face.show_notice if reporter is None else reporter.note
+            events.add(ListenNotes(face.show_notice, note, says_address=says_address))
             clients = make_clients(request, events, exits)
         return Session(
             request.target,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
+from cfcat.program.output import NO_OUTPUT, OutputOptions, tell_failure
 from cfcat.program.process import die_of_sigpipe, guard_standard_descriptors
 from cfcat.program.request import CheckRequest, ExportRequest, Request, TapRequest, plain_request
 
@@ -27,7 +28,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status."""
     closed = guard_standard_descriptors()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    json = "--json" in given  # for what is wrong with the options
+    output = _for_programs(given)
     try:
         if 1 in closed:
             raise StdoutError("standard output is closed")
@@ -36,10 +37,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if not status:
             os.close(os.dup(1))  # some file systems report ENOSPC at close()
     except SocketError as error:
-        return _tell(error, json=json)
+        return _tell(error, output=output)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
-        return _tell(StdoutError("cannot write standard output", reason_of(error)), json=json)
+        return _tell(StdoutError("cannot write standard output", reason_of(error)), output=output)
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
         die_of_sigpipe()
     return status
@@ -100,7 +101,12 @@ def _export(asked: ExportRequest) -> int:
     return ExitStatus.OK
 
 
-def _tell(error: Exception, target: str = "", *, json: bool = False) -> int:
-    from cfcat.program.output import tell_failure  # lazy: a failure only
+def _for_programs(arguments: list[str]) -> OutputOptions:
+    """How a program wants to be told what is wrong with the options."""
+    behind = arguments.index("--events") + 1 if "--events" in arguments else len(arguments)
+    events = "-" if "--events=-" in arguments or arguments[behind : behind + 1] == ["-"] else None
+    return OutputOptions(json="--json" in arguments, events=events)
 
-    return tell_failure(error, target, json=json)
+
+def _tell(error: Exception, target: str = "", *, output: OutputOptions = NO_OUTPUT) -> int:
+    return tell_failure(error, target, output=output)

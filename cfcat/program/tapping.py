@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,10 +21,11 @@ from cfcat.core.sockets import Socket
 from cfcat.edges.poll_loop import PollLoop
 from cfcat.errors import TruncatedError
 from cfcat.program.listening import ListenNotes, at_the_end, can_be_certified, write_authority
-from cfcat.program.output import captured, open_transcript, put, say, tell_failure
+from cfcat.program.output import captured, end_events, open_events, open_transcript, say, tell_failure, writer
 from cfcat.program.process import die_of_sigpipe
 from cfcat.program.request import TapRequest
 from cfcat.program.tls import client_context
+from cfcat.record.events import Exited
 from cfcat.record.journal import Journal, Writer
 from cfcat.record.sides import ClientCame
 from cfcat.record.subscribers import Subscriber, Subscribers
@@ -40,6 +42,7 @@ from cfcat.tap.show import DataConnections, Dump, Late, Logged, Shown
 if TYPE_CHECKING:
     import ssl
 
+    from cfcat.record.stream import EventFile
 
 __all__ = ["perform_tap"]
 
@@ -51,32 +54,54 @@ WAYS_TO_TRUST = "(--cacert, SSL_CERT_FILE, PGSSLROOTCERT, NODE_EXTRA_CA_CERTS)"
 
 def perform_tap(asked: TapRequest) -> int:
     """Carry it out; returns the exit status, or dies of SIGPIPE. What goes wrong has been told then."""
+    reporter = None  # of what belongs to no connection, where events are asked for
+    note: Callable[[str], None] = say
+    events = None
     try:
-        return PollLoop().run(_perform(asked))
+        events = open_events(asked.output)
+        if events is not None:
+            reporter = _reporter(asked, 0, [_stream(asked, events, 0)])
+            note = reporter.note
+        status = PollLoop().run(_perform(asked, reporter, events))
+        end_events(events, note, status=status)
     except BrokenPipeError:
+        if reporter is not None:
+            reporter.events.tell(Exited(128 + signal.SIGPIPE))
         die_of_sigpipe()
     except Exception as error:
-        return tell_failure(error, asked.listen.target.text, json=asked.output.json)
+        end_events(events, note, error=error)
+        return tell_failure(error, asked.listen.target.text, reporter, output=asked.output)
+    if reporter is not None:
+        reporter.events.tell(Exited(status))
+    return status
 
 
-async def _perform(asked: TapRequest) -> int:
+async def _perform(asked: TapRequest, reporter: Reporter | None, events: EventFile | None) -> int:
     with contextlib.ExitStack() as exits:
-        return await _Tap(asked, exits).run()
+        return await _Tap(asked, exits, reporter, events).run()
 
 
 class _Tap:
-    """What all connections of a tap have in common: contexts, display, transcript."""
+    """What all connections of a tap have in common: contexts, display, transcript, events.
 
-    def __init__(self, asked: TapRequest, exits: contextlib.ExitStack) -> None:
+    `reporter`: of what belongs to no connection, as far as events are told of it.
+    """
+
+    def __init__(
+        self, asked: TapRequest, exits: contextlib.ExitStack, reporter: Reporter | None, events: EventFile | None
+    ) -> None:
+        self._say: Callable[[str], None] = say if reporter is None else reporter.note
+        self._told = Subscribers() if reporter is None else reporter.events
+        self._events = events
         if asked.proxy is not None:
             from cfcat.program.proxies import Proxies  # lazy: most runs connect directly
 
-            via = Proxies(asked.proxy, say).choose(asked.target, tls=asked.sides.server == "on")
+            via = Proxies(asked.proxy, self._say).choose(asked.target, tls=asked.sides.server == "on")
             asked = asked._replace(options=asked.options._replace(via=via))
-        capture = exits.enter_context(captured(asked.output, say))
+        capture = exits.enter_context(captured(asked.output, self._say))
         asked = asked._replace(options=asked.options._replace(capture=capture))
         self._asked = asked
-        self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits)
+        self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits, self._say)
         self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn)
         self._display = None if asked.quiet else Display(running_loop())
         self._journals: set[Journal] = set()
@@ -86,7 +111,9 @@ class _Tap:
     async def run(self) -> int:
         """Serve clients; returns the status of the one connection of `--once`."""
         asked = self._asked
-        says_address = asked.listen.target.port == 0 or asked.output.verbose > 0 or os.isatty(2)
+        on_stderr = asked.listen.target.port == 0 or asked.output.verbose > 0 or os.isatty(2)
+        says_address = on_stderr and asked.output.events != "-"  # where an event says it
+        self._told.add(ListenNotes(say, self._say, says_address=says_address))
         status = await run_tap(
             asked.listen,
             SocketOptions(
@@ -95,11 +122,11 @@ class _Tap:
                 connect_timeout=asked.options.connect_timeout,
                 capture=asked.options.capture,
             ),
-            Subscribers([ListenNotes(say, say, says_address=says_address)]),
+            self._told,
             self._connection,
             once=asked.once,
             stop=Promise(running_loop()) if self._display is None else self._display.failed,
-            trouble=lambda error: say(f"{error.message}; trying again"),
+            trouble=lambda error: self._say(f"{error.message}; trying again"),
         )
         if self._display is not None:
             await self._display.finish()
@@ -145,7 +172,9 @@ class _Tap:
         journals = [Journal(*writers, masks=not output.log_secrets)] if writers else []
         if self._display is not None:
             others += [Late(journal) for journal in journals]
-            others.append(DataConnections(lambda text: say(f"#{number} {text}")))
+            others.append(DataConnections(lambda text: self._say(f"#{number} {text}")))
+        if self._events is not None:
+            others.append(_stream(self._asked, self._events, number))
         return journals, others
 
     def _flush(self) -> None:
@@ -159,23 +188,30 @@ class _Tap:
         if self._transcript is not None:
             self._transcript.close()
             if self._transcript.problem:
-                say(log_note(self._transcript.problem))
+                self._say(log_note(self._transcript.problem))
 
 
 def _reporter(asked: TapRequest, number: int, others: Sequence[Subscriber]) -> Reporter:
-    """The reporter of one connection: `-v` and `--json`."""
+    """The reporter of one connection: `-v` and `--json`. 0: of what belongs to none."""
     output = asked.output
     return Reporter(
-        RunReport(asked.target.text, "tap", asked.sides.server == "on", connection=number),
-        put,
+        RunReport(asked.target.text, "tap", asked.sides.server == "on", connection=number or None),
+        writer(output),
         verbose=output.verbose,
         hexdump=output.verbose >= 3,
         json=output.json,
         color=output.colored(2),
         offered=asked.tls.alpn,
-        label=f"#{number} ",
+        label=f"#{number} " if number else "",
         others=others,
     )
+
+
+def _stream(asked: TapRequest, events: EventFile, number: int) -> Subscriber:
+    """The events of one connection; 0: of what belongs to none."""
+    from cfcat.record.stream import Stream  # lazy: most taps have none
+
+    return Stream(events, masks=not asked.output.log_secrets, connection=number)
 
 
 def _is_clear(sides: TapTls) -> bool:
@@ -192,19 +228,19 @@ def _dialed(asked: TapRequest) -> SocketOptions:
 class Contexts:
     """The TLS contexts of both sides. An authority of this run vouches for what clients see."""
 
-    def __init__(self, asked: TapRequest, exits: contextlib.ExitStack) -> None:
+    def __init__(self, asked: TapRequest, exits: contextlib.ExitStack, note: Callable[[str], None]) -> None:
         """Raises as `make_tls_context()`; StdoutError: the authority's file cannot be written."""
         self._asked = asked
         self._servers: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._clients: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
         if asked.sides.server != "off":
-            self._servers[asked.tls.alpn] = client_context(asked.tls, say)  # what is wrong with it is said now
+            self._servers[asked.tls.alpn] = client_context(asked.tls, note)  # what is wrong with it is said now
         if asked.sides.client != "off":
             from cfcat.core.server_context import Authority  # lazy: cryptography
 
             self._authority = Authority()
             path = write_authority(self._authority.pem, asked.ca_out, exits)
-            say(f"{TRUST} {escape(path)} {WAYS_TO_TRUST}")
+            note(f"{TRUST} {escape(path)} {WAYS_TO_TRUST}")
 
     def for_server(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
         """As `relay.Contexts`; `--alpn` takes the place of what the client offers."""

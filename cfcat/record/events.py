@@ -20,6 +20,7 @@ __all__ = [
     "Dialog",
     "Direction",
     "Entered",
+    "Exited",
     "Expected",
     "Failed",
     "Hidden",
@@ -35,6 +36,7 @@ __all__ = [
     "Over",
     "PeerEnded",
     "Phase",
+    "Said",
     "SpeaksTls",
     "StdinEnded",
     "Stopped",
@@ -366,6 +368,18 @@ class Over(Fact):
     def parse(cls, text: str) -> Over | None:
         match = re.fullmatch(rf"over after {DURATION}: {BYTES} sent, {BYTES} received", text)
         return match and cls(seconds_of(match[1]), int(match[2]), int(match[3]))
+
+
+class Said(Fact):
+    """A warning, or what else was noticed or asked for, has been told the user: escaped, one line or several."""
+
+    told: str
+
+
+class Exited(Fact):
+    """All has been told, and this is the exit status: of a run, or of a connection of the tap."""
+
+    status: int
 
 
 class Note(Fact):

@@ -14,6 +14,7 @@ from cfcat.record.events import (
     Connecting,
     Dialog,
     Entered,
+    Exited,
     Expected,
     Failed,
     Hidden,
@@ -28,6 +29,7 @@ from cfcat.record.events import (
     OurSideEnded,
     Over,
     PeerEnded,
+    Said,
     SpeaksTls,
     StdinEnded,
     Stopped,
@@ -59,7 +61,9 @@ Kept = (
     | Over
     | Note
 )
-Event = Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed
+Event = (
+    Kept | NotAccepted | SpeaksTls | Entered | Dialog | Moving | Moved | Hidden | Stopped | LineFailed | Said | Exited
+)
 
 PARSERS: tuple[Callable[[str], Kept | None], ...] = (
     *(TranscriptOf.parse, Connecting.parse, Failed.parse, NotReady.parse, Connected.parse, Opened.parse, TlsUp.parse),

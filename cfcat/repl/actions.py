@@ -87,12 +87,12 @@ async def _starttls(session: Session, argument: str) -> None:
 
 @_action("tls")
 async def _tls(session: Session, argument: str) -> None:
-    session.face.show_notice("\n".join(describe_tls(_tls_info(session))))
+    session.notice("\n".join(describe_tls(_tls_info(session))))
 
 
 @_action("cert")
 async def _cert(session: Session, argument: str) -> None:
-    session.face.show_notice("\n".join(describe_chain(_tls_info(session), time.time())))
+    session.notice("\n".join(describe_chain(_tls_info(session), time.time())))
 
 
 def _tls_info(session: Session) -> TlsInfo:
@@ -197,7 +197,7 @@ async def _eol(session: Session, argument: str) -> None:
 async def _set(session: Session, argument: str) -> None:
     change = parse_set(argument)
     if change is None:
-        session.face.show_notice("\n".join(session.settings.lines()))
+        session.notice("\n".join(session.settings.lines()))
     else:
         session.set(change.name, change.value)
 
@@ -216,7 +216,7 @@ async def _pcap(session: Session, argument: str) -> None:
 async def _export(session: Session, argument: str) -> None:
     path = parse_path(argument)
     session.export_to(path)
-    session.face.show_notice(f"exported to {escape(path)}")
+    session.notice(f"exported to {escape(path)}")
 
 
 # ------------------------------------------------------------------------------------------ showing
@@ -224,7 +224,7 @@ async def _export(session: Session, argument: str) -> None:
 
 @_action("info")
 async def _info(session: Session, argument: str) -> None:
-    session.face.show_notice("\n".join(_facts(session)))
+    session.notice("\n".join(_facts(session)))
 
 
 def _facts(session: Session) -> list[str]:
@@ -257,12 +257,12 @@ async def _workers(session: Session, argument: str) -> None:
         family=options.address_family,
         timeout_s=options.connect_timeout,
     )
-    session.face.show_notice("\n".join(describe_judgement(session.target, judgement, refusal)))
+    session.notice("\n".join(describe_judgement(session.target, judgement, refusal)))
 
 
 @_action("help")
 async def _help(session: Session, argument: str) -> None:
-    session.face.show_notice("\n".join(help_lines(argument or None)))
+    session.notice("\n".join(help_lines(argument or None)))
 
 
 # ------------------------------------------------------------------------------------------ waiting
@@ -301,7 +301,7 @@ async def _sleep(session: Session, argument: str) -> None:
 @_action("timeout")
 async def _timeout(session: Session, argument: str) -> None:
     if not session.face.end_within(parse_seconds(argument)):
-        session.face.show_notice(":timeout is for scripts; Ctrl-C cancels what takes too long")
+        session.notice(":timeout is for scripts; Ctrl-C cancels what takes too long")
 
 
 @_action("#")
@@ -311,7 +311,7 @@ async def _comment(session: Session, argument: str) -> None:
 
 @_action("echo")
 async def _echo(session: Session, argument: str) -> None:
-    session.face.show_text(escape(argument))
+    session.show_text(escape(argument))
 
 
 @_action("dump")
@@ -321,4 +321,4 @@ async def _dump(session: Session, argument: str) -> None:
     if not data:
         raise CommandError("nothing was received")
     dump = HexDump("<")
-    session.face.show_text("\n".join([*dump.feed(data), *dump.flush()]))
+    session.show_text("\n".join([*dump.feed(data), *dump.flush()]))

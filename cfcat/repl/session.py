@@ -34,6 +34,7 @@ from cfcat.record.events import (
     Opened,
     OurSideEnded,
     PeerEnded,
+    Said,
     SpeaksTls,
     Stopped,
     TlsUp,
@@ -243,6 +244,22 @@ class Session:
         accepted = None if self._clients is None else self.connection
         return explain_here(error, self.target if accepted is None else accepted.socket.peer)
 
+    def notice(self, text: str) -> None:
+        """Show what has no event of its own: as `Face.show_notice`, and told as an event."""
+        self.events.tell(Said(text))
+        self.face.show_notice(text)
+
+    def show_failure(self, error: SocketError) -> None:
+        """Show what went wrong, as `Face.show_error`, and told as an event; it ends nothing."""
+        message = self.explain(error)
+        self.events.tell(Said(message.text))
+        self.face.show_error(message)
+
+    def show_text(self, text: str) -> None:
+        """As `Face.show_text`, and told as an event."""
+        self.events.tell(Said(text))
+        self.face.show_text(text)
+
     # ---- what the faces do
 
     async def open(self) -> None:
@@ -384,10 +401,10 @@ class Session:
             try:
                 await self.connection.close()
             except SocketError as error:
-                self.face.show_error(self.explain(error))
+                self.show_failure(error)
             self.connection = None
         self.target = wanted.target or self.target
-        self.options = with_tls(options, wanted, self.face.show_notice)
+        self.options = with_tls(options, wanted, self.notice)
         self.settings = dataclasses.replace(
             self.settings,
             starttls=wanted.starttls or self.settings.starttls,
@@ -464,7 +481,7 @@ class Session:
     def _options_now(self) -> SocketOptions:
         if self.settings.workers == "off":
             return self.options
-        return self.options._replace(policy=workers_policy(self.face.show_notice))
+        return self.options._replace(policy=workers_policy(self.notice))
 
     def follow_protocol(self) -> None:
         """Begin anew to look for secrets and replies: the connection, its protocol or its encryption is another one."""
@@ -509,7 +526,7 @@ class Session:
             self._log.remove(before)
             before.close()
             if before.problem:
-                self.face.show_notice(f"warning: the log is not complete: {escape(before.problem)}")
+                self.notice(f"warning: the log is not complete: {escape(before.problem)}")
         if opened is not None:
             self._log.add(opened)
 
@@ -555,7 +572,7 @@ class Session:
             self._dialog.lines.extend(lines)
 
     def on_held(self, count: int) -> None:
-        self.face.show_notice(
+        self.notice(
             f"the client begins TLS: {plural(count, 'byte')} held; :starttls takes them, a line lets them go as data"
         )
 
@@ -572,9 +589,9 @@ class Session:
         dialed_in_clear = self._clients is None and not self.need_connection().is_secure
         if error is None and not self.received_bytes and dialed_in_clear:
             if text := silent_note_here(self.target):
-                self.face.show_notice(text)
+                self.notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
-            self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
+            self.notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
         self.face.state_changed()
 
 

@@ -27,6 +27,7 @@ from cfcat.record.events import (
     Counters,
     Dialog,
     Entered,
+    Exited,
     Moved,
     Moving,
     NotReady,
@@ -34,6 +35,7 @@ from cfcat.record.events import (
     Over,
     PeerEnded,
     Phase,
+    Said,
     StdinEnded,
     Stopped,
 )
@@ -172,6 +174,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell a warning, or what else was noticed."""
         self.report.notes.append(text)
+        self.events.tell(Said(text))
         if not self._only_json:
             self._say([text])
 
@@ -192,6 +195,7 @@ class Reporter:
             self._print(str(message._replace(text=self._label + message.text)))
         if self._json:
             self._print(f"{report.as_json()}\n")
+        self.events.tell(Exited(status))
 
     def _close_transcript(self) -> None:
         if self._transcript is None:

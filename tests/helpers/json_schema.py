@@ -18,7 +18,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 KEYWORDS = frozenset(
     {
-        *("$schema", "$defs", "$ref", "title", "description", "type", "enum", "minimum", "items"),
+        *("$schema", "$defs", "$ref", "title", "description", "type", "enum", "minimum", "items", "oneOf"),
         *("properties", "required", "additionalProperties"),
     }
 )
@@ -36,6 +36,10 @@ def violations(value: Any, schema: dict[str, Any], root: dict[str, Any] | None =
         return
     if value not in schema.get("enum", [value]):
         yield f"{at}: {value!r} is none of {schema['enum']}"
+    if "oneOf" in schema:
+        fits = sum(not any(violations(value, part, root, at)) for part in schema["oneOf"])
+        if fits != 1:
+            yield f"{at}: fits {fits} of {len(schema['oneOf'])} forms: {value!r}"
     if "minimum" in schema and value is not None and value < schema["minimum"]:
         yield f"{at}: {value} is less than {schema['minimum']}"
     if isinstance(value, list) and "items" in schema:

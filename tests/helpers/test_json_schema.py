@@ -17,12 +17,15 @@ SCHEMA: dict[str, Any] = {
         "sizes": {"type": "array", "items": {"$ref": "#/$defs/size"}},
         "sure": {"type": "boolean"},
         "ratio": {"type": "number"},
+        "either": {"oneOf": [{"type": "number"}, {"type": ["integer", "null"]}]},
     },
     "$defs": {"size": {"type": "integer", "minimum": 0}},
 }
 
 
-@pytest.mark.parametrize("value", [{"name": "a", "sizes": [0, 5], "sure": True, "ratio": 1}, {"name": None}])
+@pytest.mark.parametrize(
+    "value", [{"name": "a", "sizes": [0, 5], "sure": True, "ratio": 1}, {"name": None}, {"name": "a", "either": 1.5}]
+)
 def test_what_is_right(value: object) -> None:
     """Nothing is found."""
     assert list(violations(value, SCHEMA)) == []
@@ -40,6 +43,8 @@ def test_what_is_right(value: object) -> None:
         ({"name": "a", "sizes": [1.5]}, "$.sizes[0]: 1.5 is no integer"),
         ({"name": "a", "sure": 1}, "$.sure: 1 is no boolean"),
         ({"name": "a", "ratio": "1"}, "$.ratio: '1' is no number"),
+        ({"name": "a", "either": "1"}, "$.either: fits 0 of 2 forms: '1'"),
+        ({"name": "a", "either": 1}, "$.either: fits 2 of 2 forms: 1"),
         ({"name": "a", "other": 1}, "$: other is not in the schema"),
     ],
 )

@@ -236,7 +236,7 @@ def test_rows_name_options_that_there_are() -> None:
     params = typer.main.get_command(app).params
     names = {name for param in params for name in param.opts}
     values = {f"{param.opts[-1]} {word}" for param in params for word in getattr(param.type, "choices", ())}
-    values |= {f"--starttls {name}" for name in PROTOCOLS}
+    values |= {f"--starttls {name}" for name in PROTOCOLS} | {"--events -"}
     in_rows = {*OPTIONS, *WITH_CHECK, *WITH_FROM, FAMILY.option, FAMILY.other}
     for rule in TOGETHER:
         in_rows |= {rule.option, *(rule.others if isinstance(rule, Needs) else [rule.other])}

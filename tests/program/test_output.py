@@ -384,7 +384,7 @@ def test_a_log_on_a_full_disk() -> None:
 def test_log_secrets_needs_a_log() -> None:
     """An option that would do nothing is an error."""
     result = cfcat("--log-secrets", "localhost:1")
-    assert (check_form(result.stderr)[0], result.status) == ("--log-secrets needs --log FILE", 2)
+    assert (check_form(result.stderr)[0], result.status) == ("--log-secrets needs --log FILE, or --events FILE", 2)
 
 
 def test_the_error_is_in_the_log(tmp_path: Path) -> None:

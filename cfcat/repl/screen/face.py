@@ -218,7 +218,7 @@ class TerminalFace(ABC):
         try:
             await do()
         except SocketError as error:
-            self.show_error(self.session.explain(error))
+            self.session.show_failure(error)
             return False
         finally:
             if self.session.over:
