@@ -69,15 +69,25 @@ class Entry(NamedTuple):
 def escape_bytes(data: bytes) -> str:
     """One line of printable characters that `parse_entry` turns into the same bytes again."""
     text = data.decode("utf-8", "surrogateescape")
-    return text if text.isprintable() and "\\" not in text else "".join(map(_escape_character, text))
+    if text.isprintable() and "\\" not in text:
+        return text
+    text = text.translate(ESCAPED)
+    return text if text.isprintable() else "".join(map(_escape_character, text))
 
 
 def _escape_character(character: str) -> str:
-    if character in SHORT:
-        return SHORT[character]
-    if character.isprintable():
-        return character
+    return character if character.isprintable() else _hexadecimal(character)
+
+
+def _hexadecimal(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+# All that binary data is made of, looked up at once: characters one by one take a hundred times as long.
+ESCAPED = {
+    ord(each): _hexadecimal(each) for each in map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0xDC80, 0xDD00)))
+}
+ESCAPED |= {ord(each): escape for each, escape in SHORT.items()}
 
 
 def parse_entry(line: str) -> Entry:

@@ -36,7 +36,7 @@ def test_swaks_and_exim(daemon: Fleet, certs: CertSet, tmp_path: Path) -> None:
         ]
         status, output = run_client(command)
         assert status == 0, output.decode()
-        shown = tap.shows("the client ended")
+        shown = tap.shows("over after")
         result = tap.end()
     assert "#1" in shown
     assert re.search(r"^#1 \S+ > - STARTTLS\\r\\n$", shown, re.M)
@@ -56,7 +56,7 @@ def test_psql_and_postgresql(daemon: Fleet, certs: CertSet, tmp_path: Path) -> N
         target = f"host=localhost hostaddr=127.0.0.1 port={tap.port} user=postgres dbname=postgres sslmode=verify-full"
         status, output = run_client(["psql", f"{target} sslrootcert={tap.ca}", "-Atc", "select 6*7"])
         assert (status, output) == (0, b"42\n")
-        shown = tap.shows("the client ended")
+        shown = tap.shows("over after")
         tap.end()
     assert r"> - \x00\x00\x00\x08\x04\xd2\x16/" in shown
     assert "< - S" in shown
@@ -88,7 +88,7 @@ def test_ldapsearch_and_slapd(daemon: Fleet, certs: CertSet, tmp_path: Path) -> 
         status, output = run_client(["ldapsearch", *words, "-w", "password", "o=test"], env=env)
         assert status == 0, output.decode()
         assert b"dn: dc=test" in output
-        shown = tap.shows("the client ended")
+        shown = tap.shows("over after")
         tap.end()
     assert "> T " in shown
     assert "dc=test" in shown
