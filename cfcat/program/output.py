@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cfcat.errors import CommandError, StdoutError, reason_of
 
 if TYPE_CHECKING:
+    from cfcat.record.events import Scribe
     from cfcat.record.journal import Journal
     from cfcat.record.recording import Conversation, Recorder
     from cfcat.record.transcript import Transcript
@@ -77,11 +78,12 @@ def make_reporter(
     handshake_next: bool = False,
     offered: Sequence[str] = (),
     recorder: Recorder | None = None,
+    by: Scribe = "client",
 ) -> Reporter | None:
     """Make the Reporter that the options ask for; None if they ask for no output.
 
     `mode`: "pipe", "check", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: of ALPN.
-    `recorder`: for the export of pipe mode.
+    `recorder`: for the export of pipe mode. `by`: which side of the connection we are.
 
     Raises:
         StdoutError: the transcript cannot be written (status 23).
@@ -93,7 +95,7 @@ def make_reporter(
     from cfcat.report.run_report import RunReport
 
     own = mode in ("pipe", "check")  # a session has its own
-    transcript = open_transcript(output, target, offered) if own else None
+    transcript = open_transcript(output, target, offered, by) if own else None
     return Reporter(
         RunReport(target, mode, handshake_next),
         put,
@@ -163,7 +165,7 @@ def _journals(recorder: Recorder | None, transcript: Transcript | None, *, masks
     return [Journal(transcript, masks=False), *_journals(recorder, None, masks=True)]
 
 
-def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> Transcript | None:
+def open_transcript(output: OutputOptions, target: str, offered: Sequence[str], by: Scribe) -> Transcript | None:
     """Begin the transcript that is asked for. Raises StdoutError: it cannot be written (status 23)."""
     if output.log is None:
         return None
@@ -172,7 +174,7 @@ def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) 
 
     try:
         lines = partial(describe, offered=offered)
-        return Transcript.open(output.log, target=target, lines=lines)
+        return Transcript.open(output.log, target=target, by=by, lines=lines)
     except (OSError, ValueError) as error:
         from cfcat.report.render import escape  # lazy: a failure only
 

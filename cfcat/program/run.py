@@ -53,6 +53,7 @@ def perform(request: Request) -> int:
             request.mode.name.lower(),
             handshake_next=request.options.secure_transport == "on",
             offered=() if request.tls is None else request.tls.alpn,
+            by="client" if request.listen is None else "server",
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
         )
         note = say if reporter is None else reporter.note

@@ -38,6 +38,7 @@ __all__ = [
     "Over",
     "PeerEnded",
     "Phase",
+    "Scribe",
     "Side",
     "SideEnd",
     "SideEnded",
@@ -49,7 +50,8 @@ __all__ = [
 ]
 
 Direction = Literal["sent", "received"]
-Side = Literal["client", "server"]  # of the tap
+Side = Literal["client", "server"]  # of a connection
+Scribe = Literal["client", "server", "tap"]  # whose ">" is what it sent; the tap's is what the client sent
 SideEnd = Literal["end", "close_notify", "fin", "cut", "reset", "broken"]
 MARKS: dict[Direction, str] = {"sent": ">", "received": "<"}
 
@@ -67,17 +69,21 @@ class Counters(Protocol):
 
 
 class TranscriptOf(Fact):
-    """A transcript begins."""
+    """A transcript begins. `by`: who wrote it; None in those of old, which do not say."""
 
     target: str
+    by: Scribe | None = None
 
     def text(self) -> str:
-        return f"transcript of {self.target}"
+        """`the client's transcript of mail.example:587`"""
+        return f"the {self.by}'s transcript of {self.target}" if self.by else f"transcript of {self.target}"
 
     @classmethod
     def parse(cls, text: str) -> TranscriptOf | None:
-        match = re.fullmatch(r"transcript of (.*)", text, re.DOTALL)
-        return match and cls(match[1])
+        if (match := re.fullmatch(r"(?:the (\w+)'s )?transcript of (.*)", text, re.DOTALL)) is None:
+            return None
+        by = next((scribe for scribe in get_args(Scribe) if scribe == match[1]), None)
+        return None if by is None and match[1] else cls(match[2], by)
 
 
 class Connecting(Fact):

@@ -1,5 +1,6 @@
 """A record of a connection, one line for each line that was sent or received: `--log` and `:log`.
 
+    2026-11-23T15:04:05.123Z * - the client's transcript of mail.example:25
     2026-11-23T15:04:05.123Z * - connected to 192.0.2.7:25
     2026-11-23T15:04:05.130Z < - 220 mail.example ESMTP\\r\\n
     2026-11-23T15:04:05.131Z > T AUTH PLAIN ****\\r\\n
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from cfcat.errors import reason_of
-from cfcat.record.events import MARKS, Moved, PeerEnded, TranscriptOf
+from cfcat.record.events import MARKS, Moved, PeerEnded, Scribe, TranscriptOf
 from cfcat.record.journal import Item, Line
 from cfcat.record.kept import Event, Kept, parse
 from cfcat.record.making import TraceEvent
@@ -175,16 +176,24 @@ class Transcript:
         self._clock = clock
 
     @classmethod
-    def open(cls, path: str, *, target: str, lines: Lines = event_lines, allow_fifo: bool = True) -> Transcript:
+    def open(
+        cls,
+        path: str,
+        *,
+        target: str,
+        by: Scribe | None = None,
+        lines: Lines = event_lines,
+        allow_fifo: bool = True,
+    ) -> Transcript:
         """Append to a file that only its owner may read; it is made where there is none.
 
-        `allow_fifo`: a FIFO that somebody reads will do; what it does not take at once ends the transcript.
+        `by`: as which side of the connection. `allow_fifo`: a FIFO that somebody reads will do; what it does not take at once ends the transcript.
 
         Raises:
             OSError: it cannot be written, or others could read or change it; nothing has been written then.
         """
         transcript = cls(_open(path, allow_fifo), lines)
-        transcript.write([TranscriptOf(target)])
+        transcript.write([TranscriptOf(target, by)])
         return transcript
 
     @property
