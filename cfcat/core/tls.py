@@ -269,8 +269,7 @@ class TlsCodec:
             server_name=self._client_asked_for if self._tls.server_side else self._tls.server_hostname,
             verified=verified,
             chain=tuple(
-                read_certificate(_decoded(certificate), certificate.public_bytes(DER))
-                for certificate in chain or shown
+                read_certificate(_decoded(certificate), certificate.public_bytes(DER)) for certificate in chain or shown
             ),
         )
 

@@ -187,7 +187,8 @@ class Transcript:
     ) -> Transcript:
         """Append to a file that only its owner may read; it is made where there is none.
 
-        `by`: as which side of the connection. `allow_fifo`: a FIFO that somebody reads will do; what it does not take at once ends the transcript.
+        `by`: as which side of the connection. `allow_fifo`: a FIFO that somebody reads will do; what it does not take
+        at once ends the transcript.
 
         Raises:
             OSError: it cannot be written, or others could read or change it; nothing has been written then.
