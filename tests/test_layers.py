@@ -108,7 +108,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.tls",),
     ("cfcat.program.proxies",),
     ("cfcat.program.listening",),
-    ("cfcat.program.tapping",),
+    ("cfcat.program.tapping", "cfcat.program.replaying"),
     ("cfcat.program.run", "cfcat.program.check"),
     ("cfcat.program.habits",),
     ("cfcat.program.cli",),

@@ -82,8 +82,8 @@ def make_reporter(
 ) -> Reporter | None:
     """Make the Reporter that the options ask for; None if they ask for no output.
 
-    `mode`: "pipe", "check", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: of ALPN.
-    `recorder`: for the export of pipe mode. `by`: which side of the connection we are.
+    `mode`: "pipe", "check", "replay", "script" or "repl". `handshake_next`: TLS begins with the first byte.
+    `offered`: of ALPN. `recorder`: for the export of pipe mode. `by`: which side of the connection we are.
 
     Raises:
         StdoutError: the transcript cannot be written (status 23).
@@ -94,7 +94,7 @@ def make_reporter(
     from cfcat.report.reporter import Reporter
     from cfcat.report.run_report import RunReport
 
-    own = mode in ("pipe", "check")  # a session has its own
+    own = mode in ("pipe", "check", "replay")  # a session has its own
     transcript = open_transcript(output, target, offered, by) if own else None
     return Reporter(
         RunReport(target, mode, handshake_next),

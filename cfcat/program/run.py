@@ -90,7 +90,7 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack, proxies
     if request.listen is not None and request.tls is not None:
         from cfcat.program.listening import server_context  # lazy: most runs dial
 
-        options = options._replace(tls=server_context(request, note, exits))
+        options = options._replace(tls=server_context(request.tls, request.listen, note, exits))
     elif request.tls is not None:
         from cfcat.program.tls import client_context  # lazy: ssl, 15 ms
 

@@ -7,7 +7,7 @@ recorded. The first difference ends it. Ends are sent as they were, FIN, close_n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from cfcat.core.sockets import Socket
@@ -46,7 +46,7 @@ class Rules(NamedTuple):
 class Player:
     """Plays `side` of a connection on a socket that is open; tells `events` of the bytes that move.
 
-    `context`: makes the TLS context for where TLS begins.
+    `context`: for where TLS begins; None: the socket's own.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Player:
         side: Side,
         rules: Rules,
         events: Subscribers,
-        context: Callable[[], ssl.SSLContext],
+        context: ssl.SSLContext | None,
         *,
         handshake_s: float,
     ) -> None:
@@ -141,7 +141,7 @@ class Player:
             self._differs(step.line, "more came before TLS", Difference(step.line, b"", rest))
         self._socket.readable.give_back(rest)  # a ClientHello may come right behind
         wrapper = HandshakeWrapper(self._peer) if step.wrapped else None
-        self._socket = self._socket.start_tls(tls=self._context(), wrapper=wrapper)
+        self._socket = self._socket.start_tls(tls=self._context, wrapper=wrapper)
         try:
             await in_time(self._handshake_s, self._opened())
         except TimeoutError as error:

@@ -62,14 +62,10 @@ async def replay(
     under_way: set[Promise[None]] = set()
     failures: list[Exception] = []
 
-    def the_context() -> ssl.SSLContext:
-        assert context is not None
-        return context
-
     async def play(number: int, client: Socket) -> int:
         over: Promise[None] = Promise(running_loop())
         under_way.add(over)
-        player = Player(client, recorded, "server", rules, Subscribers(), the_context, handshake_s=HANDSHAKE_S)
+        player = Player(client, recorded, "server", rules, Subscribers(), context, handshake_s=HANDSHAKE_S)
         try:
             await player.run()
         except Exception as error:
