@@ -71,7 +71,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --export | --from)
+        --proxy-cacert | --client-ca | --ca-out | --replay | --cacert | --cert | --key | --script | --log | --export | --from)
             _filedir
             return
             ;;
@@ -79,7 +79,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | --proxy | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --helo | --alpn | --ciphers | --var | --after | --until)
+        --connect-timeout | --proxy | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --ignore | --connection | --helo | --alpn | --ciphers | --var | --after | --until)
             return
             ;;
         # end of values
@@ -91,10 +91,10 @@ _cfcat()
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
             --connect-timeout --proxy --proxy-cacert -z --check --wait -w --idle-timeout --shutdown
             --no-shutdown -q --quit-after -l --listen --keep --client-ca --ca-out --tap --accept-tls --quiet
-            --once --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers
-            --ignore-unexpected-eof -k --insecure --repl --script --var --pipe -C --crlf --after --until
-            --eol --proto --no-history -v --verbose -x --hexdump --log --log-secrets --export --from --json
-            --progress --color --raw -V --version -h --help' -- "$cur"))
+            --once --replay --ignore --connection --tls --starttls --helo --sni --cacert --cert --key --alpn
+            --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --script --var --pipe
+            -C --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log
+            --log-secrets --export --from --json --progress --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -105,9 +105,10 @@ _cfcat()
         case ${words[number]} in
             # made by python -m tests.documents: options with a value
             --connect-timeout | --proxy | --proxy-cacert | --wait | -w | --idle-timeout | --shutdown | -q | \
-                --quit-after | --client-ca | --ca-out | --tap | --accept-tls | --tls | --starttls | --helo | \
-                --sni | --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --script | \
-                --var | --after | --until | --eol | --proto | --log | --export | --from | --color)
+                --quit-after | --client-ca | --ca-out | --tap | --accept-tls | --replay | --ignore | \
+                --connection | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | \
+                --tls-min | --tls-max | --ciphers | --script | --var | --after | --until | --eol | --proto | \
+                --log | --export | --from | --color)
                 ((number++))
                 ;;
             # end of options with a value

@@ -198,6 +198,23 @@ def cfcat(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="With --tap: do not show what is said.")] = False,
     once: Annotated[bool, typer.Option("--once", help="With --tap: end with the first connection.")] = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Play the client of a transcript to TARGET, or with -l the server, and compare what comes.",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGEX", help="With --replay: what may differ within a line, such as dates; repeatable."),
+    ] = None,
+    connection: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="With --replay: which connection of the transcript.  [default: the first]"
+        ),
+    ] = None,
     tls: Annotated[
         SecureTransport | None,
         typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]"),
@@ -291,23 +308,6 @@ def cfcat(
     transcript: Annotated[
         str | None,
         typer.Option("--from", metavar="FILE", help="With --export alone: from a transcript that --log kept."),
-    ] = None,
-    replay: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Play the client of a transcript to TARGET, or with -l the server, and compare what comes.",
-        ),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="REGEX", help="With --replay: what may differ within a line, such as dates; repeatable."),
-    ] = None,
-    connection: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="With --replay: which connection of the transcript.  [default: the first]"
-        ),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Report on standard error, at the end, as one JSON object.")

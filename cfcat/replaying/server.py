@@ -47,7 +47,8 @@ async def replay(
     is to say or do next. TLS begins where it did, with the context `tls`, or with a certificate that is made for this
     block, and whose authority is written to the file `ca_out`.
 
-    At the end of the block clients have `wait` seconds to end; then it raises the first that went wrong.
+    At the end of the block clients have `wait` seconds to end; then it raises the first thing that went wrong. What the
+    block raises has that for a note.
 
     Raises:
         TranscriptError: the file cannot be read, or is damaged. ListenError: nobody can listen there.
@@ -80,6 +81,10 @@ async def replay(
         yield listener.local_address
         while under_way:
             await settled(list(under_way))
+    except Exception as error:
+        for failure in failures[:1]:  # it may be the reason
+            error.add_note(f"replay of {rules.name}: {failure}")
+        raise
     finally:
         serving.cancel()
         listener.close()
