@@ -139,6 +139,8 @@ class _Open:
         self.is_there = False  # something has come about
         self.is_kept = False
         self._is_secure = False
+        self._secured: set[Side | None] = set()  # with whom
+        self._ends: dict[Side, SideEnd] = {}  # how each side has ended
         self._client_speaks_tds = False
 
     @property
@@ -156,7 +158,7 @@ class _Open:
             raise TranscriptError(f"line {line}: clear text behind the beginning of TLS")
         if event.tls and not self._is_secure:
             self.secure(Secured(line))
-        if any(isinstance(step, Ended) and step.side == side for step in self.recorded.steps):
+        if side in self._ends:
             raise TranscriptError(f"line {line}: the {side} had ended before")
         if not event.data:
             return
@@ -171,22 +173,24 @@ class _Open:
         last.data += event.data
 
     def secure(self, step: Secured) -> None:
-        if any(isinstance(known, Secured) and known.side == step.side for known in self.recorded.steps):
+        if step.side in self._secured:
             return
+        self._secured.add(step.side)
         protocol = None if self.connecting is None else self.connecting.protocol
         wrapped = step.wrapped or protocol == WRAPPED or self._client_speaks_tds
         self.recorded.steps.append(step._replace(wrapped=wrapped))
         self._is_secure = True
 
     def end(self, step: Ended) -> None:
-        ends = [known for known in self.recorded.steps if isinstance(known, Ended) and known.side == step.side]
-        if not ends or (step.how == "fin" and len(ends) == 1):
+        before = self._ends.get(step.side)
+        if before is None or (step.how == "fin" and before == "close_notify"):
+            self._ends[step.side] = step.how
             self.recorded.steps.append(step)
 
     def end_ours(self, line: int) -> None:
         """Our end was sent, unless it was kept back, or the peer's had ended both."""
         now = self.connecting
-        peer_ended = any(isinstance(step, Ended) and step.side != self._ours for step in self.recorded.steps)
+        peer_ended = other(self._ours) in self._ends
         if now is None or not (now.no_shutdown or (peer_ended and not now.allow_half_open)):
             self.end(Ended(line, self._ours))
 

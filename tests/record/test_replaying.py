@@ -175,3 +175,9 @@ def test_any_lines_are_a_connection_or_an_error(entries: list[str]) -> None:
         return
     assert isinstance(found, Recorded)
     assert all(step.data and step.rows for step in found.steps if isinstance(step, Said))
+
+
+def test_as_many_turns_as_a_transcript_may_have_take_no_long_time() -> None:
+    """Each line is read once."""
+    turns = [f"{TIME} {mark} - x\n" for _ in range(25_000) for mark in "><"]
+    assert len(read_recorded([*CLIENTS[:3], *turns, *[CLIENTS[-1]] * 10_000]).steps) == 50_001

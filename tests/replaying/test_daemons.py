@@ -117,6 +117,11 @@ def test_curl_and_nginx_with_tls_at_the_first_byte(daemon: Fleet, certs: CertSet
     with replaying(log, "--ca-out", ca, *ignored) as (program, port):
         assert run_client([*get, "--cacert", ca, f"https://localhost:{port}/tls"]) == recorded
         assert program.wait(20) == 0, program.stderr and program.stderr.read()
+    if alpn == "--http1.1":  # the other side of it, to the same server
+        target, ignored = f"localhost:{server.tls_port}", ("--ignore", r"^Date: .*$")
+        result = cfcat("--replay", log, "--cacert", certs.ca, *ignored, target)
+        assert (result.status, result.stderr) == (0, "")
+        assert cfcat("--replay", log, *ignored, target).status == 60
 
 
 def test_psql_and_postgresql(daemon: Fleet, certs: CertSet, tmp_path: Path) -> None:
