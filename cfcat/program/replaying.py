@@ -26,7 +26,7 @@ from cfcat.record.kept import Event
 from cfcat.record.replaying import Recorded
 from cfcat.record.subscribers import Subscribers
 from cfcat.replaying.player import Player, Rules
-from cfcat.replaying.reading import open_recorded
+from cfcat.replaying.reading import agreed_alpn, names_asked_for, open_recorded
 from cfcat.replaying.server import accepting_options
 from cfcat.report.messages import explain, log_note, status_of
 from cfcat.report.reporter import Reporter
@@ -56,8 +56,7 @@ def _rules(asked: ReplayRequest) -> Rules:
 
 def _offered(asked: ReplayRequest, recorded: Recorded) -> tuple[str, ...]:
     """The ALPN protocols: `--alpn`, or the one that was agreed on, where the transcript says so."""
-    found = (step.alpn for step in recorded.tls_with("client") if step.alpn)
-    return asked.tls.alpn or tuple(found)
+    return asked.tls.alpn or agreed_alpn(recorded)
 
 
 # ---- as the client
@@ -137,8 +136,8 @@ class _Server:
         self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn, "server")
         exits.callback(self._close)
         self._context: ssl.SSLContext | None = None
-        if secured := recorded.tls_with("client"):
-            names = (*listen.names, *(step.server_name for step in secured if step.server_name))
+        if recorded.tls_with("client"):
+            names = (*listen.names, *names_asked_for(recorded))
             tls = asked.tls._replace(alpn=_offered(asked, recorded))
             self._context = server_context(tls, listen._replace(names=names), say, exits)
         self._listening: Listening | None = None

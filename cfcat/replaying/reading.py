@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -11,8 +12,10 @@ from cfcat.record.events import Side
 from cfcat.record.replaying import Recorded, read_recorded
 from cfcat.report.render import escape
 
-__all__ = ["open_recorded"]
+__all__ = ["agreed_alpn", "names_asked_for", "open_recorded"]
 
+NAME = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
+ALPN = re.compile(r"[!-+\--~]{1,100}")  # no comma
 MAX_LINE = 4 * 1024 * 1024  # characters: a chunk of the fastest read, each byte of it as \xNN
 
 
@@ -34,6 +37,16 @@ def open_recorded(path: str | os.PathLike[str], connection: int | None, side: Si
         hint = "--log-secrets keeps secrets in a transcript; -l plays the server, who has none to send"
         raise TranscriptError(f"{name}: line {line}: a secret is masked here (****), and would have to be sent", hint)
     return recorded
+
+
+def names_asked_for(recorded: Recorded) -> list[str]:
+    """The server names that the client asked for, where a certificate can have them."""
+    return [step.server_name for step in recorded.tls_with("client") if NAME.fullmatch(step.server_name)]
+
+
+def agreed_alpn(recorded: Recorded) -> tuple[str, ...]:
+    """The ALPN protocol that was agreed on, where the transcript says so."""
+    return tuple(step.alpn for step in recorded.tls_with("client") if ALPN.fullmatch(step.alpn))
 
 
 def _lines(file: TextIO) -> Iterator[str]:

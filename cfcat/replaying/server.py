@@ -20,7 +20,7 @@ from cfcat.errors import OptionsError
 from cfcat.record.replaying import Recorded
 from cfcat.record.subscribers import Subscribers
 from cfcat.replaying.player import WAIT_S, Player, Rules
-from cfcat.replaying.reading import open_recorded
+from cfcat.replaying.reading import agreed_alpn, names_asked_for, open_recorded
 from cfcat.tap.run import serve_clients
 
 if TYPE_CHECKING:
@@ -107,8 +107,4 @@ def _compiled(pattern: str | bytes) -> re.Pattern[bytes]:
 def _made(recorded: Recorded, ca_out: str | os.PathLike[str] | None) -> ssl.SSLContext:
     from cfcat.core.server_context import make_server_context  # lazy: ssl
 
-    secured = recorded.tls_with("client")
-    alpn = [step.alpn for step in secured if step.alpn]
-    return make_server_context(
-        names=[step.server_name for step in secured if step.server_name], alpn=alpn, ca_out=ca_out
-    )
+    return make_server_context(names=names_asked_for(recorded), alpn=agreed_alpn(recorded), ca_out=ca_out)

@@ -359,3 +359,22 @@ async def test_nothing_is_left_open(talk: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before + 1
     async with listen(address):
         pass
+
+
+async def test_names_that_no_certificate_can_have_are_left_out(tmp_path: Path) -> None:
+    """Whatever a client has asked for, or a transcript says that it has."""
+    number, host = "#1 ", "a" * 70
+    lines = (
+        "* - the client is 127.0.0.1:1, on 127.0.0.1:2",
+        "* - connecting to h:25 --half-open",
+        "* - connected to 127.0.0.1:25 from 127.0.0.1:3 in 0.1 ms",
+        f"* - TLS with the client: TLSv1.3, X, for {host}, ALPN {'a,' * 300}",
+        "< T hello",
+        "* - the server ended (close_notify)",
+    )
+    log, authority = tmp_path / "tap.log", tmp_path / "ca.pem"
+    log.write_text("".join(f"{number}{TIME} {line}\n" for line in lines))
+    async with replay(log, ca_out=authority) as address:
+        context = ssl.create_default_context(cafile=authority)
+        async with connect(address, secure_transport="on", tls=context) as conn:
+            assert await conn.readable.get_reader().read() == b"hello"
