@@ -253,13 +253,14 @@ def test_nobody_comes(talk: Path) -> None:
 
 
 def test_ends_are_as_they_were(tmp_path: Path) -> None:
-    """A reset is a reset, behind all that was said."""
+    """A reset is a reset."""
     number = "#1 "
     lines = (
         "* - the client is 127.0.0.1:1, on 127.0.0.1:2",
         "* - connecting to h:25 --half-open",
         "* - connected to 127.0.0.1:25 from 127.0.0.1:3 in 0.1 ms",
         r"< - 220 h\r\n",
+        r"> - QUIT\r\n",
         "* - the server reset the connection: reset",
     )
     log = tmp_path / "tap.log"
@@ -269,6 +270,7 @@ def test_ends_are_as_they_were(tmp_path: Path) -> None:
         host, port = said.split()[-1].split(":")
         with socket.create_connection((host, int(port)), 20) as sock:
             assert sock.recv(100) == b"220 h\r\n"
+            sock.sendall(b"QUIT\r\n")
             with pytest.raises(ConnectionResetError):
                 sock.recv(100)
         assert server.wait(20) == 0
