@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cfcat.errors import ClosedError as ClosedError
     from cfcat.errors import ConnectError as ConnectError
     from cfcat.errors import ConnectTimeout as ConnectTimeout
+    from cfcat.errors import DifferenceError as DifferenceError
     from cfcat.errors import EarlyEndError as EarlyEndError
     from cfcat.errors import IncompleteReadError as IncompleteReadError
     from cfcat.errors import InjectionError as InjectionError
@@ -54,11 +55,13 @@ if TYPE_CHECKING:
     from cfcat.errors import ResolveError as ResolveError
     from cfcat.errors import SocketError as SocketError
     from cfcat.errors import TlsError as TlsError
+    from cfcat.errors import TranscriptError as TranscriptError
     from cfcat.errors import TruncatedError as TruncatedError
     from cfcat.errors import UpgradeError as UpgradeError
     from cfcat.errors import WrongTypeError as WrongTypeError
     from cfcat.proxies.url import Proxy as Proxy
     from cfcat.proxies.url import proxy as proxy
+    from cfcat.replaying.server import replay as replay
 
 __version__ = "0.1.0"
 
@@ -83,6 +86,7 @@ _HOME = {
         "ClosedError",
         "ConnectError",
         "ConnectTimeout",
+        "DifferenceError",
         "EarlyEndError",
         "IncompleteReadError",
         "InjectionError",
@@ -95,11 +99,13 @@ _HOME = {
         "ResolveError",
         "SocketError",
         "TlsError",
+        "TranscriptError",
         "TruncatedError",
         "UpgradeError",
         "WrongTypeError",
     ),
     "cfcat.proxies.url": ("Proxy", "proxy"),
+    "cfcat.replaying.server": ("replay",),
 }
 
 __all__ = ["__version__", *(name for names in _HOME.values() for name in names)]

@@ -27,6 +27,7 @@ __all__ = [
     "ConnectTimeout",
     "CrossedWiresError",
     "DialogError",
+    "DifferenceError",
     "EarlyEndError",
     "IdleTimeout",
     "IncompleteReadError",
@@ -43,6 +44,7 @@ __all__ = [
     "StdinError",
     "StdoutError",
     "TlsError",
+    "TranscriptError",
     "TruncatedError",
     "UnansweredError",
     "UnmatchedError",
@@ -369,6 +371,25 @@ class UnmatchedError(SocketError):
 
 class UnmatchedTimeout(UnmatchedError, TimeoutError):
     """What came did not match `--after` in time."""
+
+
+class TranscriptError(SocketError):
+    """A transcript cannot be read, or not be replayed. `message` names the file and the line; `hint`: what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DifferenceError(SocketError):
+    """In a replay the peer did something else than in the transcript.
+
+    `message` says where; `diff` has what was recorded and what happened, in the lines of a transcript.
+    """
+
+    def __init__(self, message: str, diff: str = "") -> None:
+        super().__init__(message, f"\n{diff}" if diff else "")
+        self.diff = diff
 
 
 class StdinError(SocketError):

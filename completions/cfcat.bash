@@ -71,7 +71,7 @@ _cfcat()
             COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
             return
             ;;
-        --proxy-cacert | --client-ca | --ca-out | --cacert | --cert | --key | --script | --log | --pcap | --export | --from | --events)
+        --proxy-cacert | --client-ca | --ca-out | --replay | --cacert | --cert | --key | --script | --log | --pcap | --export | --from | --events)
             _filedir
             return
             ;;
@@ -79,7 +79,7 @@ _cfcat()
             _known_hosts_real -- "$cur"
             return
             ;;
-        --connect-timeout | --proxy | --source | --resolve | --proxy-protocol | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --helo | --alpn | --ciphers | --var | --after | --until)
+        --connect-timeout | --proxy | --source | --resolve | --proxy-protocol | --wait | -w | --idle-timeout | -q | --quit-after | --tap | --ignore | --connection | --helo | --alpn | --ciphers | --var | --after | --until)
             return
             ;;
         # end of values
@@ -91,11 +91,11 @@ _cfcat()
         COMPREPLY=($(compgen -W '--half-open --no-half-open -4 -6 --workers --check-workers
             --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol -z --check --wait
             -w --idle-timeout --shutdown --no-shutdown -q --quit-after -l --listen --keep --client-ca
-            --ca-out --tap --accept-tls --quiet --once --tls --starttls --helo --sni --cacert --cert --key
-            --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof -k --insecure --repl --script --var
-            --pipe -C --crlf --after --until --eol --proto --no-history -v --verbose -x --hexdump --log
-            --log-secrets --pcap --export --from --events --json --progress --color --raw -V --version -h
-            --help' -- "$cur"))
+            --ca-out --tap --accept-tls --quiet --once --replay --ignore --connection --tls --starttls
+            --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --ignore-unexpected-eof
+            -k --insecure --repl --script --var --pipe -C --crlf --after --until --eol --proto --no-history
+            -v --verbose -x --hexdump --log --log-secrets --pcap --export --from --events --json --progress
+            --color --raw -V --version -h --help' -- "$cur"))
         # end of options
         return
     fi
@@ -107,9 +107,9 @@ _cfcat()
             # made by python -m tests.documents: options with a value
             --connect-timeout | --proxy | --proxy-cacert | --source | --resolve | --proxy-protocol | --wait | \
                 -w | --idle-timeout | --shutdown | -q | --quit-after | --client-ca | --ca-out | --tap | \
-                --accept-tls | --tls | --starttls | --helo | --sni | --cacert | --cert | --key | --alpn | \
-                --tls-min | --tls-max | --ciphers | --script | --var | --after | --until | --eol | --proto | \
-                --log | --pcap | --export | --from | --events | --color)
+                --accept-tls | --replay | --ignore | --connection | --tls | --starttls | --helo | --sni | \
+                --cacert | --cert | --key | --alpn | --tls-min | --tls-max | --ciphers | --script | --var | \
+                --after | --until | --eol | --proto | --log | --pcap | --export | --from | --events | --color)
                 ((number++))
                 ;;
             # end of options with a value

@@ -5,9 +5,10 @@
 function __fish_cfcat_words
     # made by python -m tests.documents: options with a value
     set -l valued --connect-timeout --proxy --proxy-cacert --source --resolve --proxy-protocol --wait \
-        -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out --tap --accept-tls --tls \
-        --starttls --helo --sni --cacert --cert --key --alpn --tls-min --tls-max --ciphers --script \
-        --var --after --until --eol --proto --log --pcap --export --from --events --color
+        -w --idle-timeout --shutdown -q --quit-after --client-ca --ca-out --tap --accept-tls --replay \
+        --ignore --connection --tls --starttls --helo --sni --cacert --cert --key --alpn --tls-min \
+        --tls-max --ciphers --script --var --after --until --eol --proto --log --pcap --export --from \
+        --events --color
     # end of options with a value
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -83,6 +84,10 @@ complete -c cfcat -l tap -x -d 'Stand between the clients that come here and TAR
 complete -c cfcat -l accept-tls -x -a 'auto on off' -d 'With --tap: take TLS from the client when it begins with it, demand it, or let it pass untouched'
 complete -c cfcat -l quiet -d 'With --tap: do not show what is said'
 complete -c cfcat -l once -d 'With --tap: end with the first connection'
+
+complete -c cfcat -l replay -r -F -d 'Play the client of a transcript to TARGET, or with -l the server, and compare what comes'
+complete -c cfcat -l ignore -x -d 'With --replay: what may differ within a line, such as dates; repeatable'
+complete -c cfcat -l connection -x -d 'With --replay: which connection of the transcript'
 
 complete -c cfcat -l tls -x -a 'off on starttls' -d 'TLS from the first byte (on), or to be upgraded (starttls)'
 complete -c cfcat -l starttls -x -a 'smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats http' -d 'Run the dialog of PROTO, upgrade to TLS, then begin'

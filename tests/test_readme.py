@@ -59,10 +59,13 @@ def chosen(language: str, mark: str = "") -> list[Block]:
 SESSIONS = chosen("console", SESSION)
 CONSOLES = [block for block in chosen("console") if block not in SESSIONS]
 LISTENERS = [block for block in chosen("sh") if block.text.startswith("cfcat -l ")]
-TAPS = [block for block in chosen("sh") if block.text.startswith("cfcat --tap ")]
-SCRIPTS = [block for block in chosen("sh") if block not in (*LISTENERS, *TAPS) and not block.text.startswith(ELSEWHERE)]
+REPLAYS = chosen("sh", "--replay ")
+TAPS = [block for block in chosen("sh") if block.text.startswith("cfcat --tap ") and block not in REPLAYS]
+TAKEN = (*LISTENERS, *TAPS, *REPLAYS)
+SCRIPTS = [block for block in chosen("sh") if block not in TAKEN and not block.text.startswith(ELSEWHERE)]
 SERVERS = chosen("python", "serve(")
-PROGRAMS = [block for block in chosen("python") if block not in SERVERS]
+MOCKS = chosen("python", "replay(")
+PROGRAMS = [block for block in chosen("python") if block not in (*SERVERS, *MOCKS)]
 
 
 def name_of(block: Block) -> str:
@@ -198,7 +201,7 @@ def test_every_block_is_run() -> None:
     """Here or, where it installs, elsewhere; and the README has one of each kind."""
     installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
     assert len(installing) == 3
-    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, PROGRAMS, SERVERS)
+    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, REPLAYS, PROGRAMS, SERVERS, MOCKS)
     assert sum(map(len, kinds)) + len(installing) == len(ALL)
     assert all(kinds)
 
@@ -317,6 +320,40 @@ def test_tap(line: str, world: World, certs: CertSet, tmp_path: Path) -> None:
         program.read_until(b"over after")
         program.send_signal(signal.SIGTERM)
         assert re.search(answer, finish(program).stdout)
+
+
+@pytest.mark.parametrize("block", REPLAYS, ids=["smtp"])
+def test_replay(block: Block, world: World, tmp_path: Path) -> None:
+    """Recorded by the tap; then the client with the recording, and the recording with the server."""
+    log = str(tmp_path / "smtp.log")
+    lines = [world.localize(line.partition("  #")[0]).replace("2525", "0") for line in block.text.splitlines()]
+    tap, server, client = ([log if word == "smtp.log" else word for word in shlex.split(line)[1:]] for line in lines)
+    heard = []
+    for words in (tap, server):
+        with start(*words, timeout_s=20) as program:
+            said = program.read_stderr_until("listening on ") + program.read_stderr_until("\n")
+            found = re.search(r"listening on (\S+)\n", said)
+            assert found is not None
+            result = cfcat("--after", "^220 ", found[1], stdin=b"QUIT\r\n")
+            assert result.status == 0, result.stderr
+            heard.append(result.stdout)
+            assert program.wait(20) == 0
+    assert heard[0] == heard[1]
+    assert heard[0].startswith(b"220 ")
+    assert cfcat(*client) == Result(b"", "", 0)
+
+
+@pytest.mark.parametrize("block", MOCKS, ids=["smtp"])
+def test_mock(block: Block, tmp_path: Path) -> None:
+    """The example passes with a recording of a server that is polite."""
+    moment = "2026-11-23T15:04:05.123Z"
+    said = (r"< - 220 h\r\n", r"> - ehlo h\r\n", r"< - 250 h\r\n", r"> - noop\r\n", r"< - 250 OK\r\n")
+    last = (r"> - QUIT\r\n", r"< - 221 bye\r\n", "* - peer ended: 26 bytes received")
+    lines = ("* - connecting to h:25 --tls off", *said, *last)
+    (tmp_path / "smtp.log").write_text("".join(f"{moment} {line}\n" for line in lines))
+    (tmp_path / "program.py").write_text(block.text)
+    result = shell(f"cd {tmp_path} && exec {sys.executable} -W error program.py", timeout_s=30)
+    assert (result.stderr, result.status) == ("", 0)
 
 
 @pytest.mark.parametrize("block", SERVERS, ids=["echo"])

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cfcat.core.loop import Loop
 from cfcat.core.promise import in_daemon_thread
 
-__all__ = ["Found", "SearchTimeout", "is_quick", "search", "search_within"]
+__all__ = ["Found", "SearchTimeout", "is_quick", "search", "search_within", "without"]
 
 # How often something may be repeated, or left out: that is what backtracking is about. A group's own signs are no such.
 REPEATS = re.compile(rb"[*+?{]")
@@ -34,6 +35,16 @@ if found:
     for name, value in found.groupdict().items():
         if value is not None:
             print(name, value.hex())
+"""
+# The same for what is left of texts: each of them in hexadecimal, in a line.
+SUBSTITUTING = f"""
+import ast, re, signal, sys
+signal.alarm({ALARM_S})
+patterns, texts = ast.literal_eval(sys.stdin.read())
+for text in map(bytes.fromhex, texts):
+    for pattern, flags in patterns:
+        text = re.compile(bytes.fromhex(pattern), flags).sub(b"", text)
+    print(text.hex())
 """
 
 
@@ -69,6 +80,25 @@ async def search(loop: Loop, pattern: re.Pattern[bytes], text: bytes, *, at_star
         process.kill()
 
 
+async def without(loop: Loop, patterns: Sequence[re.Pattern[bytes]], texts: Sequence[bytes]) -> list[bytes]:
+    """The texts without what these patterns match. As for `search`; one that takes too long leaves them as they are."""
+    if all(map(is_quick, patterns)):
+        return [_without(patterns, text) for text in texts]
+    given = [[[each.pattern.hex(), each.flags] for each in patterns], [text.hex() for text in texts]]
+    process = _run(SUBSTITUTING)
+    try:
+        said = await in_daemon_thread(loop, lambda: process.communicate(repr(given).encode())[0], "cfcat-search")
+    finally:
+        process.kill()
+    return [bytes.fromhex(line) for line in said.decode().splitlines()] or list(texts)
+
+
+def _without(patterns: Sequence[re.Pattern[bytes]], text: bytes) -> bytes:
+    for pattern in patterns:
+        text = pattern.sub(b"", text)
+    return text
+
+
 def search_within(limit_s: float, pattern: re.Pattern[bytes], text: bytes) -> Found | None:
     """As `search`, without a loop. Raises SearchTimeout."""
     if is_quick(pattern):
@@ -90,9 +120,13 @@ def _found(match: re.Match[bytes] | None) -> Found | None:
 
 
 def _begin(pattern: re.Pattern[bytes], how: str) -> subprocess.Popen[bytes]:
+    return _run(CHILD, str(pattern.flags), how)
+
+
+def _run(program: str, *arguments: str) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C in the terminal is for us.
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", CHILD, str(pattern.flags), how],
+        [sys.executable, "-I", "-S", "-c", program, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -24,6 +24,7 @@ from cfcat.program.modes import (
     check_export,
     check_family,
     check_options,
+    check_replay,
     check_tap,
     check_together,
     check_unix,
@@ -33,10 +34,12 @@ from cfcat.program.output import OutputOptions
 from cfcat.program.process import kind_of_stdin
 from cfcat.program.request import (
     DEFAULT_CONNECT_TIMEOUT_S,
+    REPLAY_WAIT_S,
     CheckRequest,
     ExportRequest,
     ListenRequest,
     ProxyRequest,
+    ReplayRequest,
     Request,
     TapRequest,
     TlsRequest,
@@ -62,6 +65,8 @@ from cfcat.report.status import ExitStatus
 __all__ = ["app", "parse"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+PARSED = Request | CheckRequest | ExportRequest | TapRequest | ReplayRequest
 
 Eol = Literal["crlf", "lf", "cr", "none"]  # those of the session's settings, which are not loaded for this
 
@@ -213,6 +218,23 @@ def cfcat(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="With --tap: do not show what is said.")] = False,
     once: Annotated[bool, typer.Option("--once", help="With --tap: end with the first connection.")] = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Play the client of a transcript to TARGET, or with -l the server, and compare what comes.",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGEX", help="With --replay: what may differ within a line, such as dates; repeatable."),
+    ] = None,
+    connection: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="With --replay: which connection of the transcript.  [default: the first]"
+        ),
+    ] = None,
     tls: Annotated[
         SecureTransport | None,
         typer.Option(help="TLS from the first byte (on), or to be upgraded (starttls).  [default: off]"),
@@ -333,7 +355,7 @@ def cfcat(
         bool,
         typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
-) -> Request | CheckRequest | ExportRequest | TapRequest:
+) -> Request | CheckRequest | ExportRequest | TapRequest | ReplayRequest:
     """Connect standard input and output to a TCP server, with the socket semantics of Workers' connect().
 
     On a terminal this is an interactive session. Otherwise the end of standard input is passed on when that cannot cost
@@ -347,6 +369,8 @@ def cfcat(
     if tap is not None:
         check_tap(given)
         check_family(given)
+    elif replay is not None:
+        check_replay(given)
     if listen:
         address, hosts = check_listen_target(target, port)
     else:
@@ -378,9 +402,16 @@ def cfcat(
         if proxy_cacert is not None and way.proxy is not None and way.proxy.scheme != "https":
             raise UsageError("--proxy-cacert is for an https proxy")
     protocol = None if starttls is None else check_protocol(starttls)
-    if tap is not None:
-        from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
+    accepting = None
+    if listen:
+        from cfcat.core.clients import ListenTo  # lazy: most runs dial
 
+        to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
+        accepting = ListenRequest(to, client_ca, ca_out, names)
+
+    from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
+
+    if tap is not None or replay is not None:
         options = SocketOptions(
             allow_half_open=True,
             expected_server_hostname=names[0] if names else None,
@@ -391,6 +422,12 @@ def cfcat(
             resolve=check_resolve(resolve) if resolve else None,
             proxy_protocol=proxy_protocol,
         )
+        if replay is not None:
+            ignored = tuple(check_pattern("--ignore", each) for each in ignore or ())
+            wait_s = idle_timeout or REPLAY_WAIT_S
+            return ReplayRequest(
+                replay, address, options, wanted_tls, output, ignored, connection, wait_s, accepting, way
+            )
         where, hosts = check_listen_target(tap, None, "--tap")
         asked = tap_request(where, hosts, address, options, tls, accept_tls or "auto", protocol)
         return asked._replace(tls=wanted_tls, output=output, ca_out=ca_out, proxy=way, quiet=quiet, once=once)
@@ -402,18 +439,10 @@ def cfcat(
         check_helo(helo)
     profile = check_profile(proto or "auto")
 
-    from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing
     from cfcat.pipe.pump import PumpOptions
 
     if half_open is None:
         half_open = listen and not os.isatty(0)
-    accepting = None
-    if listen:
-        from cfcat.core.clients import ListenTo  # lazy: most runs dial
-
-        wait_s = connect_timeout if "--connect-timeout" in given else None
-        to = ListenTo(address, hosts, keep, wait_s, proxy_protocol is not None)
-        accepting = ListenRequest(to, client_ca, ca_out, names)
     secure_transport = tls or "off" if protocol is None else "starttls"
     settings = tls_request = None
     if mode in (Mode.REPL, Mode.SCRIPT):
@@ -492,7 +521,7 @@ def _given(context: typer.Context) -> list[str]:
 
 def parse(
     arguments: list[str] | None, closed: list[int]
-) -> Request | CheckRequest | ExportRequest | TapRequest | ExitStatus:
+) -> Request | CheckRequest | ExportRequest | TapRequest | ReplayRequest | ExitStatus:
     """What the arguments ask for; a status where it was --help or --version, which have been shown.
 
     `closed`: which of the descriptors 0 to 2 are not there.
@@ -506,7 +535,7 @@ def parse(
         asked: Any = command.main(arguments, prog_name="cfcat", complete_var="", standalone_mode=False, obj=closed)
     except typer.TyperException as error:  # what the parser has to say of the flags
         raise UsageError(*_usage_problem(error, arguments or sys.argv[1:])) from error
-    return asked if isinstance(asked, Request | CheckRequest | ExportRequest | TapRequest) else ExitStatus(asked)
+    return asked if isinstance(asked, PARSED) else ExitStatus(asked)
 
 
 def _usage_problem(error: typer.TyperException, arguments: Sequence[str]) -> tuple[str, str]:

@@ -19,6 +19,7 @@ GROUPS = {
     "half_open": "Connection",
     "listen": "Listening",
     "tap": "Tap",
+    "replay": "Replay",
     "tls": "TLS",
     "repl": "Mode and data",
     "verbose": "Output",
@@ -34,6 +35,7 @@ Examples:
   cfcat --tls starttls --script FILE mail.example:587    a script
   cfcat -l 2525 --starttls smtp                    be the server, by hand
   cfcat --tap 1587 mail.example:587                see what a client says
+  cfcat -l 2525 --replay smtp.log                  be the server of a transcript
 
 In a session:
   Text is sent with a line ending; :help lists the commands, such as :cert
@@ -42,7 +44,8 @@ In a session:
 Exit status:
    0  ended in order                 35  TLS handshake failed, or no TLS there
    1  a script's command failed,     55  sending failed
-      or no match (--until, --after)
+      or no match (--until, --after,
+      --replay)
    2  usage                          56  receiving failed (reset)
    6  name not found                 58  certificate unusable
    7  could not connect or listen    60  certificate not trusted, or for

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cfcat.core.address import ANYWHERE, UNIX, is_ipv6, parse_address
 from cfcat.core.clients import Clients
 from cfcat.errors import AddressError, StdoutError, UsageError, reason_of
-from cfcat.program.request import Request
+from cfcat.program.request import ListenRequest, Request, TlsRequest
 from cfcat.record.events import Listening, NotAccepted, SpeaksTls
 from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
@@ -83,7 +83,7 @@ def _is_local(address: str) -> bool:
     return host == "::1" or host.startswith("127.")
 
 
-def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> ssl.SSLContext:
+def server_context(tls: TlsRequest, listen: ListenRequest, note: Say, exits: contextlib.ExitStack) -> ssl.SSLContext:
     """The context of a run that listens; the authority of a certificate made for it goes to a file.
 
     Raises:
@@ -94,9 +94,6 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     from cfcat.core.server_context import make_server_context  # lazy: ssl
     from cfcat.program.tls import log_keys_or_say, password_of
 
-    tls, listen = request.tls, request.listen
-    assert tls is not None
-    assert listen is not None
     ca_out = listen.ca_out
     is_private = tls.cert is None and ca_out is None
     try:
@@ -106,7 +103,7 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
             cert=tls.cert,
             key=tls.key,
             password=password_of(tls),
-            names=_names(request) if tls.cert is None else (),
+            names=_names(listen) if tls.cert is None else (),
             ca_out=ca_out,
             client_ca=listen.client_ca,
             alpn=tls.alpn,
@@ -125,7 +122,7 @@ def server_context(request: Request, note: Say, exits: contextlib.ExitStack) -> 
     return context
 
 
-def _names(request: Request) -> list[str]:
+def _names(listen: ListenRequest) -> list[str]:
     """What the certificate of this run is for, beside the local names: the host name and the address if they can be in
     one, and each `--sni`.
 
@@ -134,10 +131,9 @@ def _names(request: Request) -> list[str]:
     """
     import socket  # lazy: only a certificate that is made has names
 
-    assert request.listen is not None
-    host = request.listen.to.target.host.partition("%")[0]
+    host = listen.to.target.host.partition("%")[0]
     own = [] if host in ("", *ANYWHERE) else [host]
-    asked = [name.removesuffix(".") for name in request.listen.names]
+    asked = [name.removesuffix(".") for name in listen.names]
     for name in asked:
         if not can_be_certified(name.removeprefix("*.")):
             raise UsageError(f"--sni {escape(name)}: no certificate can have this name", "--cert FILE brings another")

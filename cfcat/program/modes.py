@@ -22,6 +22,7 @@ __all__ = [
     "check_export",
     "check_family",
     "check_options",
+    "check_replay",
     "check_tap",
     "check_together",
     "check_unix",
@@ -145,6 +146,8 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     Excludes("--workers", "--proxy", "--workers excludes --proxy: it is about where this machine connects to"),
     Needs("--proxy-cacert", "--proxy", ("--proxy",)),
     Needs("--keep", "-l", ("--listen",)),
+    Needs("--ignore", "--replay", ("--replay",)),
+    Needs("--connection", "--replay", ("--replay",)),
     Needs("--client-ca", "-l", ("--listen",)),
     Needs("--ca-out", "-l", ("--listen",)),
     Excludes("--keep", "--json", "--keep excludes --json, which reports one connection"),
@@ -188,6 +191,12 @@ WITHIN_TAP: tuple[Needs | Excludes, ...] = (
     *(Excludes("--starttls", f"--tls {mode}", f"--starttls excludes --tls {mode}") for mode in ("on", "off")),
     Excludes("--starttls", "--accept-tls off", "--starttls excludes --accept-tls off, which does not look for TLS"),
 )
+WITHIN_REPLAY: tuple[Needs | Excludes, ...] = (
+    *WITHIN_TAP[1:4],
+    Needs("--log-secrets", "--log FILE", ("--log",)),
+    Excludes("--keep", "--json", "--keep excludes --json, which reports one connection"),
+    Excludes("--ca-out", "--cert", "--ca-out is about a certificate that is made: it excludes --cert"),
+)
 # What the verdict of --check-workers may depend on: other options concern the connection, which a check does not make.
 WITH_CHECK = frozenset({"target", "port", "--check-workers", "-4", "-6", "--connect-timeout", "--json"})
 WITH_FROM = frozenset({"--from", "--export"})
@@ -211,6 +220,27 @@ WITH_TAP = frozenset(
     | {"--log-secrets", "--pcap", "--events", "--events -", "--json", "--color", "--starttls", "--proxy"}
     | {"--proxy-cacert", "--source", "--resolve", "--proxy-protocol"}
 )
+# What means something to a replay, which has TLS where its transcript has it, and no stdin and no session.
+WITH_REPLAY = frozenset(
+    {"target", "port", "--replay", "--ignore", "--connection", "--idle-timeout", "-w", "-4", "-6", "--connect-timeout"}
+    | {
+        "--sni",
+        "--cert",
+        "--key",
+        "--alpn",
+        "--tls-min",
+        "--tls-max",
+        "--ciphers",
+        "--verbose",
+        "-v",
+        "--hexdump",
+        "-x",
+    }
+    | {"--log", "--log-secrets", "--json", "--color"}
+)
+REPLAYED_TO = frozenset({"--cacert", "--insecure", "-k", "--proxy", "--proxy-cacert"})
+REPLAYED_FROM = frozenset({"--listen", "-l", "--keep", "--client-ca", "--ca-out"})
+ALIKE = ("--color ", "--tls-m")
 
 
 def choose_mode(
@@ -290,6 +320,22 @@ def check_tap(given: Collection[str]) -> None:
         if name not in WITH_TAP and not name.startswith(("--accept-tls ", "--color ", "--tls-m", "--starttls ")):
             raise UsageError(f"--tap reads no standard input and has no session: {name} has no meaning there")
     for rule in WITHIN_TAP:
+        _refuse(rule.problem(given))
+
+
+def check_replay(given: Collection[str]) -> None:
+    """Raise UsageError for an option that means nothing with --replay, or not in this company."""
+    listens = "--listen" in given
+    for name in given:
+        if name.startswith(ALIKE) or name in WITH_REPLAY or name in (REPLAYED_FROM if listens else REPLAYED_TO):
+            continue
+        if name in REPLAYED_TO:
+            raise UsageError(f"-l --replay plays the server: {name} has no meaning there")
+        if name in REPLAYED_FROM:
+            raise UsageError(f"{name} needs -l")
+        why = "has TLS where the transcript has it" if "tls" in name else "reads no standard input and has no session"
+        raise UsageError(f"--replay {why}: {name} has no meaning there")
+    for rule in WITHIN_REPLAY:
         _refuse(rule.problem(given))
 
 

@@ -15,6 +15,7 @@ from cfcat.errors import CommandError, StdoutError, UsageError, reason_of
 
 if TYPE_CHECKING:
     from cfcat.record.capture import Capture
+    from cfcat.record.events import Scribe
     from cfcat.record.journal import Journal
     from cfcat.record.recording import Conversation, Recorder
     from cfcat.record.stream import EventFile
@@ -99,11 +100,13 @@ def make_reporter(
     offered: Sequence[str] = (),
     recorder: Recorder | None = None,
     events: EventFile | None = None,
+    by: Scribe = "client",
 ) -> Reporter | None:
     """Make the Reporter that the options ask for; None if they ask for no output.
 
-    `mode`: "pipe", "check", "script" or "repl". `handshake_next`: TLS begins with the first byte. `offered`: of ALPN.
-    `recorder`: for the export of pipe mode. `events`: where the events go.
+    `mode`: "pipe", "check", "replay", "script" or "repl". `handshake_next`: TLS begins with the first byte.
+    `offered`: of ALPN. `recorder`: for the export of pipe mode. `events`: where the events go. `by`: which side of the
+    connection we are.
 
     Raises:
         StdoutError: the transcript cannot be written (status 23).
@@ -114,8 +117,8 @@ def make_reporter(
     from cfcat.report.reporter import Reporter
     from cfcat.report.run_report import RunReport
 
-    own = mode in ("pipe", "check")  # a session has its own
-    transcript = open_transcript(output, target, offered) if own else None
+    own = mode in ("pipe", "check", "replay")  # a session has its own
+    transcript = open_transcript(output, target, offered, by) if own else None
     return Reporter(
         RunReport(target, mode, handshake_next),
         writer(output),
@@ -230,7 +233,7 @@ def captured(output: OutputOptions, note: Callable[[str], object]) -> Iterator[C
             note(capture_note(capture.problem))
 
 
-def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) -> Transcript | None:
+def open_transcript(output: OutputOptions, target: str, offered: Sequence[str], by: Scribe) -> Transcript | None:
     """Begin the transcript that is asked for. Raises StdoutError: it cannot be written (status 23)."""
     if output.log is None:
         return None
@@ -239,7 +242,7 @@ def open_transcript(output: OutputOptions, target: str, offered: Sequence[str]) 
 
     try:
         lines = partial(describe, offered=offered)
-        return Transcript.open(output.log, target=target, lines=lines)
+        return Transcript.open(output.log, target=target, by=by, lines=lines)
     except (OSError, ValueError) as error:
         raise _cannot_write(output.log, error) from error
 

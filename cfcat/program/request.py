@@ -16,6 +16,8 @@ from cfcat.program.process import kind_of_stdin
 from cfcat.program.values import check_target
 
 if TYPE_CHECKING:
+    import re
+
     from cfcat.core.address import Target
     from cfcat.core.choices import AcceptTls, AddressFamily, SecureTransport, TlsVersion
     from cfcat.core.clients import ListenTo
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_CONNECT_TIMEOUT_S",
+    "REPLAY_WAIT_S",
     "CheckRequest",
     "ExportRequest",
     "ListenRequest",
     "ProxyRequest",
+    "ReplayRequest",
     "Request",
     "TapRequest",
     "TlsRequest",
@@ -41,6 +45,7 @@ __all__ = [
 
 # 30 s covers four SYN retransmissions on Linux (at 1, 3, 7 and 15 s). nc: none; curl: 300 s.
 DEFAULT_CONNECT_TIMEOUT_S = 30.0
+REPLAY_WAIT_S = 10.0  # as `replaying.player.WAIT_S`
 
 
 NO_VARIABLES: Mapping[str, str] = {}
@@ -68,6 +73,25 @@ class ListenRequest(NamedTuple):
     client_ca: str | None = None
     ca_out: str | None = None
     names: tuple[str, ...] = ()
+
+
+class ReplayRequest(NamedTuple):
+    """`--replay`: as the client of `target`, or with `listen` as the server of who comes there.
+
+    `connection`: which one of the transcript; None: the first. `ignored`: what may differ. `wait_s`: for what is to
+    come. `options`: how to dial; the run adds context, proxy and trace. `tls`: what a context is made of.
+    """
+
+    transcript: str
+    target: Target
+    options: SocketOptions
+    tls: TlsRequest
+    output: OutputOptions
+    ignored: tuple[re.Pattern[bytes], ...] = ()
+    connection: int | None = None
+    wait_s: float = REPLAY_WAIT_S
+    listen: ListenRequest | None = None
+    proxy: ProxyRequest | None = None
 
 
 class ProxyRequest(NamedTuple):

@@ -65,6 +65,7 @@ def perform(request: Request) -> int:
             request.mode.name.lower(),
             handshake_next=request.options.secure_transport == "on",
             offered=() if request.tls is None else request.tls.alpn,
+            by="client" if request.listen is None else "server",
             recorder=recorder if request.mode is Mode.PIPE else None,  # a session tells it itself
             events=events,
         )
@@ -109,7 +110,7 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack, proxies
     if request.listen is not None and request.tls is not None:
         from cfcat.program.listening import server_context  # lazy: most runs dial
 
-        options = options._replace(tls=server_context(request, note, exits))
+        options = options._replace(tls=server_context(request.tls, request.listen, note, exits))
     elif request.tls is not None:
         from cfcat.program.tls import client_context  # lazy: ssl, 15 ms
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
 from cfcat.program.output import NO_OUTPUT, OutputOptions, tell_failure
 from cfcat.program.process import die_of_sigpipe, guard_standard_descriptors
-from cfcat.program.request import CheckRequest, ExportRequest, Request, TapRequest, plain_request
+from cfcat.program.request import CheckRequest, ExportRequest, ReplayRequest, Request, TapRequest, plain_request
 
 if TYPE_CHECKING:
     from cfcat.report.status import ExitStatus
@@ -55,13 +55,13 @@ def _plain(arguments: list[str], closed: list[int]) -> Request | None:
 
 def _parsed(
     arguments: list[str], closed: list[int]
-) -> Request | CheckRequest | ExportRequest | TapRequest | ExitStatus:
+) -> Request | CheckRequest | ExportRequest | TapRequest | ReplayRequest | ExitStatus:
     from cfcat.program.cli import parse  # lazy: Typer, 50 ms
 
     return parse(arguments, closed)
 
 
-def _carry_out(asked: Request | CheckRequest | ExportRequest | TapRequest | ExitStatus) -> int:
+def _carry_out(asked: Request | CheckRequest | ExportRequest | TapRequest | ReplayRequest | ExitStatus) -> int:
     """Returns the exit status. Raises UsageError, StdoutError: there is nothing to export, or the file cannot be
     written."""
     if isinstance(asked, Request):
@@ -74,6 +74,10 @@ def _carry_out(asked: Request | CheckRequest | ExportRequest | TapRequest | Exit
         from cfcat.program.tapping import perform_tap  # lazy: most runs are no tap
 
         return perform_tap(asked)
+    if isinstance(asked, ReplayRequest):
+        from cfcat.program.replaying import perform_replay  # lazy: most runs replay nothing
+
+        return perform_replay(asked)
     if isinstance(asked, ExportRequest):
         return _export(asked)
     return asked

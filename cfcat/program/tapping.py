@@ -102,7 +102,7 @@ class _Tap:
         asked = asked._replace(options=asked.options._replace(capture=capture))
         self._asked = asked
         self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits, self._say)
-        self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn)
+        self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn, "tap")
         self._display = None if asked.quiet else Display(running_loop())
         self._journals: set[Journal] = set()
         exits.callback(self._close)

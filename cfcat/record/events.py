@@ -6,7 +6,7 @@ Pure. `-v`, `--json`, transcripts and exports are made from events. Times that a
 from __future__ import annotations
 
 import re
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from cfcat.record.fact import Fact
 from cfcat.record.words import BYTES, DURATION, byte_count, duration, seconds_of
@@ -37,6 +37,7 @@ __all__ = [
     "PeerEnded",
     "Phase",
     "Said",
+    "Scribe",
     "SpeaksTls",
     "StdinEnded",
     "Stopped",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 Direction = Literal["sent", "received"]
+Scribe = Literal["client", "server", "tap"]  # whose ">" is what it sent; the tap's is what the client sent
 MARKS: dict[Direction, str] = {"sent": ">", "received": "<"}
 
 Phase = Literal["usage", "resolve", "connect", "starttls", "tls", "session", "done"]
@@ -61,17 +63,21 @@ class Counters(Protocol):
 
 
 class TranscriptOf(Fact):
-    """A transcript begins."""
+    """A transcript begins. `by`: who wrote it; None in those of old, which do not say."""
 
     target: str
+    by: Scribe | None = None
 
     def text(self) -> str:
-        return f"transcript of {self.target}"
+        """`the client's transcript of mail.example:587`"""
+        return f"the {self.by}'s transcript of {self.target}" if self.by else f"transcript of {self.target}"
 
     @classmethod
     def parse(cls, text: str) -> TranscriptOf | None:
-        match = re.fullmatch(r"transcript of (.*)", text, re.DOTALL)
-        return match and cls(match[1])
+        if (match := re.fullmatch(r"(?:the (\w+)'s )?transcript of (.*)", text, re.DOTALL)) is None:
+            return None
+        by = next((scribe for scribe in get_args(Scribe) if scribe == match[1]), None)
+        return None if by is None and match[1] else cls(match[2], by)
 
 
 class Connecting(Fact):

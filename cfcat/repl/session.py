@@ -35,6 +35,7 @@ from cfcat.record.events import (
     OurSideEnded,
     PeerEnded,
     Said,
+    Scribe,
     SpeaksTls,
     Stopped,
     TlsUp,
@@ -518,7 +519,8 @@ class Session:
         opened = None
         if path is not None:
             try:
-                opened = Transcript.open(path, target=self.target, lines=session_lines, allow_fifo=False)
+                by: Scribe = "client" if self._clients is None else "server"
+                opened = Transcript.open(path, target=self.target, by=by, lines=session_lines, allow_fifo=False)
             except (OSError, ValueError) as error:
                 raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
         before, self._transcript = self._transcript, opened

@@ -24,6 +24,7 @@ from cfcat.errors import (
     ConnectTimeout,
     CrossedWiresError,
     DialogError,
+    DifferenceError,
     EarlyEndError,
     IdleTimeout,
     InjectionError,
@@ -37,6 +38,7 @@ from cfcat.errors import (
     StdinError,
     StdoutError,
     TlsError,
+    TranscriptError,
     TruncatedError,
     UnansweredError,
     UnmatchedError,
@@ -364,6 +366,10 @@ def _longer_hint(error: ConnectTimeout) -> str:
     return TLS_AT_ONCE_HINT if error.is_silent_dialog else LONGER_HINT
 
 
+def _explain_difference(error: DifferenceError, target: str) -> Message:
+    return Message("\n  ".join((f"{target}: {error.message}", *error.diff.splitlines())))
+
+
 def _explain_lost(error: LostError, target: str) -> Message:
     doing = "sending" if error.sending else "receiving"
     return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
@@ -389,7 +395,7 @@ class _Row(NamedTuple):
     words: Callable[[Any, str], Message]
 
 
-def _itself(error: UsageError | CommandError, target: str) -> Message:
+def _itself(error: UsageError | CommandError | TranscriptError, target: str) -> Message:
     return Message(error.message, error.hint)
 
 
@@ -444,6 +450,8 @@ LADDER: tuple[_Row, ...] = (
         UnmatchedTimeout, ExitStatus.TIMEOUT, lambda error, target: Message(f"{target}: {error.message}", LONGER_HINT)
     ),
     _Row(UnmatchedError, ExitStatus.EXPECT, _of_target),
+    _Row(DifferenceError, ExitStatus.EXPECT, _explain_difference),
+    _Row(TranscriptError, ExitStatus.USAGE, _itself),
     _Row(StdoutError, ExitStatus.STDOUT, lambda error, target: Message(str(error))),
     _Row(StdinError, ExitStatus.STDIN, lambda error, target: Message(str(error))),
 )

@@ -17,7 +17,7 @@ from cfcat.errors import ListenError
 from cfcat.record.events import Listening
 from cfcat.record.subscribers import Subscribers
 
-__all__ = ["Connection", "run_tap"]
+__all__ = ["Connection", "run_tap", "serve_clients"]
 
 
 class Connection(Protocol):
@@ -48,7 +48,7 @@ async def run_tap(
     listener = Listener(to.target, options, hosts=to.hosts, relays=True)
     await listener.start()
     events.tell(Listening(listener.local_addresses))
-    serving = Job(running_loop(), _serve(listener, connection, once=once, trouble=trouble))
+    serving = Job(running_loop(), serve_clients(listener, connection, once=once, trouble=trouble))
     try:
         await settled([serving, stop])
         if stop.done():
@@ -59,9 +59,10 @@ async def run_tap(
         listener.close()
 
 
-async def _serve(
+async def serve_clients(
     listener: Listener, connection: Connection, *, once: bool, trouble: Callable[[ListenError], object]
 ) -> int:
+    """As `run_tap`, at a listener that has started."""
     jobs: set[Promise[int]] = set()
     number = 0
     try:

@@ -348,7 +348,14 @@ def test_log(certs: CertSet, tmp_path: Path) -> None:
     assert said[0] == ("<", False, b"220 mail.example \x1b[2J\xe2\x80\xae ready\r\n")
     assert said[-3:] == [("<", False, b"220 go\r\n"), (">", True, b"ping\n"), ("<", True, b"ping\n")]
     events = [entry.data.decode() for entry in entries if entry.direction == "*"]
-    beginnings = ["transcript of", "connected to", "TLS established", "stdin ended", "peer ended", "over after"]
+    beginnings = [
+        "the client's transcript of",
+        "connected to",
+        "TLS established",
+        "stdin ended",
+        "peer ended",
+        "over after",
+    ]
     assert [begin for begin in beginnings if any(event.startswith(begin) for event in events)] == beginnings
 
 

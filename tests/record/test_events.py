@@ -54,7 +54,7 @@ lines = st.text(max_size=30)
 
 # For each kind that is read back as itself, such events.
 KINDS: dict[type[Kept], st.SearchStrategy[Kept]] = {
-    TranscriptOf: st.builds(TranscriptOf, lines),
+    TranscriptOf: st.builds(TranscriptOf, lines, st.sampled_from(["client", "server", "tap"])),
     Listening: st.builds(Listening, st.lists(addresses, min_size=1, max_size=3).map(tuple)),
     Accepted: st.builds(Accepted, st.one_of(st.just(""), addresses), addresses),
     ClientCame: st.builds(ClientCame, st.one_of(st.just(""), addresses), addresses),
