@@ -18,6 +18,8 @@ from tests.conformance.inbound.client import Client
 from tests.conformance.runner import Certificates
 from tests.conformance.signals import Signals
 
+pytestmark = pytest.mark.one_python
+
 DEADLINE_S = 10.0
 CONNECT = {"do": "connect"}
 HANDSHAKE = {"do": "tls_handshake"}

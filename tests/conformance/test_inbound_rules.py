@@ -16,6 +16,8 @@ from tests.conformance.inbound.runner import judge_inbound
 from tests.conformance.inbound.scenario import INBOUND, load_inbound, parse_inbound
 from tests.conformance.runner import Certificates
 
+pytestmark = pytest.mark.one_python
+
 MADE_UP = {
     scenario.name.removeprefix("made-up-"): scenario for scenario in load_inbound(INBOUND.parent / "inbound_made_up")
 }

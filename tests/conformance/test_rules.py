@@ -13,6 +13,8 @@ from tests.conformance.rules import RULES, expect
 from tests.conformance.runner import Certificates, judge
 from tests.conformance.scenario import SCENARIOS, Scenario, load_folder
 
+pytestmark = pytest.mark.one_python
+
 MADE_UP = {scenario.name.removeprefix("made-up-"): scenario for scenario in load_folder(SCENARIOS.parent / "made_up")}
 RECORDED = load_folder(SCENARIOS)
 

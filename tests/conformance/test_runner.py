@@ -17,6 +17,8 @@ from tests.conformance.data import Event
 from tests.conformance.runner import Certificates, judge
 from tests.conformance.scenario import SCENARIOS, Scenario, parse_scenario
 
+pytestmark = pytest.mark.one_python
+
 RECORDS: dict[str, dict[str, Any]] = {
     record["name"]: record for path in SCENARIOS.glob("*.json") for record in json.loads(path.read_text("utf-8"))
 }

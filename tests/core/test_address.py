@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from cfcat.core.address import SocketAddress, Target, format_address, is_ipv6, parse_address, without_zone
 from cfcat.errors import AddressError
 
+pytestmark = pytest.mark.one_python
+
 NOT_PARSED = "Specified address could not be parsed."
 NO_HOSTNAME = "Specified address is missing hostname."
 NO_PORT = "Specified address is missing port."

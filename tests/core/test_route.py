@@ -14,6 +14,8 @@ from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
 from tests.proxies.play import at
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.mark.parametrize(
     ("text", "host", "port"),

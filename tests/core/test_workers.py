@@ -38,6 +38,8 @@ from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
 
+pytestmark = pytest.mark.one_python
+
 __all__ = ["names"]
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"

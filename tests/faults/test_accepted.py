@@ -32,6 +32,8 @@ from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S, pattern, until_arrived
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 SHORT_S = 0.3
 
 

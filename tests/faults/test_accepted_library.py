@@ -28,6 +28,8 @@ from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, Script, Server
 from tests.pipe.tools import until_arrived
 
+pytestmark = pytest.mark.one_python
+
 Test = Callable[[Link], Awaitable[None]]
 
 

@@ -20,6 +20,8 @@ from tests.helpers.program import Argument, Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S, pattern
 from tests.program.test_listen_clients import client
 
+pytestmark = pytest.mark.one_python
+
 SHORT_S = 0.3
 
 

@@ -19,6 +19,8 @@ from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Argument, Result, cfcat
 from tests.pipe.tools import Transport
 
+pytestmark = pytest.mark.one_python
+
 INSECURE = "-k connects anyway, without protection"
 AUTHORITY = f"--cacert FILE trusts another authority; {INSECURE}"
 CHAIN = f"--cacert FILE trusts another authority; a server has to send its intermediate certificates; {INSECURE}"

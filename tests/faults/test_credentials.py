@@ -17,6 +17,8 @@ from tests.helpers.program import Argument, Result, cfcat
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import Transport
 
+pytestmark = pytest.mark.one_python
+
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 CA_FAULTS = ("missing", "empty", "binary", "text", "directory", "unreadable")
 CERT_FAULTS = ("missing", "empty", "other key", "directory", "only the certificate", "PKCS#12", "unreadable")

@@ -28,6 +28,8 @@ from tests.pipe.tools import (
 )
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 # Long enough to be seen to be waited for, short enough to wait for.
 SHORT_S = 0.3
 # What fits into the smallest receive window, and so is with the client once it has been sent.

@@ -20,6 +20,8 @@ from tests.pipe.fast import MIB, check_stdout, cpu_s, fast_peer, peak_bytes, pus
 from tests.pipe.tools import DEADLINE_S, Transport, fill, pattern, queues, unread, until, until_arrived
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 # What may come on top of the memory that the program has when the connection is up.
 MEMORY_BYTES = 64 * MIB
 READ_AHEAD_BYTES = 256 * 1024

@@ -21,6 +21,8 @@ from tests.helpers.peers import Peer, blackhole, refusing, serve
 from tests.helpers.program import Result, cfcat, finish, start
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 # What a deadline may take beyond its time: the start of Python, and a busy machine.
 SLACK_S = 0.8
 SHORT_S = 0.4

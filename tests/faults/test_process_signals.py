@@ -22,6 +22,8 @@ from tests.helpers.program import Program, Result, cfcat, finish, start
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import DEADLINE_S, Transport, fill, until
 
+pytestmark = pytest.mark.one_python
+
 SOON_S = 0.3
 SYN_SENT = "02"
 

@@ -17,6 +17,8 @@ from tests.helpers.peers import Peer, refusing, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
 from tests.pipe.tools import DEADLINE_S, Transport, fill, pattern, until
 
+pytestmark = pytest.mark.one_python
+
 # --------------------------------------------------------------------------------- 26: stdout's reader is gone
 
 

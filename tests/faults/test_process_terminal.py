@@ -19,6 +19,8 @@ from tests.helpers.program import Result, finish, start
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import DEADLINE_S, Transport, until
 
+pytestmark = pytest.mark.one_python
+
 # What a terminal takes of one line (N_TTY_BUF_SIZE), its newline included.
 LINE_BYTES = 4096
 

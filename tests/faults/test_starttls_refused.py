@@ -22,6 +22,8 @@ from tests.pipe.tools import run_patched, until_arrived
 from tests.protocols.live import DIALOGS, NBD_REFUSED, play, said, said_before, start_tls, trusting
 from tests.protocols.scripts import RFB, XMPP_TLS, mysql_greeting, prelogin
 
+pytestmark = pytest.mark.one_python
+
 
 class Refusal(NamedTuple):
     """What the server says in its turn of this number in place of what it should."""

@@ -21,6 +21,8 @@ from tests.pipe.tools import until_arrived
 from tests.protocols.live import DIALOGS, NBD_REFUSED, ours, play, said, said_before, start_tls, trusting
 from tests.protocols.scripts import NBD_GREETING, RFB, Script
 
+pytestmark = pytest.mark.one_python
+
 TLS_AT_ONCE = "--tls on, if TLS begins at once on this port"
 WAITS_LONGER = "--connect-timeout SECS waits longer"
 # A client with bounded memory has left long before; sockets buffer some megabytes.

@@ -15,6 +15,8 @@ from tests.helpers.peers import Peer, serve
 from tests.helpers.program import cfcat
 from tests.protocols.live import DIALOGS, play
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.mark.parametrize("protocol", ["smtp", "xmpp", "postgres", "mysql", "mssql"])
 def test_row_83_clear_text_in_the_place_of_the_handshake(protocol: str, ready: Path) -> None:

@@ -17,6 +17,8 @@ from tests.helpers.peers import Peer, blackhole, refusing, serve
 from tests.helpers.program import Result, cfcat, shell, start
 from tests.pipe.tools import DEADLINE_S, Transport, pattern, until
 
+pytestmark = pytest.mark.one_python
+
 SHORT_S = 0.4
 # UTF-8, Latin-1, controls and NUL: none of them may be looked at on their way.
 ANY_BYTES = "grüße €\n".encode() + bytes(range(256))

@@ -20,6 +20,8 @@ from tests.helpers.program import Result, cfcat, finish, shell, start
 from tests.pipe.tools import Transport
 from tests.servers.fleet import Fleet
 
+pytestmark = pytest.mark.one_python
+
 STARTS_S = 3.0
 
 

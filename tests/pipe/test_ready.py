@@ -20,6 +20,8 @@ from tests.helpers.program import Result, cfcat, finish, shell, start
 from tests.report.form import check_form
 from tests.servers.fleet import ALL, UPGRADING, Fleet, Name
 
+pytestmark = pytest.mark.one_python
+
 AT_ONCE = "it accepted and closed at once"
 STARTS_S = 3.0  # for the start of Python, on a busy machine
 

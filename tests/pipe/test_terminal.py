@@ -18,6 +18,8 @@ from tests.helpers.program import finish, start
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import Transport, until, until_arrived
 
+pytestmark = pytest.mark.one_python
+
 # The rows of what is dangerous, each with what is shown in its place.
 DANGEROUS = {
     "device attributes": (b"\x1b[c", rb"\x1b[c"),

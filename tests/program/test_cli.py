@@ -14,6 +14,8 @@ from tests.helpers.program import Result, cfcat, shell
 from tests.program.command import HELP, Command, refuse
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 POSITIVE = "must be a number of seconds greater than 0"
 NOT_NEGATIVE = "must be a number of seconds, 0 or more"
 

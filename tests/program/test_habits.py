@@ -11,6 +11,8 @@ from cfcat.program.cli import app
 from cfcat.program.habits import HABITS, habit_among
 from tests.program.command import Command
 
+pytestmark = pytest.mark.one_python
+
 PARAMETERS = typer.main.get_command(app).params
 OPTIONS = {name for each in PARAMETERS for name in (*each.opts, *each.secondary_opts)}
 

@@ -23,6 +23,8 @@ from tests.faults.ways import injecting, shell_does
 from tests.helpers.certs import CertSet
 from tests.helpers.program import Argument, Program, Result, cfcat, finish, start
 
+pytestmark = pytest.mark.one_python
+
 LISTENING = re.compile(r"cfcat: listening on (\S+)\n")
 
 

@@ -37,6 +37,8 @@ from tests.helpers.program import Result, cfcat, shell
 from tests.helpers.terminal import terminal
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 # A line that pipe mode sends, and a session carries out.
 LINE = ":send \\x61"
 PIPE, SESSION = b":send \\x61\n", b"a"

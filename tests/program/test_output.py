@@ -23,6 +23,8 @@ from tests.helpers.program import Result, cfcat, shell, start
 from tests.program.runs import RUNS, golden, normalized
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 SCHEMA: dict[str, Any] = json.loads(files("cfcat.report").joinpath("report.schema.json").read_text())
 CERTIFICATE = """
     cfcat:   subject: ...

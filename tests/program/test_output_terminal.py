@@ -15,6 +15,8 @@ from tests.helpers.peers import Peer, serve
 from tests.helpers.program import cfcat, environment
 from tests.helpers.terminal import terminal
 
+pytestmark = pytest.mark.one_python
+
 WIDTHS = [40, 80, 200]
 HALF = 4 * 1024 * 1024  # more than all buffers between
 

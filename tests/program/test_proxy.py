@@ -17,6 +17,8 @@ from tests.helpers.terminal import terminal
 from tests.program.command import Command
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 NAME = "mail.test:25"  # no resolver knows it
 URLS = "socks5h://HOST:PORT, http://USER:PASSWORD@HOST:PORT"
 

@@ -13,6 +13,8 @@ from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S, Transport
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 SHORT_S = 0.4
 WARNING = "cfcat: warning: the certificate is not checked (-k): anyone can be at the other end\n"
 

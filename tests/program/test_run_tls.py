@@ -17,6 +17,8 @@ from tests.helpers.terminal import terminal
 from tests.program.command import Command, refuse
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 

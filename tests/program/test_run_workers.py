@@ -11,6 +11,8 @@ from tests.helpers.peers import Peer, refusing, serve
 from tests.helpers.program import Result, cfcat, start
 from tests.program.unconnected import CONNECT_FAILED, resolved_to
 
+pytestmark = pytest.mark.one_python
+
 AFTERWARDS = "without --workers it is tried all the same"
 # Loopback is the internet, so that there is somebody to connect to.
 LOOPBACK_IS_PUBLIC = """

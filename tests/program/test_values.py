@@ -13,6 +13,8 @@ from tests.helpers.program import Result, cfcat
 from tests.program.command import HELP, Command, refuse
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 SERVICES = "a port is a number, or a name of /etc/services"
 BAD_PORT = "the port must be a number from 1 to 65535"
 FORMS = "cfcat example.com:443, cfcat 192.0.2.7:25, cfcat [2001:db8::7]:25"

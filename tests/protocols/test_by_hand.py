@@ -12,6 +12,8 @@ from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols.by_hand import check_go_ahead
 from tests.protocols.scripts import SCRIPTS, XMPP_PROCEED, XMPP_START
 
+pytestmark = pytest.mark.one_python
+
 # What is typed, and what real servers agree with.
 AGREED = (
     (b"STARTTLS\r\n", b"220 2.0.0 Ready to start TLS\r\n"),

@@ -17,6 +17,8 @@ from cfcat.protocols.upgrade import names_for, open_upgraded
 from tests.helpers.peers import Peer, serve
 from tests.protocols.scripts import XMPP_START
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.mark.parametrize(
     "name",

@@ -10,6 +10,8 @@ import pytest
 from cfcat.protocols import DialogRun
 from tests.protocols.scripts import SCRIPTS, Script, feed, outcome, refused, start
 
+pytestmark = pytest.mark.one_python
+
 KIB = 1024
 MIB = 1024 * KIB
 LINE_PROTOCOLS = ("smtp", "lmtp", "pop3", "imap", "ftp", "nntp", "sieve", "irc")

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from cfcat.protocols.secrets import SecretGuard
 
+pytestmark = pytest.mark.one_python
+
 unhurried = settings(deadline=None)  # a slow machine is no failure
 
 # Protocol, line, how it may be shown.

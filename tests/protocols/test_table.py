@@ -11,6 +11,8 @@ import pytest
 from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, DialogRun, Names, Protocol, profile_for
 from cfcat.protocols.table import guess
 
+pytestmark = pytest.mark.one_python
+
 NAMES = (
     "smtp lmtp pop3 imap ftp nntp sieve xmpp xmpp-server irc ldap postgres mysql telnet rdp mssql amqp nbd vnc nats "
     "http"

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from cfcat.protocols import PROFILES
 from cfcat.protocols.verbs import completions
 
+pytestmark = pytest.mark.one_python
+
 unhurried = settings(deadline=None)
 
 

@@ -20,6 +20,8 @@ from tests.protocols.scripts import (
     stream_header,
 )
 
+pytestmark = pytest.mark.one_python
+
 STREAM = b"<?xml version='1.0'?><stream:stream version='1.0'>"
 FEATURES = STREAM + b"<stream:features/>"
 

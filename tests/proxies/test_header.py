@@ -9,6 +9,8 @@ from cfcat.proxies.dialog import Refusal
 from cfcat.proxies.header import Claim, End, header, parse_claim, read_header
 from tests.proxies.play import play
 
+pytestmark = pytest.mark.one_python
+
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 OURS_4, OURS_6 = End("192.0.2.7", 5000), End("2001:db8::7", 5000)
 THERE_4, THERE_6 = End("192.0.2.1", 25), End("fe80::1%eth0", 25)

@@ -12,6 +12,8 @@ from cfcat.proxies.dialog import Refusal
 from cfcat.proxies.http import MAX_HEADER_BYTES, tunnel
 from tests.proxies.play import at, play
 
+pytestmark = pytest.mark.one_python
+
 NAME = at("mail.example:25")
 GRANTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 

@@ -12,6 +12,8 @@ from cfcat.proxies.dialog import Refusal
 from cfcat.proxies.socks import socks4, socks5
 from tests.proxies.play import at, play
 
+pytestmark = pytest.mark.one_python
+
 GRANTED_5 = b"\x05\x00" + b"\x05\x00\x00\x01\x0a\x00\x00\x01\x04\x38"
 GRANTED_4 = b"\x00\x5a\x04\x38\x0a\x00\x00\x01"
 NAME = at("mail.example:25")

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from cfcat import OptionsError, Proxy, proxy
 from tests.proxies.play import at
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.mark.parametrize(
     ("url", "expected"),

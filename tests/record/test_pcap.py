@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from cfcat.record.pcap import KeyLog, Packets, Stream
 
+pytestmark = pytest.mark.one_python
+
 unhurried = settings(deadline=None)  # a slow machine is no failure
 IPV4 = ("127.0.0.1", 40000), ("192.0.2.7", 25)
 IPV6 = ("::1", 40000, 0, 0), ("2001:db8::7", 25, 0, 0)

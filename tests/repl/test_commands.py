@@ -40,6 +40,8 @@ from cfcat.report.messages import explain, status_of
 from cfcat.report.status import ExitStatus
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 unhurried = settings(deadline=None)
 # Whatever can be typed or read: also bytes that are no UTF-8, as they come from a file.
 TYPED = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff:\\ \t-"))

@@ -17,6 +17,8 @@ from tests.helpers.terminal import terminal
 from tests.pipe.tools import DEADLINE_S, Transport, run_patched
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 SHORT_S = 0.4
 
 

@@ -17,6 +17,8 @@ from tests.helpers.program import Result, cfcat, shell
 from tests.repl.conftest import greeting, lines_on_demand, opened, refused
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 STARTS_S = 3.0
 Environment = dict[str, str | None]
 

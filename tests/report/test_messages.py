@@ -33,6 +33,8 @@ from cfcat.errors import (
 from cfcat.report.messages import Message, explain, explain_address
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 unhurried = settings(deadline=None)  # a slow machine is no failure
 TARGET = "mail.example:587"
 REFERENCE = "the text of the reference runtime, which nobody here wants to read"

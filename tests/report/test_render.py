@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from cfcat.report.render import INVISIBLE, TerminalFilter, escape, is_visible, quote
 
+pytestmark = pytest.mark.one_python
+
 FORBIDDEN_BYTES = frozenset((*range(0x09), *range(0x0B, 0x20), 0x7F))
 # Bidi controls, zero-width characters, tags: they reorder or hide text.
 HIDING = frozenset(

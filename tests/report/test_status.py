@@ -41,6 +41,8 @@ from tests.helpers.program import Result, cfcat, finish, shell, start
 from tests.pipe.tools import DEADLINE_S, fill, halted, run_patched, until_arrived
 from tests.report.form import check_form
 
+pytestmark = pytest.mark.one_python
+
 
 def check(result: Result, status: ExitStatus) -> None:
     """One message, and this status."""

@@ -16,6 +16,8 @@ from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, shell
 from tests.trust.s_server import HELLO, Leaf, make_authority, make_leaf, make_self_signed, openssl, s_server
 
+pytestmark = pytest.mark.one_python
+
 
 def default(folder: Path) -> Leaf:
     """`openssl req -x509`, then `openssl x509 -req`, nothing else said."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from cfcat.repl.screen.display import Display
 
+pytestmark = pytest.mark.one_python
+
 COLUMNS = 10
 SGR = re.compile(r"\x1b\[2?2m")
 # Text in which all that matters is frequent: ends of lines, tabs, wide and combining characters, what is escaped.

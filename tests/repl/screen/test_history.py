@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from cfcat.repl.screen import history as module
 from cfcat.repl.screen.history import Entry, History
 
+pytestmark = pytest.mark.one_python
+
 MAIL, WEB = "mail.example:25", "web.example:80"
 TYPED = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff\n\x1b\\\"'{}"), max_size=30)
 

@@ -11,6 +11,8 @@ from tests.helpers.terminal import terminal
 from tests.pipe.tools import until
 from tests.repl.screens import repl
 
+pytestmark = pytest.mark.one_python
+
 
 def login(conn: Peer) -> None:
     conn.send(b"login: ")

@@ -11,6 +11,8 @@ from tests.helpers.peers import Peer, serve
 from tests.pipe.tools import until
 from tests.repl.screens import repl
 
+pytestmark = pytest.mark.one_python
+
 LONG = "x" * FOLD_CHARACTERS
 
 

@@ -16,6 +16,8 @@ from tests.pipe.test_terminal import DANGEROUS, HARMLESS
 from tests.pipe.tools import until, until_arrived
 from tests.repl.screens import repl
 
+pytestmark = pytest.mark.one_python
+
 MIB = 1 << 20
 
 

@@ -17,6 +17,8 @@ from tests.helpers.terminal import Terminal, terminal
 from tests.pipe.tools import queues, until
 from tests.repl.screens import OVER_A_NETWORK, Repl, repl
 
+pytestmark = pytest.mark.one_python
+
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 MIB = 1 << 20
 

@@ -14,6 +14,8 @@ from tests.helpers.terminal import Terminal
 from tests.pipe.tools import until
 from tests.repl.screens import OVER_A_NETWORK, Repl, repl
 
+pytestmark = pytest.mark.one_python
+
 MIB = 1 << 20
 
 

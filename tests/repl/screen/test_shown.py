@@ -13,6 +13,8 @@ from tests.helpers.peers import Peer, serve
 from tests.pipe.tools import until
 from tests.repl.screens import repl
 
+pytestmark = pytest.mark.one_python
+
 
 def test_the_marks_stay_where_the_prompt_is_short_of_room() -> None:
     """At 36 columns the address goes first: that the connection is closed must be seen."""
