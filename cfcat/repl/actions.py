@@ -172,7 +172,7 @@ async def _close(session: Session, argument: str) -> None:
 
 @_action("open")
 async def _open(session: Session, argument: str) -> None:
-    await session.reopen(parse_open(argument))
+    await session.reaching.connect_again(parse_open(argument))
 
 
 @_action("quit")
@@ -204,7 +204,7 @@ async def _set(session: Session, argument: str) -> None:
 
 @_action("log")
 async def _log(session: Session, argument: str) -> None:
-    session.log_to(parse_log(argument))
+    session.keeping.log_to(parse_log(argument), session.target)
 
 
 @_action("pcap")
@@ -215,7 +215,7 @@ async def _pcap(session: Session, argument: str) -> None:
 @_action("export")
 async def _export(session: Session, argument: str) -> None:
     path = parse_path(argument)
-    session.export_to(path)
+    session.keeping.export_to(path)
     session.face.show_notice(f"exported to {escape(path)}")
 
 
