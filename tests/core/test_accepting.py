@@ -36,8 +36,8 @@ from cfcat import (
     make_tls_context,
     serve,
 )
-from cfcat.core.dial import Address
 from cfcat.core.listen import TcpDoor
+from cfcat.core.race import Address
 from tests.core.links import BIG, open_descriptors, read_all, until
 from tests.helpers.certs import CertSet, Kind
 
