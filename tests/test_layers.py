@@ -77,6 +77,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.report.render", "cfcat.report.hexdump"),
     ("cfcat.report.color", "cfcat.report.progress"),
     ("cfcat.report.status",),
+    ("cfcat.report.hints",),
+    ("cfcat.report.notes",),
     ("cfcat.report.messages",),
     ("cfcat.edges.poll_loop", "cfcat.edges.asyncio_loop"),
     ("cfcat.edges.console", "cfcat.edges.stdin", "cfcat.edges.stdout"),

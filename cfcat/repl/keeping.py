@@ -11,7 +11,7 @@ from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
 from cfcat.record.subscribers import Subscribers
 from cfcat.record.transcript import Transcript, session_lines
-from cfcat.report.messages import capture_note, pcap_note
+from cfcat.report.notes import capture_note, pcap_note
 from cfcat.report.render import escape
 
 if TYPE_CHECKING:

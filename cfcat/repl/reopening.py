@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cfcat.core.options import SocketOptions
 from cfcat.errors import CommandError
 from cfcat.repl.arguments import Reopening
-from cfcat.report.messages import INSECURE_NOTE, keys_note
+from cfcat.report.notes import INSECURE_NOTE, keys_note
 
 if TYPE_CHECKING:
     import ssl

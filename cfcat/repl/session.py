@@ -33,6 +33,7 @@ from cfcat.record.events import (
 )
 from cfcat.record.recording import Recorder
 from cfcat.record.subscribers import Subscribers
+from cfcat.record.words import plural
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import explain_here, is_loopback, silent_note_here
 from cfcat.repl.arguments import encode
@@ -44,7 +45,7 @@ from cfcat.repl.reaching import ChooseProxy, Reaching
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.repl.variables import Variables
-from cfcat.report.messages import Message, plural
+from cfcat.report.messages import Message
 
 if TYPE_CHECKING:
     from cfcat.core.clients import Clients
