@@ -38,8 +38,8 @@ from cfcat import (
 )
 from cfcat.core.listen import TcpDoor
 from cfcat.core.race import Address
-from tests.core.links import BIG, open_descriptors, read_all, until
 from tests.helpers.certs import CertSet, Kind
+from tests.helpers.links import BIG, open_descriptors, read_all, until
 
 Handler = Callable[[Socket], Awaitable[object]]
 

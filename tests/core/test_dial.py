@@ -21,8 +21,8 @@ from cfcat.core import race
 from cfcat.core.address import parse_address
 from cfcat.core.dial import Route, connect_failed, dial
 from cfcat.core.race import Address
-from tests.core.links import open_descriptors, turns, until
 from tests.helpers.aio import run
+from tests.helpers.links import open_descriptors, turns, until
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"

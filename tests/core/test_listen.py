@@ -15,7 +15,7 @@ import pytest
 
 from cfcat.core.listen import TcpDoor, UnixDoor
 from cfcat.core.race import Address
-from tests.core.links import open_descriptors, outcome, turns
+from tests.helpers.links import open_descriptors, outcome, turns
 
 HOSTS = {"127.0.0.1": stdlib.AF_INET, "::1": stdlib.AF_INET6}
 

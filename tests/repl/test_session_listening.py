@@ -21,8 +21,8 @@ from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
 from cfcat.repl.session import PromptState, Session
 from cfcat.repl.settings import Settings
-from tests.core.links import until
 from tests.helpers.certs import CertSet
+from tests.helpers.links import until
 from tests.repl.conftest import Recorder, trusting
 
 
