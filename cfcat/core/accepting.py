@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import cfcat.core.hangups  # noqa: F401  # the sockets need it, when the last descriptor may be a client's
 from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_address
-from cfcat.core.dial import Address, addresses_of
+from cfcat.core.dial import addresses_of
 from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor
 from cfcat.core.options import Changes, SocketOptions, make_options
 from cfcat.core.promise import Promise
+from cfcat.core.race import Address
 from cfcat.core.sockets import Socket, SocketInfo, adopt
 from cfcat.core.waiting import settled, while_moving
 from cfcat.errors import ConnectError, ListenError, OptionsError, reason_of

@@ -1,9 +1,8 @@
 """From a target to one connected socket: what a dialer is, and the direct one.
 
 `sockets` takes what a dialer makes and does not know how it was made: `proxy` has another dialer. The direct one
-resolves, races the addresses, and says what became of each. Source: RFC 8305 ("Happy Eyeballs": families
-alternate, a new attempt every 250 ms or at once when one has failed, the first connection wins); rules N4, N5, N8,
-A9, A10. The deadline is the caller's.
+resolves the target, has `race` connect to the addresses, and says what became of each. Source: RFC 8305 §4 (families
+alternate); rules N4, N5, A9, A10. The deadline is the caller's.
 """
 
 from __future__ import annotations
@@ -12,15 +11,14 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from cfcat.core.address import ANYWHERE, Target, format_address
-from cfcat.core.job import Job
+from cfcat.core.address import ANYWHERE, Target
 from cfcat.core.loop import Loop, running_loop
-from cfcat.core.promise import Promise
-from cfcat.core.waiting import in_time, is_writable, settled
+from cfcat.core.race import Address, Dialed, Reach, race
+from cfcat.core.waiting import in_time, is_writable
 from cfcat.errors import (
     CONNECT_FAILED,
     Attempt,
@@ -28,21 +26,16 @@ from cfcat.errors import (
     ConnectError,
     ConnectTimeout,
     ResolveError,
-    SocketError,
     reason_of,
     shortened,
-    without_frames,
 )
 
 if TYPE_CHECKING:
-    from cfcat.core.layers import Outer
     from cfcat.core.watched import Capture
     from cfcat.core.workers import Judgement, Verdict, WorkersPolicy
-    from cfcat.record.making import Outcome, Trace
+    from cfcat.record.making import Trace
 
 __all__ = [
-    "Address",
-    "Dialed",
     "Dialer",
     "Direct",
     "Route",
@@ -55,41 +48,13 @@ __all__ = [
     "failure_message",
     "find",
     "need_host",
-    "race",
     "tell",
 ]
 
-ATTEMPT_DELAY_S = 0.25  # RFC 8305 §5, "Connection Attempt Delay"
 HTTP_HINT = ". It looks like you might be trying to connect to a HTTP-based service \u2014 consider using fetch instead"
 REFUSALS = {"P3": "Connections to port 25 are prohibited", "P4": "TCP Loop detected"}
 FAMILIES = {None: socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 TEMPORARY = frozenset({socket.EAI_AGAIN})
-
-
-class Address(NamedTuple):
-    """One resolved address: `sockaddr` is what `socket.connect` takes."""
-
-    family: socket.AddressFamily
-    sockaddr: tuple[Any, ...]
-
-    @property
-    def ip(self) -> str:
-        return str(self.sockaddr[0])
-
-    @property
-    def text(self) -> str:
-        return format_address(self.ip, int(self.sockaddr[1]))
-
-
-class Dialed(NamedTuple):
-    """A connected, non-blocking socket, and how long its own attempt took: about one round trip.
-
-    `outer`: the TLS of a proxy, through which everything goes; None: what is sent goes out as it is.
-    """
-
-    sock: socket.socket
-    round_trip_s: float
-    outer: Outer | None = None
 
 
 class Route(NamedTuple):
@@ -119,12 +84,6 @@ class Dialer(Protocol):
 
     def missing(self, target: Target) -> str:
         """What has not come about by now, for the message of a deadline: "mail.example:25: no connection"."""
-
-
-_Attempt = Job[Dialed | None]
-# Makes a connection to one address. It raises OSError where that address fails, and another one may do; SocketError
-# where all would.
-Reach = Callable[[Address], Coroutine[Any, Any, Dialed]]
 
 
 def failure_message(port: int) -> str:
@@ -313,66 +272,6 @@ def _interleave(addresses: Sequence[Address]) -> list[Address]:
     return mixed
 
 
-async def race(addresses: Sequence[Address], reach: Reach, trace: Trace | None) -> tuple[Dialed | None, list[Attempt]]:
-    """Reach all addresses, each begun a little after the one before; return the first connection, or None and what
-    became of each address. Raises SocketError as `reach`."""
-    attempts: dict[Address, Attempt] = {}
-    running: list[_Attempt] = []
-    try:
-        winner = await _Race(addresses, reach, trace, attempts).first(running)
-    finally:
-        for attempt in running:
-            _abandon(attempt)
-    return winner, [] if winner is not None else [attempts[address] for address in addresses]
-
-
-class _Race:
-    """Attempts to all addresses. What becomes of those that fail is put into `attempts`."""
-
-    def __init__(
-        self, addresses: Sequence[Address], reach: Reach, trace: Trace | None, attempts: dict[Address, Attempt]
-    ) -> None:
-        self._loop = running_loop()
-        self._reach = reach
-        self._trace = trace
-        self._addresses = list(addresses)
-        self._attempts = attempts
-
-    async def first(self, running: list[_Attempt]) -> Dialed | None:
-        """Begin one attempt after the other; what is in `running` still owns its socket."""
-        waiting = list(self._addresses)
-        while waiting or running:
-            if waiting:
-                running.append(Job(self._loop, self._try(waiting.pop(0))))
-            await settled(running, ATTEMPT_DELAY_S if waiting else None)
-            for attempt in [each for each in running if each.done()]:
-                running.remove(attempt)
-                if (dialed := attempt.result()) is not None:
-                    return dialed
-        return None
-
-    async def _try(self, address: Address) -> Dialed | None:
-        began = time.monotonic()
-        outcome: Outcome = "abandoned"
-        failure: OSError | None = None
-        try:
-            dialed = await self._reach(address)
-            outcome = "connected"
-            return dialed
-        except OSError as error:
-            if isinstance(error, SocketError):
-                raise
-            without_frames(error)  # its traceback refers to this frame, and this frame to the error
-            outcome, failure = "failed", error
-            self._attempts[address] = Attempt(address.text, error, time.monotonic() - began)
-            return None
-        finally:
-            if self._trace is not None:
-                from cfcat.record.making import Attempted  # lazy: as above
-
-                self._trace(Attempted(address.text, outcome, failure, time.monotonic() - began))
-
-
 async def _connect(address: Address, place: Address | None = None) -> Dialed:
     """A `Reach`: by TCP, from anywhere or from one place."""
     began = time.monotonic()
@@ -436,19 +335,6 @@ async def _until_connected(loop: Loop, sock: socket.socket, sockaddr: tuple[Any,
         await is_writable(loop, sock)
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code)) from None
-
-
-def _abandon(attempt: _Attempt) -> None:
-    if attempt.done():
-        _close_result(attempt)
-    else:
-        attempt.cancel()
-        attempt.add_done_callback(_close_result)  # it has connected all the same, where it was running
-
-
-def _close_result(attempt: Promise[Dialed | None]) -> None:
-    if not attempt.cancelled() and (dialed := attempt.result()) is not None:
-        dialed.sock.close()
 
 
 def _describe(target: Target, attempts: Sequence[Attempt]) -> str:

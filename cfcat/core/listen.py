@@ -16,9 +16,9 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from cfcat.core.address import UNIX
-from cfcat.core.dial import Address
 from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
+from cfcat.core.race import Address
 
 __all__ = ["Accepted", "Door", "TcpDoor", "UnixDoor"]
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from cfcat.core.address import Target, without_zone
 from cfcat.core.channel import Channel, client_codec, shake_hands
 from cfcat.core.converse import SAID_BYTES, converse
-from cfcat.core.dial import Address, Dialed, Route, dial_any, failure_message, find, named, need_host, race, tell
+from cfcat.core.dial import Route, dial_any, failure_message, find, named, need_host, tell
 from cfcat.core.loop import running_loop
+from cfcat.core.race import Address, Dialed, race
 from cfcat.errors import Attempt, ConnectError, ProxyError, TlsError
 from cfcat.proxies.dialog import Dialog, Refusal
 from cfcat.proxies.http import tunnel

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from cfcat.core.address import Target, unix_path
-from cfcat.core.dial import Dialed, connect_failed
+from cfcat.core.dial import connect_failed
+from cfcat.core.race import Dialed
 from cfcat.core.waiting import sleep
 from cfcat.errors import Attempt, OptionsError
 

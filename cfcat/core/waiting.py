@@ -1,4 +1,4 @@
-"""Waiting: for a moment, for a descriptor, for the first of several, under a deadline, as long as bytes move.
+"""Waiting: for a moment, for a descriptor, until one of several settles, under a deadline, as long as bytes move.
 
 It knows promises and a count of bytes that somebody else keeps; the caller decides what to do after a timeout.
 """
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STALL_S",
-    "first_of",
     "in_time",
     "is_readable",
     "is_writable",
@@ -136,20 +135,3 @@ async def until_idle(limit_s: float, moved: Callable[[], object]) -> None:
         now = moved()
         if now is None or now != before:
             before, since = now, time.monotonic()
-
-
-async def first_of(work: Iterable[Coroutine[Any, Any, T]]) -> T:
-    """In asyncio, run all side by side until one ends: its outcome is that of all, and the others are cancelled.
-
-    Of those that end at the same time, the first in order counts.
-    """
-    import asyncio  # lazy: pipes do without
-
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return next(task for task in tasks if task in done).result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from cfcat.core.address import ANYWHERE, UNIX, Target, is_ipv6, parse_address, unix_path, without_zone
 from cfcat.errors import AddressError
 
-__all__ = ["is_service_name", "listen_target", "typed_target"]
+__all__ = ["is_port", "is_service_name", "listen_target", "port_of", "typed_target"]
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -105,3 +105,14 @@ def _number(port: str) -> str:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and is_ipv6(without_zone(host)) else host
+
+
+def is_port(text: str) -> bool:
+    """Is it a number from 1 to 65535?"""
+    return text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 5 and 0 < int(text) <= 65535
+
+
+def port_of(target: str) -> int:
+    """The port of `host:port`; 0 where there is none, as for a Unix socket."""
+    port = target.rpartition(":")[2]
+    return int(port) if is_port(port) else 0

@@ -217,7 +217,7 @@ def captured(output: OutputOptions, note: Callable[[str], object]) -> Iterator[C
         yield None
         return
     from cfcat.record.capture import Capture  # lazy: most runs keep none
-    from cfcat.report.messages import capture_note, pcap_note
+    from cfcat.report.notes import capture_note, pcap_note
     from cfcat.report.render import escape
 
     try:

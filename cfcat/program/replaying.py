@@ -28,7 +28,8 @@ from cfcat.record.subscribers import Subscribers
 from cfcat.replaying.player import Player, Rules
 from cfcat.replaying.reading import agreed_alpn, names_asked_for, open_recorded
 from cfcat.replaying.server import accepting_options
-from cfcat.report.messages import explain, log_note, status_of
+from cfcat.report.messages import explain, status_of
+from cfcat.report.notes import log_note
 from cfcat.report.reporter import Reporter
 from cfcat.report.run_report import RunReport
 from cfcat.report.status import ExitStatus

@@ -118,7 +118,7 @@ def _complete(request: Request, note: Note, exits: contextlib.ExitStack, proxies
     if request.mode in IN_ASYNCIO:
         return options  # a session has its own policy
     if options.secure_transport == "starttls" and request.protocol is None:
-        from cfcat.report.messages import CLEAR_TEXT_NOTE  # lazy: most runs have nothing to say
+        from cfcat.report.notes import CLEAR_TEXT_NOTE  # lazy: most runs have nothing to say
 
         note(CLEAR_TEXT_NOTE)
     if request.workers:
@@ -153,11 +153,11 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
         work = _pipe(request, events, note, shown, exits)
         end = PollLoop().run(work())
     if end.ignored_bytes:
-        from cfcat.report.messages import ignored_note  # lazy: most runs have nothing to say
+        from cfcat.report.notes import ignored_note  # lazy: most runs have nothing to say
 
         note(ignored_note(end.peer, end.ignored_bytes))
     if end.is_silent and request.listen is None:
-        from cfcat.report.messages import silent_note  # lazy: as above
+        from cfcat.report.notes import silent_note  # lazy: as above
 
         if text := silent_note(request.target):
             note(text)
@@ -301,7 +301,7 @@ def _filter(raw: bool, note: Note) -> Iterator[TerminalFilter | None]:
     if raw or not os.isatty(1):
         yield None
         return
-    from cfcat.report.messages import escaped_note  # lazy: a terminal only
+    from cfcat.report.notes import escaped_note  # lazy: a terminal only
     from cfcat.report.render import TerminalFilter
 
     shown = TerminalFilter()

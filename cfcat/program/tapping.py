@@ -29,7 +29,8 @@ from cfcat.record.events import Exited
 from cfcat.record.journal import Journal, Writer
 from cfcat.record.sides import ClientCame
 from cfcat.record.subscribers import Subscriber, Subscribers
-from cfcat.report.messages import explain, log_note, status_of
+from cfcat.report.messages import explain, status_of
+from cfcat.report.notes import log_note
 from cfcat.report.render import escape
 from cfcat.report.reporter import Reporter
 from cfcat.report.run_report import RunReport

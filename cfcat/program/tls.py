@@ -13,7 +13,7 @@ from cfcat.errors import ClientCertificateError
 from cfcat.program.request import TlsRequest
 
 # Loaded although most runs have nothing to say: without memory a run that fails could not load it (row 51).
-from cfcat.report.messages import INSECURE_NOTE, keys_note
+from cfcat.report.notes import INSECURE_NOTE, keys_note
 
 if TYPE_CHECKING:
     import ssl

@@ -1,4 +1,4 @@
-"""What a dialog is written in: the requests it yields, and the names it may need.
+"""What a dialog is written in: the turns it yields, and the names it may need.
 
 A dialog is a generator. It yields `Send` to speak, `Until` and `Exactly` to listen, and returns at the go-ahead. The
 client's half raises DialogError where the server refuses, the server's half where the client leaves without TLS; both
@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols.wrapper import HandshakeWrapper, Peer
+from cfcat.record.words import plural
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -24,9 +25,9 @@ __all__ = [
     "Names",
     "Nonsense",
     "Peer",
-    "Request",
     "Send",
     "Step",
+    "Turn",
     "Until",
     "injected",
     "left",
@@ -39,7 +40,7 @@ TLS_FIRST_BYTES = frozenset({0x15, 0x16})  # alert, handshake (RFC 8446 §5.1)
 
 
 class Send(NamedTuple):
-    """Say this. The answer to the request is b""."""
+    """Say this. The dialog gets b"" in return."""
 
     data: bytes
 
@@ -64,10 +65,11 @@ class Exactly(NamedTuple):
     first: bytes = b""
 
 
-Request: TypeAlias = Send | Until | Exactly
+# One turn of a dialog, to speak or to listen.
+Turn: TypeAlias = Send | Until | Exactly
 T = TypeVar("T")
 # A part of a dialog: `line = yield from read_line("greeting")`
-Step: TypeAlias = Generator[Request, bytes, T]
+Step: TypeAlias = Generator[Turn, bytes, T]
 # The whole. It returns a wrapper only where the handshake itself travels in packets of the protocol.
 Dialog: TypeAlias = Step[HandshakeWrapper | None]
 
@@ -96,10 +98,9 @@ def speaks_tls(peer: Peer = "server") -> DialogError:
 
 def injected(count: int, peer: Peer = "server") -> InjectionError:
     """The error for this many bytes after a server's go-ahead, or after a client's request for TLS (SEC-R1)."""
-    plural = "" if count == 1 else "s"
     behind = "STARTTLS go-ahead" if peer == "server" else "client's request for TLS"
     return InjectionError(
-        f"{count} byte{plural} of plain text after the {behind}; refusing (possible injection)", count
+        f"{plural(count, 'byte')} of plain text after the {behind}; refusing (possible injection)", count
     )
 
 

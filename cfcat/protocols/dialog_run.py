@@ -162,10 +162,10 @@ class DialogRun:
     def _resume(self, answer: bytes | None) -> None:
         """Let the dialog go on to its next need of bytes, or to its end."""
         try:
-            request = next(self._dialog) if answer is None else self._dialog.send(answer)
-            while isinstance(request, Send):
-                self._outgoing += request.data
-                request = self._dialog.send(b"")
+            turn = next(self._dialog) if answer is None else self._dialog.send(answer)
+            while isinstance(turn, Send):
+                self._outgoing += turn.data
+                turn = self._dialog.send(b"")
         except StopIteration as stop:
             self.wrapper = stop.value
             self.surplus = len(self._buffer)
@@ -176,7 +176,7 @@ class DialogRun:
             if isinstance(self._need, Exactly):  # the first piece may be cut anywhere: add to the quotation
                 nonsense.said += bytes(self._buffer[:SAID_BYTES])
             raise
-        self._need = request
+        self._need = turn
         self._searched = 0
 
     def _answer(self) -> bytes | None:

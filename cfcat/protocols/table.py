@@ -34,7 +34,7 @@ from cfcat.protocols import (
 )
 from cfcat.protocols.row import Protocol
 
-__all__ = ["PROFILES", "PROTOCOLS", "TABLE", "TLS_PORTS", "guess", "profile_for"]
+__all__ = ["PROFILES", "PROTOCOLS", "TABLE", "TLS_PORTS", "guess", "port_of_scheme", "profile_for"]
 
 # First those that s_client has, in its order; then other dialogs; then the protocols that have none.
 TABLE = (
@@ -318,12 +318,23 @@ PROFILES: Mapping[str, tuple[str, ...]] = {
 }
 # Where TLS begins at once. Three have protocols without a row: DNS, SIP, MQTT.
 TLS_PORTS = frozenset({853, 5061, 8883, *(port for row in TABLE for port in row.tls_ports)})
+WEB_SOCKETS = {"ws": "http", "wss": "https"}  # RFC 6455 §3: as HTTP
 _PROFILE_OF = {port: row.name for row in TABLE if row.verbs is not None for port in row.ports}
 
 
 def profile_for(port: int) -> str | None:
     """The name in `PROFILES` that a port is known for, with TLS or without; None for an unknown port."""
     return _PROFILE_OF.get(port)
+
+
+def port_of_scheme(scheme: str) -> tuple[int, bool] | None:
+    """The default port of a URL's scheme, and whether TLS begins at once there; None for an unknown scheme."""
+    name = WEB_SOCKETS.get(scheme, scheme)
+    rows = {row.name: row for row in TABLE}
+    if name in rows:
+        return rows[name].port, False
+    row = rows.get(name.removesuffix("s"))
+    return None if row is None or not row.tls_ports else (row.tls_ports[0], True)
 
 
 def guess(said: bytes, port: int = 0) -> str | None:

@@ -9,7 +9,7 @@ import re
 from typing import Literal, Protocol, get_args
 
 from cfcat.record.fact import Fact
-from cfcat.record.words import BYTES, DURATION, byte_count, duration, seconds_of
+from cfcat.record.words import BYTES, DURATION, duration, plural, seconds_of
 
 __all__ = [
     "MARKS",
@@ -301,7 +301,7 @@ class StdinEnded(Fact):
 
     def text(self) -> str:
         """`stdin ended: 5 bytes sent`, `stdin ended: 5 bytes sent, our end is held`."""
-        return f"stdin ended: {byte_count(self.sent_bytes)} sent" + (", our end is held" if self.is_held else "")
+        return f"stdin ended: {plural(self.sent_bytes, 'byte')} sent" + (", our end is held" if self.is_held else "")
 
     @classmethod
     def parse(cls, text: str) -> StdinEnded | None:
@@ -332,7 +332,7 @@ class PeerEnded(Fact):
         """`peer ended: 5 bytes received`; `the peer ended` in the transcript of a session."""
         if self.received_bytes is None:
             return "the peer ended"
-        return f"peer ended: {byte_count(self.received_bytes)} received"
+        return f"peer ended: {plural(self.received_bytes, 'byte')} received"
 
     @classmethod
     def parse(cls, text: str) -> PeerEnded | None:
@@ -367,7 +367,7 @@ class Over(Fact):
     received_bytes: int
 
     def text(self) -> str:
-        sent, received = byte_count(self.sent_bytes), byte_count(self.received_bytes)
+        sent, received = plural(self.sent_bytes, "byte"), plural(self.received_bytes, "byte")
         return f"over after {duration(self.seconds)}: {sent} sent, {received} received"
 
     @classmethod

@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-__all__ = ["BYTES", "DURATION", "byte_count", "duration", "seconds_of"]
+__all__ = ["BYTES", "DURATION", "duration", "plural", "seconds_of"]
 
 DURATION = r"([0-9]+\.[0-9] ms|[0-9]+\.[0-9]{2} s)"
 BYTES = r"([0-9]{1,18}) bytes?"
@@ -22,6 +22,6 @@ def seconds_of(shown: str) -> float:
     return float(number) / 1000 if unit == "ms" else float(number)
 
 
-def byte_count(count: int) -> str:
+def plural(count: int, noun: str) -> str:
     """`1 byte`, `5 bytes`."""
-    return f"{count} byte" if count == 1 else f"{count} bytes"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -172,7 +172,7 @@ async def _close(session: Session, argument: str) -> None:
 
 @_action("open")
 async def _open(session: Session, argument: str) -> None:
-    await session.reopen(parse_open(argument))
+    await session.reaching.connect_again(parse_open(argument))
 
 
 @_action("quit")
@@ -215,7 +215,7 @@ async def _pcap(session: Session, argument: str) -> None:
 @_action("export")
 async def _export(session: Session, argument: str) -> None:
     path = parse_path(argument)
-    session.export_to(path)
+    session.keeping.export_to(path)
     session.notice(f"exported to {escape(path)}")
 
 

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 from cfcat.core.address import UNIX
 from cfcat.errors import TlsError
 from cfcat.repl.arguments import OPEN_OPTIONS
-from cfcat.report.messages import Message, explain, silent_note
+from cfcat.report.messages import Message, explain
+from cfcat.report.notes import silent_note
 from cfcat.report.render import escape
 
 __all__ = ["dialog_lines", "explain_here", "is_loopback", "silent_note_here"]

@@ -1,4 +1,4 @@
-"""The TLS of `:open`: from its options to those of a connection."""
+"""The options of `:open`: which of them a session that listens takes, and what they make of a connection's TLS."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cfcat.core.options import SocketOptions
+from cfcat.errors import CommandError
 from cfcat.repl.arguments import Reopening
-from cfcat.report.messages import INSECURE_NOTE, keys_note
+from cfcat.report.notes import INSECURE_NOTE, keys_note
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["with_tls"]
+__all__ = ["check_listening", "with_tls"]
+
+
+def check_listening(wanted: Reopening, options: SocketOptions) -> None:
+    """Raise CommandError for what a session that listens cannot do."""
+    if wanted.target:
+        raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
+    if wanted.cacert or wanted.sni or wanted.insecure:
+        raise CommandError("this session listens: --cacert, --sni and -k are for dialing")
+    if options.secure_transport != "off" and options.tls is None:
+        raise CommandError("this session listens without a certificate", "the next one with -l --tls on")
 
 
 def with_tls(options: SocketOptions, wanted: Reopening, note: Callable[[str], object]) -> SocketOptions:

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 from codecs import BOM_UTF8
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
-from cfcat.core.waiting import first_of, until_idle
+from cfcat.core.waiting import until_idle
 from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import (
@@ -40,6 +41,7 @@ MAX_LINE_BYTES = 1024 * 1024  # a line is held in memory as a whole
 
 MakeSession = Callable[[Face], Session]
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 async def run_script(
@@ -63,7 +65,7 @@ async def run_script(
     if ends.idle_timeout is not None:
         work.append(_watch_idle(session, ends.idle_timeout))
     try:
-        status = await first_of(work)
+        status = await _first_of(work)
     finally:
         try:
             await session.shut()
@@ -127,7 +129,22 @@ async def _hear_out(connection: Connection, ends: PumpOptions) -> None:
     silent = until_idle(STDIN_LOST_S, lambda: connection.received_bytes)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ends.quit_after):
-            await first_of((_until_over(connection), silent))
+            await _first_of((_until_over(connection), silent))
+
+
+async def _first_of(work: Iterable[Coroutine[Any, Any, T]]) -> T:
+    """Run all side by side until one ends: its outcome is that of all, and the others are cancelled.
+
+    Of those that end at the same time, the first in order counts.
+    """
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task in done).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until_over(connection: Connection) -> None:

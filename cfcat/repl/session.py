@@ -1,84 +1,57 @@
 """A session: lines and commands go in, a `Face` shows what comes out.
 
-It holds the current connection and replaces it at `:open`. Text is sent as it is with the line ending, everything else
-is a command (`actions`). It must not know about terminals and scripts: those are its faces.
+It holds the current connection: `reaching` makes it, and `keeping` writes down what happens. Text is sent as it is with
+the line ending, everything else is a command (`actions`). The session must not know about terminals and scripts: those
+are its faces.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from cfcat.core.address import UNIX, parse_address
 from cfcat.core.lifecycle import Reading, Writing
-from cfcat.core.options import SocketOptions, connecting
-from cfcat.core.ready import keep_trying
-from cfcat.core.sockets import connect
-from cfcat.errors import CommandError, SocketError, StdoutError, reason_of
-from cfcat.export.files import write_export
-from cfcat.protocols import PROFILES, PROTOCOLS, profile_for
+from cfcat.core.options import SocketOptions
+from cfcat.errors import CommandError, SocketError, StdoutError
+from cfcat.protocols import PROFILES, profile_for
 from cfcat.record.events import (
-    MARKS,
     Broke,
-    Dialog,
     Direction,
     Expected,
-    Failed,
     Hidden,
     Moved,
     Moving,
-    Opened,
     OurSideEnded,
     PeerEnded,
     Said,
-    Scribe,
     SpeaksTls,
     Stopped,
     TlsUp,
 )
-from cfcat.record.held import Attempts
-from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
 from cfcat.record.subscribers import Subscribers
-from cfcat.record.transcript import Transcript, session_lines
+from cfcat.record.words import plural
 from cfcat.repl.actions import ACTIONS
-from cfcat.repl.advice import dialog_lines, explain_here, is_loopback, silent_note_here
-from cfcat.repl.arguments import Reopening, encode
+from cfcat.repl.advice import explain_here, is_loopback, silent_note_here
+from cfcat.repl.arguments import encode
 from cfcat.repl.commands import Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.face import Face, PromptState
-from cfcat.repl.reopening import with_tls
+from cfcat.repl.keeping import Keeping
+from cfcat.repl.reaching import ChooseProxy, Reaching
 from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.repl.variables import Variables
-from cfcat.report.messages import Message, capture_note, pcap_note, plural
-from cfcat.report.render import escape
-from cfcat.report.verdict import workers_policy
+from cfcat.report.messages import Message
 
 if TYPE_CHECKING:
-    from cfcat.core.address import Target
     from cfcat.core.clients import Clients
-    from cfcat.proxies.url import Proxy
-    from cfcat.record.capture import Capture
 
 __all__ = ["Face", "PromptState", "Session"]
-
-
-class ChooseProxy(Protocol):
-    """Tells which proxy a target is connected to through; None: none. `tls`: TLS begins with the first byte."""
-
-    def __call__(self, target: Target, *, tls: bool) -> Proxy | None: ...
-
-
-class _Dialog(NamedTuple):
-    """The dialog of an attempt that may be made again: whom it tells, and the lines to be shown if it succeeds."""
-
-    events: Subscribers
-    lines: list[str]
 
 
 class Session:
@@ -90,8 +63,8 @@ class Session:
 
     Invariants: one line is executed at a time, and a second `execute()` waits for the first. A line that raises
     CommandError while it is parsed sends nothing. `events` are told of everything from the first connection on;
-    `recorder` keeps it for an export, the transcript while there is one. Options and settings are replaced, never
-    changed: the request that the session began with stays as it was.
+    `keeping` records it for an export and for transcripts. Options and settings are replaced, never changed: the
+    request that the session began with stays as it was.
 
     Who calls what: a face makes it inside a running event loop, calls `open()`, `execute()` and `end()`, and `shut()`
     in any case; it reads the properties for its prompt. The functions in `actions` call what commands do. The
@@ -118,8 +91,6 @@ class Session:
         self.target = target
         self._variables = Variables(variables or {}, os.environ)
         self._wait_s = wait_s
-        self._clients = clients  # None: the session dials
-        self._choose_proxy = choose_proxy  # None: the options have it, for every target
         self.events = events or Subscribers()
         self.options = options._replace(trace=self.events.tell)
         self.face = face
@@ -127,17 +98,8 @@ class Session:
         self.over = False
         self.last_was_secret = False
         self.connection: Connection | None = None
-        self._dialog: _Dialog | None = None
-        self._recorder = recorder or Recorder()
-        # Any protocol's secrets are masked: the next connection may be to another one.
-        self._journal = Journal(self._recorder)
-        self.events.add(self._journal)
-        self._capture: Capture | None = None  # by `:pcap`
-        self._log = self._journal  # what the transcript is written from
-        if settings.log_secrets:
-            self._log = Journal(masks=False)
-            self.events.add(self._log)
-        self._transcript: Transcript | None = None
+        self.reaching = Reaching(self, clients, choose_proxy)
+        self.keeping = Keeping(self.events, recorder or Recorder(), self.notice, log_secrets=settings.log_secrets)
         self._secrets = TypedSecrets()
         self._turn = asyncio.Lock()
 
@@ -152,7 +114,7 @@ class Session:
     @property
     def _peer(self) -> str:
         """What the prompt calls the other end."""
-        if self._clients is None or self.connection is None:
+        if not self.reaching.listens or self.connection is None:
             return self.target
         return f"from {self.connection.socket.peer}"
 
@@ -229,7 +191,7 @@ class Session:
     @property
     def banner(self) -> str:
         """What an interactive session begins with, once it is open."""
-        if self._clients is not None:
+        if self.reaching.listens:
             return f"accepted {self.need_connection().socket.peer}; :help lists commands, Ctrl-D ends"
         return f"connected to {self.reached}; :help lists commands, Ctrl-D ends"
 
@@ -242,7 +204,7 @@ class Session:
 
     def explain(self, error: BaseException) -> Message:
         """An error, as it is told in a session: hints can be typed there."""
-        accepted = None if self._clients is None else self.connection
+        accepted = self.connection if self.reaching.listens else None
         return explain_here(error, self.target if accepted is None else accepted.socket.peer)
 
     def notice(self, text: str) -> None:
@@ -276,7 +238,7 @@ class Session:
                 self.log_to(self.settings.log)
             except CommandError as error:
                 raise StdoutError(error.message) from error
-        await self._connect(self._wait_s)
+        await self.reaching.connect(self._wait_s)
 
     async def execute(self, line: str) -> None:
         """Do what one line says. Cancelling it cancels what it does, and leaves the session as it is.
@@ -314,12 +276,9 @@ class Session:
                 with contextlib.suppress(SocketError):
                     await self.connection.close()
         finally:
-            if self._clients is not None:
-                self._clients.close()
+            self.reaching.close()
             self.events.tell(Stopped(self.sent_bytes, self.received_bytes))
-            self.log_to(None)
-            if self._capture is not None:
-                self.capture_to(None)
+            self.keeping.close()
 
     # ---- what the commands do
 
@@ -386,160 +345,20 @@ class Session:
                 f"not sent: it carries a secret, in clear text to {address}", ":set clear-secrets on sends it unasked"
             )
 
-    async def reopen(self, wanted: Reopening) -> None:
-        """Connect again, to the same target or to another; what is open is closed first.
-
-        Raises:
-            CommandError: what was asked for makes sense under TLS, or for dialing, only; the connection is as it was.
-            SocketError: as `open`.
-        """
-        options = self.options if wanted.tls is None else self.options._replace(secure_transport=wanted.tls)
-        if options.secure_transport == "off" and wanted.needs_tls:
-            raise CommandError("there is no TLS that this would be about", ":open --tls on, or --starttls PROTO")
-        if self._clients is not None:
-            _check_accepting(wanted, options)
-        if self.connection is not None:
-            try:
-                await self.connection.close()
-            except SocketError as error:
-                self.show_failure(error)
-            self.connection = None
-        self.target = wanted.target or self.target
-        self.options = with_tls(options, wanted, self.notice)
-        self.settings = dataclasses.replace(
-            self.settings,
-            starttls=wanted.starttls or self.settings.starttls,
-            insecure=wanted.insecure or (self.settings.insecure and wanted.cacert is None),
-        )
-        await self._connect()
-        verb = "connected to" if self._clients is None else "accepted"
-        self.face.show_notice(f"{verb} {self.need_connection().socket.peer}")
-
-    async def _connect(self, wait_s: float | None = None) -> None:
-        """Make a connection. `wait_s`: try for so long."""
-        if self._choose_proxy is not None:
-            tls = self.options.secure_transport == "on"
-            self.options = self.options._replace(via=self._choose_proxy(parse_address(self.target), tls=tls))
-        if self._clients is None:
-            self.events.tell(connecting(self.target, self.options, self._dialog_first))
-        if wait_s is None:
-            await self._open_connection(self.events)
-            self.need_connection().listen()
-        else:
-            await self._keep_trying(wait_s)
-        self.follow_protocol()
-        if self._clients is None:
-            self.events.tell(Opened(self.reached))
-        self.note_tls()
-
-    @property
-    def _dialog_first(self) -> str | None:
-        """The protocol whose dialog comes before a session's first line."""
-        return self.settings.starttls if self.options.secure_transport == "starttls" else None
-
-    async def _keep_trying(self, wait_s: float) -> None:
-        attempts = Attempts(self.events)
-
-        async def attempt() -> None:
-            self._dialog = _Dialog(attempts.begin(), [])
-            await self._open_connection(self._dialog.events, stays=True)
-            attempts.succeeded()
-            if self._dialog.lines:
-                self.face.show_notice("\n".join(self._dialog.lines))
-            self.need_connection().listen()
-
-        def failed(error: SocketError) -> None:
-            attempts.failed(self.explain(error).text)
-
-        try:
-            await keep_trying(attempt, wait_s, self.target, failed=failed)
-        except BaseException as error:
-            attempts.gave_up()
-            self.events.tell(Failed(self.explain(error).text))
-            raise
-        finally:
-            self._dialog = None
-            self.face.state_changed()
-
-    async def _open_connection(self, events: Subscribers, *, stays: bool = False) -> None:
-        """Make a connection, of which these are told; nothing is read yet. `stays`: it must not end at once."""
-        wanted = self._dialog_first
-        options = self._options_now()._replace(trace=events.tell)
-        socket = connect(self.target, options) if self._clients is None else await self._clients.next(options)
-        self.connection = Connection(socket, self.target, options, self, helo=self.settings.helo)
-        self.face.state_changed()
-        try:
-            await self.connection.open(None if wanted is None else PROTOCOLS[wanted], stays=stays)
-        except BaseException as error:
-            if isinstance(error, SocketError) and socket.accepted:
-                error.client = socket.peer
-            if not stays:
-                self.events.tell(Failed(self.explain(error).text))
-            raise
-        finally:
-            self.face.state_changed()
-
-    def _options_now(self) -> SocketOptions:
-        if self.settings.workers == "off":
-            return self.options
-        return self.options._replace(policy=workers_policy(self.notice))
-
     def follow_protocol(self) -> None:
         """Begin anew to look for secrets and replies: the connection, its protocol or its encryption is another one."""
         self._secrets.begin(self.protocol)
         if self.connection is not None:
             self.connection.memory.read_replies(self.protocol)
 
+    def log_to(self, path: str | None) -> None:
+        """Write the transcript to another file, or to none. Raises CommandError: it cannot be written."""
+        self.keeping.log_to(path, self.target, "server" if self.reaching.listens else "client")
+
     def capture_to(self, path: str | None) -> None:
         """Capture the connections to come in this file; None: no longer. Raises CommandError: it cannot be written."""
-        opened = None
-        if path is not None:
-            from cfcat.record.capture import Capture  # lazy: most sessions keep none
-
-            try:
-                opened = Capture(path)
-            except (OSError, ValueError) as error:
-                raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
-            self.face.show_notice(pcap_note(path))
-            if self.connection is not None:
-                self.face.show_notice("note: this connection is not captured, the next one is")
-        before, self._capture = self._capture, opened
-        self.options = self.options._replace(capture=opened)
-        if before is not None:
-            before.close()
-            if before.problem:
-                self.face.show_notice(capture_note(before.problem))
-
-    def log_to(self, path: str | None) -> None:
-        """Write the transcript to another file, or to none.
-
-        Raises:
-            CommandError: it cannot be written; the old one goes on.
-        """
-        opened = None
-        if path is not None:
-            try:
-                by: Scribe = "client" if self._clients is None else "server"
-                opened = Transcript.open(path, target=self.target, by=by, lines=session_lines, allow_fifo=False)
-            except (OSError, ValueError) as error:
-                raise CommandError(f"cannot write {escape(path)}: {escape(reason_of(error))}") from error
-        before, self._transcript = self._transcript, opened
-        if before is not None:
-            self._log.remove(before)
-            before.close()
-            if before.problem:
-                self.notice(f"warning: the log is not complete: {escape(before.problem)}")
-        if opened is not None:
-            self._log.add(opened)
-
-    def export_to(self, path: str) -> None:
-        """Write what was said so far, on every connection, as a Worker.
-
-        Raises:
-            CommandError: it cannot be exported, or the file not be written.
-        """
-        self._journal.flush()
-        write_export(path, self._recorder.conversations())
+        capture = self.keeping.capture_to(path, is_connected=self.connection is not None)
+        self.options = self.options._replace(capture=capture)
 
     def note_match(self, pattern: bytes, groups: Mapping[str, bytes]) -> None:
         """Tell that `:expect` or `:reply` has found what it waited for, with these groups."""
@@ -565,13 +384,7 @@ class Session:
         await self.face.show_received(data)
 
     def on_dialog(self, direction: Direction, data: bytes) -> None:
-        lines = [f"{MARKS[direction]} {line}" for line in dialog_lines(data)]
-        if self._dialog is None:
-            self.events.tell(Dialog(direction, data))
-            self.face.show_notice("\n".join(lines))
-        else:
-            self._dialog.events.tell(Dialog(direction, data))
-            self._dialog.lines.extend(lines)
+        self.reaching.heard(direction, data)
 
     def on_held(self, count: int) -> None:
         self.notice(
@@ -588,20 +401,10 @@ class Session:
         self.events.tell(PeerEnded(self.received_bytes) if error is None else Broke(error, *self.explain(error)))
         if error is not None and not told:
             self.face.show_error(self.explain(error))
-        dialed_in_clear = self._clients is None and not self.need_connection().is_secure
+        dialed_in_clear = not self.reaching.listens and not self.need_connection().is_secure
         if error is None and not self.received_bytes and dialed_in_clear:
             if text := silent_note_here(self.target):
                 self.notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
             self.notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
         self.face.state_changed()
-
-
-def _check_accepting(wanted: Reopening, options: SocketOptions) -> None:
-    """Raises CommandError for what a session that listens cannot do."""
-    if wanted.target:
-        raise CommandError("this session listens: :open takes no address", ":open waits for the next client")
-    if wanted.cacert or wanted.sni or wanted.insecure:
-        raise CommandError("this session listens: --cacert, --sni and -k are for dialing")
-    if options.secure_transport != "off" and options.tls is None:
-        raise CommandError("this session listens without a certificate", "the next one with -l --tls on")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
-from cfcat.report.messages import plural
+from cfcat.record.words import plural
 from cfcat.report.render import escape
 
 __all__ = ["days_left", "describe_certificate", "describe_chain", "describe_tls", "vouched_for_by"]

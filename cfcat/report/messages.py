@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cfcat.core.address import UNIX, is_ipv6, parse_address
-from cfcat.edges.target import is_service_name
+from cfcat.edges.target import is_port, is_service_name, port_of
 from cfcat.errors import (
     AddressError,
     BlockedError,
@@ -46,92 +46,37 @@ from cfcat.errors import (
     UsageError,
     out_of_files,
 )
+from cfcat.report.hints import (
+    ACCEPT_HINT,
+    CERTIFICATE_HINTS,
+    CLEAR_CLIENT,
+    FILES_HINT,
+    FOLDER_HINT,
+    INSECURE_HINT,
+    LONGER_HINT,
+    OTHER_AUTHORITY,
+    OTHER_CLIENTS,
+    OTHER_NAME,
+    OTHER_VERSION,
+    PROXY_AUTHORITY,
+    PROXY_HINTS,
+    REPLACED,
+    SHUTDOWN_HINT,
+    SPEAKS,
+    TLS_AT_ONCE_HINT,
+    TLS_HINTS,
+    VERSIONS_DIFFER,
+    WAIT_HINT,
+)
 from cfcat.report.render import escape, quote
 from cfcat.report.status import ExitStatus
 
 __all__ = [
-    "CLEAR_TEXT_NOTE",
-    "INSECURE_NOTE",
     "Message",
-    "capture_note",
-    "escaped_note",
     "explain",
     "explain_address",
-    "ignored_note",
-    "keys_note",
-    "log_note",
-    "pcap_note",
-    "plural",
-    "silent_note",
     "status_of",
 ]
-
-# Warnings and notes.
-INSECURE_NOTE = "warning: the certificate is not checked (-k): anyone can be at the other end"
-CLEAR_TEXT_NOTE = "note: --tls starttls stays in clear text here; --starttls PROTO upgrades"
-
-# Our end came before the failure, and some servers drop what they have not sent when it comes.
-SHUTDOWN_HINT = "--shutdown never keeps our end from the server"
-ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
-LONGER_HINT = "--connect-timeout SECS waits longer"
-WAIT_HINT = "--wait SECS with more seconds waits longer"
-TLS_AT_ONCE_HINT = "--tls on, if TLS begins at once on this port"  # where a server waits for a ClientHello
-INSECURE_HINT = "-k connects anyway, without protection"
-FOLDER_HINT = "SSL_CERT_DIR=DIR in the environment trusts a folder"
-OTHER_AUTHORITY = "--cacert FILE trusts another authority"
-OTHER_NAME = "--sni NAME expects another name"
-RENEWED = "whoever runs the server has to renew it"
-REPLACED = "whoever runs the server has to replace it"  # the default hint
-CERTIFICATE_HINTS = {  # by X509_V_ERR_…
-    9: "the clock of this machine may be wrong",
-    10: RENEWED,
-    18: OTHER_AUTHORITY,
-    19: OTHER_AUTHORITY,
-    20: f"{OTHER_AUTHORITY}; a server has to send its intermediate certificates",
-    21: f"{OTHER_AUTHORITY}; a server has to send its intermediate certificates",
-    62: OTHER_NAME,
-    64: OTHER_NAME,
-}
-# The hint by OpenSSL's reason: the peer sent this alert, or we refused its ServerHello.
-NEEDS_CERTIFICATE = "--cert FILE shows who we are"
-REFUSES_CERTIFICATE = "the peer does not accept the certificate of --cert"
-OTHER_VERSION = "TLS 1.2 and 1.3 are spoken here, or what --tls-min and --tls-max leave of them"
-TLS_HINTS = {
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": f"no version or cipher in common, or a certificate is wanted: {NEEDS_CERTIFICATE}",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": NEEDS_CERTIFICATE,
-    "SSLV3_ALERT_BAD_CERTIFICATE": REFUSES_CERTIFICATE,
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": REFUSES_CERTIFICATE,
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": REFUSES_CERTIFICATE,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": REFUSES_CERTIFICATE,
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": REFUSES_CERTIFICATE,
-    "TLSV1_ALERT_UNKNOWN_CA": REFUSES_CERTIFICATE,
-    "TLSV1_ALERT_PROTOCOL_VERSION": OTHER_VERSION,
-    "UNSUPPORTED_PROTOCOL": OTHER_VERSION,
-    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": (
-        "the server has to be updated; the file of OPENSSL_CONF can allow it: Options = UnsafeLegacyServerConnect"
-    ),
-    "NO_RENEGOTIATION": f"it may want a certificate: {NEEDS_CERTIFICATE}, if the server asks with the first handshake",
-    "TLSV1_UNRECOGNIZED_NAME": "--sni NAME asks for another name",
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "--alpn LIST offers other protocols",
-}
-FILES_HINT = "ulimit -n allows more"
-# What a proxy wants, and what else may be there in its place.
-PROXY_HINTS = {
-    "credentials": "they go into the URL, or into CFCAT_PROXY_USER and CFCAT_PROXY_PASSWORD",
-    "ended": "ssh -D ends so where it cannot reach the target, and others where they speak something else",
-}
-PROXY_AUTHORITY = "--proxy-cacert FILE trusts another authority"
-SPEAKS = {
-    b"H": "http:// in the URL, if it is an HTTP proxy",
-    b"\x05": "socks5h:// in the URL, if it speaks SOCKS",
-    b"\x15": "https:// in the URL, if it wants TLS",
-}
-# Where we are the server.
-OTHER_CLIENTS = "--client-ca FILE says whose certificates clients need"
-CLEAR_CLIENT = "without --tls on, or --accept-tls on, it is accepted in clear text; --starttls PROTO upgrades"
-VERSIONS_DIFFER = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER"})
-DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "gopher": 70, "ws": 80, "wss": 443, "smtp": 25, "irc": 6667}
-TLS_SCHEMES = frozenset({"https", "wss"})
 
 
 class Message(NamedTuple):
@@ -176,50 +121,6 @@ def _unanswered_hint(error: UnansweredError) -> str:
     return request if error.is_secure else f"--tls on where the server wants TLS; {request}"
 
 
-def keys_note(problem: str) -> str:
-    """The warning when the file named by SSLKEYLOGFILE cannot be written."""
-    return f"warning: {escape(problem)}: keys are not logged"
-
-
-def log_note(problem: str) -> str:
-    """The transcript had to end before the run."""
-    return f"warning: the log is not complete: {problem}"
-
-
-def pcap_note(path: str) -> str:
-    """A capture begins, which has the keys to what it holds."""
-    return f"note: whoever can read {escape(path)} can read all that is captured, passwords too"
-
-
-def capture_note(problem: str) -> str:
-    """The capture had to end before the run."""
-    return f"warning: the capture is not complete: {escape(problem)}"
-
-
-def ignored_note(target: str, count: int) -> str:
-    """Bytes came behind close_notify (SEC-R9)."""
-    return f"warning: {target}: {plural(count, 'byte')} behind the peer's end of TLS ignored"
-
-
-def silent_note(target: str) -> str:
-    """A server that was talked to in clear text has ended without a byte; "" where TLS is not expected on its port."""
-    from cfcat.protocols.table import TLS_PORTS  # lazy: few runs end so
-
-    return (
-        f"note: {target} sent nothing, and its port is known for TLS: --tls on" if _port_of(target) in TLS_PORTS else ""
-    )
-
-
-def escaped_note(count: int) -> str:
-    """The filter of a terminal did not let everything pass (SEC-R22)."""
-    return f"{plural(count, 'control character')} shown escaped; --raw passes them"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 byte`, `5 bytes`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def explain_address(text: str, error: AddressError) -> Message:
     """Why a target cannot be parsed, and what was probably meant."""
     shown = f"'{escape(text)}'"
@@ -228,7 +129,7 @@ def explain_address(text: str, error: AddressError) -> Message:
         return Message(f"{shown}: expected host:port, not a URL", _url_hint(scheme.lower(), rest))
     if not text:
         return Message("no target given", "cfcat HOST:PORT")
-    if text.startswith(UNIX) and not _is_port(text.removeprefix(UNIX)):
+    if text.startswith(UNIX) and not is_port(text.removeprefix(UNIX)):
         hint = _command(f"{UNIX}./{text.removeprefix(UNIX)}") if text.isprintable() else ""
         return Message(f"{shown}: the path of a Unix socket begins with / or ./, its name without a file with @", hint)
     if re.search(r"\s", text):
@@ -240,7 +141,7 @@ def explain_address(text: str, error: AddressError) -> Message:
         return Message(f"{shown}: no port given", _command(f"{text.rstrip(':')}:443"))
     if text.startswith(":"):
         return Message(f"{shown}: no host given", _command(f"localhost{text}"))
-    if host and not host.endswith(("[", ":")) and not _is_port(port):
+    if host and not host.endswith(("[", ":")) and not is_port(port):
         if is_service_name(port):
             return Message(f"{shown}: no service is called '{port}'", "a port is a number, or a name of /etc/services")
         return Message(f"{shown}: the port must be a number from 1 to 65535")
@@ -269,15 +170,14 @@ def _command(address: str, flags: str = "") -> str:
     return f"cfcat {address}{flags}" if works else ""
 
 
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 5 and 0 < int(text) <= 65535
-
-
 def _url_hint(scheme: str, rest: str) -> str:
+    from cfcat.protocols.table import port_of_scheme  # lazy: few targets are URLs
+
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    port, is_tls = port_of_scheme(scheme) or (443, False)
     if not re.search(r":\d+$", authority):
-        authority = f"{authority.rstrip(':')}:{DEFAULT_PORTS.get(scheme, 443)}"
-    return _command(authority, " --tls on" if scheme in TLS_SCHEMES else "")
+        authority = f"{authority.rstrip(':')}:{port}"
+    return _command(authority, " --tls on" if is_tls else "")
 
 
 def _explain_certificate(error: CertificateError, target: str) -> Message:
@@ -313,15 +213,10 @@ def _explain_tls(error: TlsError, target: str) -> Message:
     if error.said:
         from cfcat.protocols.table import guess  # lazy: few errors need the protocols
 
-        protocol = guess(error.said, _port_of(target))
+        protocol = guess(error.said, port_of(target))
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
     return Message(f"{target}: {escape(error.detail or error.message)}", TLS_HINTS.get(error.reason, ""))
-
-
-def _port_of(target: str) -> int:
-    port = target.rpartition(":")[2]
-    return int(port) if _is_port(port) else 0
 
 
 def _explain_dialog(error: DialogError, target: str) -> Message:

@@ -43,9 +43,11 @@ from cfcat.record.kept import Event
 from cfcat.record.making import TraceEvent
 from cfcat.record.sides import ClientCame, ClientTls, SideEnded
 from cfcat.record.subscribers import Subscriber, Subscribers
+from cfcat.record.words import plural
 from cfcat.report.hexdump import ROW_BYTES, HexDump
 from cfcat.report.lines import describe, dialog_lines
-from cfcat.report.messages import Message, log_note, plural
+from cfcat.report.messages import Message
+from cfcat.report.notes import log_note
 from cfcat.report.run_report import RunReport
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from tests.core.links import Kind, Link
 from tests.helpers.certs import CertSet
+from tests.helpers.links import Kind, Link
 
 
 @pytest.fixture(scope="session", autouse=True)

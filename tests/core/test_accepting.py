@@ -36,10 +36,10 @@ from cfcat import (
     make_tls_context,
     serve,
 )
-from cfcat.core.dial import Address
 from cfcat.core.listen import TcpDoor
-from tests.core.links import BIG, open_descriptors, read_all, until
+from cfcat.core.race import Address
 from tests.helpers.certs import CertSet, Kind
+from tests.helpers.links import BIG, open_descriptors, read_all, until
 
 Handler = Callable[[Socket], Awaitable[object]]
 

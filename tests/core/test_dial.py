@@ -17,10 +17,12 @@ import pytest
 
 from cfcat import BlockedError, ConnectError, ConnectTimeout, ResolveError, Verdict, WorkersPolicy, connect
 from cfcat.core import dial as dialling
+from cfcat.core import race
 from cfcat.core.address import parse_address
-from cfcat.core.dial import Address, Route, connect_failed, dial
-from tests.core.links import open_descriptors, turns, until
+from cfcat.core.dial import Route, connect_failed, dial
+from cfcat.core.race import Address
 from tests.helpers.aio import run
+from tests.helpers.links import open_descriptors, turns, until
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
@@ -63,7 +65,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Resolve:
 @pytest.fixture
 def no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The race goes on by what happens, or not within the test's deadline."""
-    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_S", 60.0)
+    monkeypatch.setattr(race, "ATTEMPT_DELAY_S", 60.0)
 
 
 async def peer_of(address: str, **options: Any) -> tuple[str, int]:
@@ -181,7 +183,7 @@ def test_a_refusal_while_another_attempt_hangs_starts_the_next_at_once(
     names: Resolve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 8305 §5: the delay is there for silence only, so it is lost once here and not twice."""
-    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_S", 0.8)
+    monkeypatch.setattr(race, "ATTEMPT_DELAY_S", 0.8)
     with blackhole() as silent, refusing() as dead, serve(hold) as server:
         order = [silent, dead, server.port]
         names("three.test", lambda _: [found("127.0.0.1", port) for port in order])
@@ -204,7 +206,7 @@ def test_cancelling_at_any_turn_of_the_race_leaves_no_descriptor(
     turned: int, names: Resolve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 59: also when one has just won and the others are being given up."""
-    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_S", 0.01)
+    monkeypatch.setattr(race, "ATTEMPT_DELAY_S", 0.01)
     won = threading.Event()
 
     def script(conn: Peer) -> None:

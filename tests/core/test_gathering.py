@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cfcat import IncompleteReadError, InjectionError, LimitError, LockError, LostError, connect
-from tests.core.links import Link, until
+from tests.helpers.links import Link, until
 from tests.helpers.peers import Peer, serve
 
 

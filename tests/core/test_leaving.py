@@ -9,8 +9,8 @@ import pytest
 
 from cfcat import CertificateError, ClosedError, ConnectError, LostError, connect
 from cfcat.errors import AbortError
-from tests.core.links import Link, no_descriptor_left, turns
 from tests.helpers.certs import CertSet
+from tests.helpers.links import Link, no_descriptor_left, turns
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
 MANY_BYTES = 64 << 20  # more than any socket takes

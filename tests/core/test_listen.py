@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.core.dial import Address
 from cfcat.core.listen import TcpDoor, UnixDoor
-from tests.core.links import open_descriptors, outcome, turns
+from cfcat.core.race import Address
+from tests.helpers.links import open_descriptors, outcome, turns
 
 HOSTS = {"127.0.0.1": stdlib.AF_INET, "::1": stdlib.AF_INET6}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cfcat.core.promise import Promise, in_daemon_thread
-from tests.core.links import outcome, turns
+from tests.helpers.links import outcome, turns
 
 
 def new_promise(on_cancel: Callable[[Promise[str]], object] | None = None) -> Promise[str]:

@@ -31,9 +31,9 @@ from cfcat import (
     proxy,
 )
 from cfcat.core.trace import Attempted, Proxied, Resolved, TraceEvent
-from tests.core.links import open_descriptors, until
 from tests.core.test_dial import Resolve, found, names  # noqa: F401  # `names` is a fixture
 from tests.helpers.certs import CertSet
+from tests.helpers.links import open_descriptors, until
 from tests.helpers.peers import Peer, Script, Server, blackhole, refusing, serve
 
 NAME = "mail.test:25"  # no resolver knows it

@@ -20,8 +20,8 @@ from cfcat import (
     make_tls_context,
     wait_for,
 )
-from tests.core.links import Link, outcome, until
 from tests.helpers.certs import CertSet
+from tests.helpers.links import Link, outcome, until
 from tests.helpers.peers import Peer, Script, blackhole, refusing, serve
 
 STARTS_S = 3.0

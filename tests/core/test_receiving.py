@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from cfcat import ClosedError, LostError, Socket, TruncatedError, connect
-from tests.core.links import BIG, Link, called, fact, take, take_all, turns, until
+from tests.helpers.links import BIG, Link, called, fact, take, take_all, turns, until
 from tests.helpers.peers import Peer, serve
 
 # ------------------------------------------------------------------------------------------------- receiving

@@ -11,7 +11,7 @@ import pytest
 
 from cfcat import ConnectError, connect
 from cfcat.core.resolvers import MOST_RESOLVERS, Resolvers, resolvers
-from tests.core.links import outcome, turns
+from tests.helpers.links import outcome, turns
 
 
 def names_of_threads() -> list[str]:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from cfcat import ClosedError, LostError, Socket, SocketError
-from tests.core.links import BIG, Link, called, fact
+from tests.helpers.links import BIG, Link, called, fact
 from tests.helpers.peers import Peer
 
 # --------------------------------------------------------------------------------------------------- sending

@@ -7,8 +7,7 @@ import pytest
 from cfcat import CertificateError, ClosedError, ConnectError, connect, make_tls_context
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
-
-WRITABLE_CLOSED = "This WritableStream has been closed."
+from tests.helpers.streams import WRITABLE_CLOSED
 
 
 def silent(conn: Peer) -> None:

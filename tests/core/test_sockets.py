@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ from cfcat import (
     connect,
     make_tls_context,
 )
-from tests.core.links import (
+from tests.helpers.certs import CertSet, Kind
+from tests.helpers.links import (
     BIG,
     GO_AHEAD,
     STARTTLS,
@@ -47,26 +48,23 @@ from tests.core.links import (
     turns,
     until,
 )
-from tests.core.links import Kind as LinkKind
-from tests.helpers.certs import CertSet, Kind
+from tests.helpers.links import Kind as LinkKind
 from tests.helpers.peers import Peer, blackhole, refusing, serve
+from tests.helpers.streams import (
+    LOST,
+    READER_LOCKED,
+    READER_RELEASED,
+    SOCKET_CLOSED,
+    WRITABLE_CLOSED,
+    WRITER_LOCKED,
+    WRITER_RELEASED,
+    rejection,
+)
 
 PROJECT = Path(__file__).parents[2]
+STREAMS_AND_SOCKETS = ("streams", "aborts", "readable", "writable", "pipe_to", "sockets")
 
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
-READER_RELEASED = "This ReadableStream reader has been released."
-WRITER_RELEASED = "This WritableStream writer has been released."
-READER_LOCKED = "This ReadableStream is currently locked to a reader."
-WRITER_LOCKED = "This WritableStream is currently locked to a writer."
-WRITABLE_CLOSED = "This WritableStream has been closed."
-SOCKET_CLOSED = "This socket has been closed."
-
-
-async def rejection(operation: Awaitable[object], kind: type[BaseException]) -> str:
-    """The reference's text of the error that an operation rejects with."""
-    with pytest.raises(kind) as caught:
-        await operation
-    return str(getattr(caught.value, "message", caught.value))
 
 
 # -------------------------------------------------------------------------------------- opened and closed
@@ -226,8 +224,8 @@ async def test_d3_v5_a_reset_of_an_idle_socket_is_found_by_a_read() -> None:
         await fact(was_reset)
         await turns(20)
         assert not socket.closed.done()
-        assert await rejection(socket.readable.get_reader().read(), LostError) == "Network connection lost."
-        assert await rejection(socket.closed, LostError) == "Network connection lost."
+        assert await rejection(socket.readable.get_reader().read(), LostError) == LOST
+        assert await rejection(socket.closed, LostError) == LOST
 
 
 async def test_d4_both_sides_finished_by_hand_do_not_settle_closed() -> None:
@@ -593,7 +591,7 @@ async def test_t7_v9_truncation_is_an_error_after_the_data(kind: LinkKind, certs
         reader = socket.readable.get_reader()
         assert await reader.read() == b"cut"
         for ask in (reader.read, reader.read, lambda: socket.closed, lambda: reader.closed):
-            assert await rejection(ask(), TruncatedError) == "Network connection lost."
+            assert await rejection(ask(), TruncatedError) == LOST
 
 
 @pytest.mark.parametrize("kind", ["tls13", "upgraded13"])
@@ -984,7 +982,7 @@ async def test_v12_a_reset_while_clear_text_is_sent_fails_the_upgrade(certs: Cer
         await turns(3)
         asked.set()
         for operation in (new.opened, new.closed, old.closed):
-            assert await rejection(operation, LostError) == "Network connection lost."
+            assert await rejection(operation, LostError) == LOST
 
 
 @pytest.mark.parametrize("turned", [0, 1, 3, 10, 40])
@@ -1130,7 +1128,7 @@ DEV_RUN = "CFCAT_TEST_IN_DEV_MODE"
 def test_row_94_everything_holds_in_development_mode() -> None:
     """Row 94: `python -X dev -W error` with asyncio's own checks finds nothing in the tests of streams and sockets."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["tests/core/test_streams.py", "tests/core/test_sockets.py"]
+    command += [f"tests/core/test_{name}.py" for name in STREAMS_AND_SOCKETS]
     command += ["-k", "not tls12 and not upgraded12 and not row_58"]  # a fraction of the time for most of the truth
     environment = {**os.environ, DEV_RUN: "1"}
     done = subprocess.run(

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes
 
 from cfcat import TlsError, connect, make_tls_context
 from cfcat.core.certificate import TlsInfo, read_certificate
-from tests.core.links import Link
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
 from tests.helpers.hostile import HOSTILE, MANY, make_hostile
+from tests.helpers.links import Link
 from tests.helpers.peers import Peer, serve
 
 NAMES = {"localhost", "127.0.0.1"}

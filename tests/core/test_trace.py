@@ -11,9 +11,9 @@ import pytest
 
 from cfcat import ConnectError, ConnectTimeout, OptionsError, ResolveError, TlsError, connect, make_tls_context
 from cfcat.core.trace import Attempted, Connected, Resolved, TlsEstablished, TraceEvent, os_reason
-from tests.core.links import Link
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
+from tests.helpers.links import Link
 from tests.helpers.peers import Peer, blackhole, refusing, serve
 
 

@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 
-from tests.core.test_sockets import DEV_RUN, PROJECT
+from tests.core.test_sockets import DEV_RUN, PROJECT, STREAMS_AND_SOCKETS
 
-FILES = ("sockets", "streams", "gathering", "leaving", "pipe_to", "socket_says", "wire")
+FILES = (*STREAMS_AND_SOCKETS, "gathering", "leaving", "socket_says", "wire")
 
 
 def test_sockets_and_streams_are_the_same_on_uvloop() -> None:

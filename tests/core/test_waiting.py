@@ -1,4 +1,4 @@
-"""Waiting as long as bytes move, until they rest, and for the first of several."""
+"""Waiting as long as bytes move, until they rest, under a deadline, and for one of several to settle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from cfcat.core import waiting
 from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
-from cfcat.core.waiting import first_of, in_time, is_readable, is_writable, settled, sleep, until_idle, while_moving
+from cfcat.core.waiting import in_time, is_readable, is_writable, settled, sleep, until_idle, while_moving
 
 SHORT_S = 0.02
 
@@ -72,30 +72,6 @@ async def test_until_idle_counts_from_the_last_movement(restless: str) -> None:
     await until_idle(SHORT_S, moved)
     assert time.monotonic() - last >= SHORT_S
     assert next(looks) > 15
-
-
-async def test_first_of_several_is_the_outcome_of_all() -> None:
-    """The others are cancelled, and have ended when it returns."""
-    ended = []
-
-    async def forever() -> int:
-        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        try:
-            return await never
-        finally:
-            ended.append(True)
-
-    async def soon(value: int) -> int:
-        await asyncio.sleep(0)
-        return value
-
-    async def wrong() -> int:
-        raise ValueError("wrong")
-
-    assert await first_of([forever(), soon(1), soon(2)]) == 1
-    with pytest.raises(ValueError, match="wrong"):
-        await first_of([forever(), wrong()])
-    assert ended == [True, True]
 
 
 async def test_sleep_lasts_as_long_as_it_is_told() -> None:

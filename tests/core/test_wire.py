@@ -9,7 +9,7 @@ import pytest
 
 from cfcat.core.sockets import connect
 from cfcat.errors import LostError
-from tests.core.links import turns
+from tests.helpers.links import turns
 from tests.helpers.peers import Peer, serve
 
 

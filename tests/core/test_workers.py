@@ -32,10 +32,10 @@ from cfcat import (
 from cfcat.core.trace import Resolved, TraceEvent
 from cfcat.core.workers import AS_OF, MOST_SOCKETS, RANGES, judge
 from tests.conformance.network import is_public
-from tests.core.links import open_descriptors, turns
 from tests.core.test_dial import Resolve, found, names
 from tests.helpers.aio import run
 from tests.helpers.certs import CertSet
+from tests.helpers.links import open_descriptors, turns
 from tests.helpers.peers import Peer, refusing, serve
 
 pytestmark = pytest.mark.one_python

@@ -27,8 +27,8 @@ from typing import Literal
 
 import cfcat.program.start
 from cfcat import SocketError, connect, make_tls_context
-from tests.core.links import open_descriptors
 from tests.helpers.certs import CertSet, make_certs
+from tests.helpers.links import open_descriptors
 from tests.helpers.peers import refusing
 from tests.helpers.program import command, environment
 

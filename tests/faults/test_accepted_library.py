@@ -20,11 +20,19 @@ from typing import Any, get_args
 import pytest
 
 from cfcat import ConnectTimeout, Listener, Socket, SocketError, TlsError, listen
-from tests.core import test_gathering, test_leaving, test_receiving, test_sending, test_sockets, test_streams
-from tests.core.links import GO_AHEAD, STARTTLS, Kind, Link, open_descriptors, read_all, turns, until
+from tests.core import (
+    test_aborts,
+    test_gathering,
+    test_leaving,
+    test_receiving,
+    test_sending,
+    test_sockets,
+    test_streams,
+)
 from tests.core.test_client_hello import hello as client_hello
 from tests.helpers.callers import calling
 from tests.helpers.certs import CertSet
+from tests.helpers.links import GO_AHEAD, STARTTLS, Kind, Link, open_descriptors, read_all, turns, until
 from tests.helpers.peers import Peer, Script, Server
 from tests.pipe.tools import until_arrived
 
@@ -82,9 +90,9 @@ DIFFERENT = {
     test_streams.test_the_end_of_writing_is_seen_and_reading_goes_on: "I38: a FIN follows close_notify",
     test_streams.test_half_open_writing_goes_on_after_eof: "I22: both ends are the end of the connection",
     test_streams.test_writing_after_the_end_is_refused: "I2: it is open at once, so the first end is no more under way",
-    test_streams.test_no_close_notify_behind_dropped_data: "V23: the client sees a reset",
+    test_aborts.test_no_close_notify_behind_dropped_data: "V23: the client sees a reset",
 }
-SAME = about_links(test_streams, test_sending, test_receiving, test_gathering, test_leaving, test_sockets)
+SAME = about_links(test_streams, test_aborts, test_sending, test_receiving, test_gathering, test_leaving, test_sockets)
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

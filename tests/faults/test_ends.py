@@ -252,13 +252,13 @@ def test_row_18_reset_in_the_moment_of_connecting() -> None:
         """
 import select
 import cfcat.core.dial
-real = cfcat.core.dial._connect
-async def connect(loop, sock, address):
+real = cfcat.core.dial._until_connected
+async def until_connected(loop, sock, address):
     await real(loop, sock, address)
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     poll.poll(5000)  # the reset
-cfcat.core.dial._connect = connect
+cfcat.core.dial._until_connected = until_connected
 """
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from cfcat import ClosedError, Socket, SocketError, connect, make_tls_context
-from tests.core.links import BIG, open_descriptors, turns
 from tests.helpers.certs import CertSet
+from tests.helpers.links import BIG, open_descriptors, turns
 from tests.helpers.peers import blackhole
 
 DEADLINE_S = 10.0

@@ -14,7 +14,7 @@ from cfcat.edges.stdin import Input, open_input
 from cfcat.edges.stdout import Output, open_output
 from cfcat.errors import StdinError, StdoutError
 from cfcat.pipe.flow import Flow
-from tests.core.links import turns, until
+from tests.helpers.links import turns, until
 from tests.pipe.fast import MIB
 from tests.pipe.tools import pattern
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cfcat.protocols import PROFILES, PROTOCOLS, TABLE, DialogRun, Names, Protocol, profile_for
-from cfcat.protocols.table import guess
+from cfcat.protocols.table import guess, port_of_scheme
 
 pytestmark = pytest.mark.one_python
 
@@ -30,6 +30,17 @@ def test_default_ports() -> None:
     """IANA's, for the clear text port."""
     ports = "25 24 110 143 21 119 4190 5222 5269 6667 389 5432 3306 23 3389 1433 5672 10809 5900 4222 80"
     assert [protocol.port for protocol in PROTOCOLS.values()] == [int(port) for port in ports.split()]
+
+
+def test_a_scheme_is_a_protocol_in_clear_text_or_with_an_s_under_tls() -> None:
+    """Where TLS has no port of its own, or no row has the name, nobody knows."""
+    assert [port_of_scheme(name) for name in ("imap", "imaps", "https", "wss")] == [
+        (143, False),
+        (993, True),
+        (443, True),
+        (443, True),
+    ]
+    assert [port_of_scheme(name) for name in ("redis", "rediss", "x", "s", "")] == [(6379, False), *[None] * 4]
 
 
 def test_alpn_ids_are_the_registered_ones() -> None:

@@ -13,7 +13,7 @@ from cfcat import LostError, Socket, SocketOptions, TlsError, connect, listen, m
 from cfcat.errors import DialogError, InjectionError
 from cfcat.protocols import PROTOCOLS, HandshakeWrapper
 from cfcat.protocols.upgrade import Earlier, converse, upgrade
-from tests.core.links import fact, until
+from tests.helpers.links import fact, until
 from tests.helpers.peers import Peer, serve
 from tests.helpers.peers import Script as Play
 from tests.protocols.scripts import NAMES, SCRIPTS, Script, start

@@ -9,7 +9,7 @@ import pytest
 from cfcat.errors import CertificateError, CrossedWiresError, DialogError, SocketError, TlsError, TruncatedError
 from cfcat.repl.advice import explain_here
 from cfcat.repl.arguments import OPEN_OPTIONS, parse_open
-from cfcat.report.messages import CERTIFICATE_HINTS, TLS_HINTS
+from cfcat.report.hints import CERTIFICATE_HINTS, TLS_HINTS
 
 ERRORS: list[SocketError] = [
     *(CertificateError("certificate not trusted: x", verify_code=code) for code in (*CERTIFICATE_HINTS, 99)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cfcat.repl.script import _first_of
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, Script, refusing, serve
 from tests.helpers.program import Result, cfcat, finish, shell, start
@@ -456,3 +458,27 @@ def test_a_script_shorter_than_a_byte_order_mark(script: bytes) -> None:
     with serve(lambda conn: conn.recv_until_eof()) as server:
         assert cfcat("--repl", server.address, stdin=script).status == 0
     assert server.received == (b"x\r\n" if script == b"x" else b"")
+
+
+async def test_first_of_several_is_the_outcome_of_all() -> None:
+    """The others are cancelled, and have ended when it returns."""
+    ended = []
+
+    async def forever() -> int:
+        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        try:
+            return await never
+        finally:
+            ended.append(True)
+
+    async def soon(value: int) -> int:
+        await asyncio.sleep(0)
+        return value
+
+    async def wrong() -> int:
+        raise ValueError("wrong")
+
+    assert await _first_of([forever(), soon(1), soon(2)]) == 1
+    with pytest.raises(ValueError, match="wrong"):
+        await _first_of([forever(), wrong()])
+    assert ended == [True, True]

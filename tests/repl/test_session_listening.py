@@ -21,8 +21,8 @@ from cfcat.record.kept import Event
 from cfcat.record.subscribers import Subscribers
 from cfcat.repl.session import PromptState, Session
 from cfcat.repl.settings import Settings
-from tests.core.links import until
 from tests.helpers.certs import CertSet
+from tests.helpers.links import until
 from tests.repl.conftest import Recorder, trusting
 
 
@@ -190,7 +190,7 @@ async def test_a_secret_for_a_client_on_a_unix_socket_is_sent_unasked(tmp_path: 
     """It never leaves this machine, as on loopback; such a client has no address."""
     path = tmp_path / "door"
     async with listened() as made:
-        made.session._clients._to = ListenTo(Target(f"unix:{path}", "", 0))  # type: ignore[union-attr]
+        made.session.reaching._clients._to = ListenTo(Target(f"unix:{path}", "", 0))  # type: ignore[union-attr]
         opening = asyncio.create_task(made.session.open())
         await made.told.address
         reader, writer = await asyncio.open_unix_connection(path)
@@ -207,7 +207,7 @@ async def test_an_address_in_use_is_an_error_of_open() -> None:
     async with listened() as made:
         client = await made.open()
         async with listened() as other:
-            other.session._clients._to = ListenTo(parse_address((await client.opened).local_address))  # type: ignore[union-attr]
+            other.session.reaching._clients._to = ListenTo(parse_address((await client.opened).local_address))  # type: ignore[union-attr]
             with pytest.raises(ListenError, match="address already in use"):
                 await other.session.open()
         await client.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cfcat.report.messages import silent_note
+from cfcat.report.notes import silent_note
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat

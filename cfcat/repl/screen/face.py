@@ -19,9 +19,10 @@ from cfcat.edges.console import say
 from cfcat.edges.stdout import open_output
 from cfcat.edges.terminal import Modes, TerminalQueue
 from cfcat.errors import SocketError
+from cfcat.record.words import plural
 from cfcat.repl.screen.lines import Lines
 from cfcat.repl.session import Face, Session
-from cfcat.report.messages import Message, plural
+from cfcat.report.messages import Message
 
 __all__ = ["ESCAPED_NOTICE", "LEAVE_HINT", "MAX_WAITING_BYTES", "TerminalFace"]
 
