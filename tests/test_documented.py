@@ -33,6 +33,7 @@ pytestmark = pytest.mark.one_python
 PROJECT = Path(__file__).parents[1]
 MANUAL = (PROJECT / "man" / "cfcat.1").read_text()
 README = (PROJECT / "README.md").read_text()
+CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
 CHANGELOG = (PROJECT / "CHANGELOG.md").read_text()
 BASH = (PROJECT / "completions" / "cfcat.bash").read_text()
 ZSH = (PROJECT / "completions" / "_cfcat").read_text()
@@ -48,6 +49,13 @@ READ_AS_CURL_DOES = {"ALL_PROXY", "HTTPS_PROXY", "NO_PROXY"}  # by `proxies.envi
 OPTION = r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z0-9])(?![\w-])"
 
 Values = dict[str, set[str]]  # by option; without those that take a file, a number or nothing
+
+# Where a newcomer's question must be answered, by a word of the question.
+ASKED = (
+    *("tried before the next", "our EOF", "status 18", "secret recognised", "kind of proxy", "add a command"),
+    *("add a protocol", "kind of listener", "Unix socket", "format of output", "avoid asyncio", "client's ClientHello"),
+    "certificate's message",
+)
 
 # ------------------------------------------------------------------------------------------- the program
 
@@ -375,6 +383,71 @@ def test_ports_that_are_completed() -> None:
 
 def test_sections_of_the_manual() -> None:
     assert re.findall(r"^\.Sh (.*)$", MANUAL, re.MULTILINE) == SECTIONS
+
+
+def rows_below(head: str) -> Iterator[list[str]]:
+    """The cells of a table of CONTRIBUTING.md."""
+    for line in CONTRIBUTING.partition(f"| {head} |")[2].splitlines()[2:]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def file_of(path: str, folder: str = "") -> Path:
+    """The file or folder that a path of CONTRIBUTING.md means."""
+    begins = (PROJECT / "cfcat" / folder, PROJECT)
+    found = [begin / path for begin in begins if (begin / path).exists()]
+    assert found, f"{path} does not exist"
+    return found[0]
+
+
+def names_in(path: Path) -> set[str]:
+    """What a module defines: functions, classes, names and attributes."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return found
+
+
+def test_where_to_look_first_is_true() -> None:
+    """Each answer begins with a path; a name stands behind the file that defines it."""
+    for question, answer in rows_below("question | file (`cfcat/`)"):
+        words = re.findall(r"`([^`]+)`", answer)
+        file = file_of(words[0])
+        for word in words:
+            if "/" in word or word.endswith(".py"):
+                file = file_of(word)
+            elif not word.startswith("-"):
+                assert word.removesuffix("()") in names_in(file), f"{question}: {word} is not in {file.name}"
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_a_newcomer_asks_is_answered(asked: str) -> None:
+    """With one path to look at first."""
+    (answer,) = (answer for question, answer in rows_below("question | file (`cfcat/`)") if asked in question)
+    assert answer.startswith("`")
+
+
+def test_places_of_the_code_are_all_there() -> None:
+    """Each room of the package has its row, and the files that a row names are in the room."""
+    rooms = set()
+    for place, what in rows_below("place (`cfcat/`) | what it is"):
+        place = place.strip("`")
+        rooms.add(place.rstrip("/"))
+        file_of(place)
+        for word in re.findall(r"`([\w/]+(?:\.py|/))`", what):
+            file_of(word, place)
+    packages = {path.name for path in (PROJECT / "cfcat").iterdir() if (path / "__init__.py").exists()}
+    assert packages <= rooms
+
+
+def test_paths_of_contributing_exist() -> None:
+    """Wherever it names one with its folder."""
+    for path in re.findall(r"`((?:cfcat|tests|man)/[\w./]+)`", CONTRIBUTING):
+        file_of(path)
 
 
 def test_changelog_has_a_form() -> None:
