@@ -6,6 +6,7 @@ It stands in place of the socket itself, so that whoever sends and receives know
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import ssl
 
 __all__ = ["Capture", "Passing", "WatchedSocket", "holding"]
+
+RESET = frozenset({errno.ECONNRESET, errno.EPIPE})
 
 
 class Passing(Protocol):
@@ -53,7 +56,7 @@ class WatchedSocket(socket.socket):
     Raises OSError where that was reset in the moment that it was made; it is left as it is then.
     """
 
-    __slots__ = ("_is_over", "_resets", "passing")
+    __slots__ = ("_is_over", "_is_reset", "_resets", "passing")
 
     def __init__(self, sock: socket.socket, capture: Capture, *, accepted: bool) -> None:
         local, remote = sock.getsockname(), sock.getpeername()
@@ -61,6 +64,7 @@ class WatchedSocket(socket.socket):
         self.setblocking(False)
         self.passing = capture(local, remote, accepted=accepted)
         self._is_over = False  # nothing more will be told
+        self._is_reset = False  # by the peer, as the kernel has told; what came before may still be unread
         self._resets = False  # close() will
 
     def send(self, data: Any, flags: int = 0, /) -> int:
@@ -97,13 +101,22 @@ class WatchedSocket(socket.socket):
     def _received(self, data: Buffer) -> None:
         if data:
             self.passing.received(data)
-        else:
+        elif self._is_reset:
+            self._was_reset()
+        elif not self._is_over:
             self.passing.ended(by_us=False)
 
     def _was_reset(self) -> None:
         if not self._is_over:
             self._is_over = True
             self.passing.reset(by_us=False)
+
+    def getsockopt(self, *args: Any) -> Any:
+        """As the socket's own; whoever asks for the error is the only one to learn of it."""
+        value = super().getsockopt(*args)
+        if args == (socket.SOL_SOCKET, socket.SO_ERROR):
+            self._is_reset |= value in RESET
+        return value
 
     def setsockopt(self, *args: Any) -> None:
         """As the socket's own; a linger of no time makes close() a reset."""
@@ -118,12 +131,17 @@ class WatchedSocket(socket.socket):
             self.passing.ended(by_us=True)
 
     def close(self) -> None:
-        """As the socket's own."""
+        """As the socket's own; with bytes unread the kernel makes a reset of it."""
+        from cfcat.core.hangups import pending_bytes  # lazy: most sockets are not watched
+
+        resets = self._resets or (self.fileno() >= 0 and pending_bytes(self) > 0)
         super().close()
+        if self._is_reset:
+            self._was_reset()
         if self._is_over:
             return
         self._is_over = True
-        if self._resets:
+        if resets:
             self.passing.reset(by_us=True)
         else:
             self.passing.ended(by_us=True)

@@ -237,10 +237,11 @@ class Wire(Transport):
 
     def _gone(self, error: int) -> None:
         """The kernel has given the connection up, although nobody reads or writes."""
-        both_ended = self.peer_has_ended and self.sending.has_ended
+        ends_with_fin = self.codec.ends_with_fin  # else TCP's end is one more, for which a relay waits
+        both_ended = ends_with_fin and self.peer_has_ended and self.sending.has_ended
         if error and not (self.codec.reset_is_eof or both_ended):
             self.lose(LostError(LOST, os.strerror(error).lower(), sending=self.sending.has_queued))
-        elif self._accepted:
+        elif self._accepted and ends_with_fin:
             self._on(Event.GONE, None)
 
     def lose(self, error: SocketError) -> None:

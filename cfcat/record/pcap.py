@@ -7,6 +7,7 @@ RFC 791, 8200, 9293.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -33,16 +34,20 @@ UNIX_PORT, FIRST_UNIX_CLIENT = 1, 40001  # a Unix socket has no ports
 
 
 class KeyLog:
-    """The secrets of TLS that contexts log, as they come. Keys of this run are in no other file than the capture."""
+    """The secrets of TLS that contexts log, as they come. Keys of this run are in no other file than the capture, and
+    where SSLKEYLOGFILE wants them.
+    """
 
     def __init__(self) -> None:
         self._read: dict[str, int] = {}  # so much of each file
-        self._own: tuple[int, str] | None = None  # the file for contexts that log nowhere yet
+        self._own: tuple[int, str] | None = None  # the file for contexts that log nowhere that can be read again
+        self._wanted_in: str | None = None  # where such a context did log: /dev/null, a pipe
 
     def follow(self, context: ssl.SSLContext) -> None:
         """Have it log its secrets, and read these from now on."""
         path = context.keylog_filename
-        if path is None:
+        if path is None or not os.path.isfile(path):
+            self._wanted_in = path
             path = context.keylog_filename = self._own_path()
         elif path not in self._read:
             self._read[path] = os.stat(path).st_size
@@ -63,12 +68,14 @@ class KeyLog:
         """What has been logged since the last time: whole lines."""
         found = b""
         for path, before in self._read.items():
-            with open(path, "rb") as file:
+            with contextlib.suppress(OSError), open(path, "rb") as file:  # somebody may have taken it away
                 file.seek(before)
                 new = file.read()
-            new = new[: new.rfind(b"\n") + 1]
-            self._read[path] = before + len(new)
-            found += new
+                new = new[: new.rfind(b"\n") + 1]
+                self._read[path] = before + len(new)
+                found += new
+        if found and self._wanted_in is not None:
+            _pass_on(found, self._wanted_in)
         return found
 
     def close(self) -> None:
@@ -79,6 +86,16 @@ class KeyLog:
             if not path.startswith("/proc/"):
                 os.unlink(path)
             self._own = None
+
+
+def _pass_on(lines: bytes, path: str) -> None:
+    """Write them there, if that takes them at once."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, lines)
+        finally:
+            os.close(descriptor)
 
 
 class Packets:
@@ -128,7 +145,8 @@ class _End:
 class Stream:
     """One connection as packets; what `core.watched.Passing` is told. `number`: of this connection in the capture.
 
-    Packets of a handshake are held until its keys have been written.
+    Keys are written before the packets that they open. TLS logs them when it has read the peer's flight: so in a
+    handshake what comes is held until we answer.
     """
 
     def __init__(self, packets: Packets, keys: KeyLog, local: Any, remote: Any, *, accepted: bool, number: int) -> None:
@@ -145,7 +163,9 @@ class Stream:
 
     def sent(self, data: Buffer) -> None:
         """As `Passing.sent`."""
+        self._let_go()
         self._put_data(self._us, self._peer, data)
+        self._let_go()
 
     def received(self, data: Buffer) -> None:
         """As `Passing.received`."""
@@ -171,11 +191,18 @@ class Stream:
 
     def end_handshake(self) -> None:
         """As `Passing.end_handshake`."""
-        held, self._held = self._held, None
+        self._let_go()
+        self._held = None
+
+    def _let_go(self) -> None:
+        """Write the keys that there are, and what is held."""
+        if self._held is None:
+            return
         if lines := self._keys.take():
             self._packets.secrets(lines)
-        for packet in held or ():
+        for packet in self._held:
             self._packets.packet(*packet)
+        self._held = []
 
     # ---- packets
 

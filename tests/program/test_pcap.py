@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -22,6 +23,7 @@ from tests.helpers.terminal import terminal
 from tests.program.test_listen import listening, received
 from tests.servers.dialogs import DIALOGS
 from tests.servers.fleet import Fleet, Name
+from tests.tap.sides import Side
 from tests.tap.tapping import run_client, tapping
 
 pytestmark = pytest.mark.one_python
@@ -294,3 +296,83 @@ def test_a_reader_that_leaves_ends_the_capture_and_not_the_run(tmp_path: Path) -
         result = finish(program)
     assert (len(result.stdout), result.status) == (64 * 65536, 0)
     assert "cfcat: warning: the capture is not complete: broken pipe\n" in result.stderr
+
+
+@pytest.mark.parametrize("where", ["/dev/null", "fifo", "file"])
+def test_a_key_log_of_any_kind_leaves_the_capture_its_keys(where: str, certs: CertSet, tmp_path: Path) -> None:
+    """SSLKEYLOGFILE gets them too, be it one that cannot be read again."""
+    file, keys = tmp_path / "c.pcapng", tmp_path / where
+    reading = None
+    if where == "fifo":
+        os.mkfifo(keys)
+        reading = os.open(keys, os.O_RDONLY | os.O_NONBLOCK)
+
+    def greet(conn: Peer) -> None:
+        conn.start_tls(certs.server_context())
+        conn.send(b"under TLS\n")
+
+    flags_: list[Argument] = ["--tls", "on", "--cacert", certs.ca, "--pcap", file]
+    with serve(greet) as server:
+        result = cfcat(*flags_, f"localhost:{server.port}", env={"SSLKEYLOGFILE": str(keys)})
+    assert (result.stdout, result.status) == (b"under TLS\n", 0), result.stderr
+    assert "under TLS" in follow(file)
+    check_sound(file)
+    if where == "file":
+        assert b"CLIENT_TRAFFIC_SECRET_0 " in keys.read_bytes()
+    if reading is not None:
+        assert b"CLIENT_TRAFFIC_SECRET_0 " in os.read(reading, 1 << 16)
+        os.close(reading)
+
+
+@pytest.mark.parametrize("near", ["client", "server"])
+def test_a_reset_that_nobody_reads_is_the_peers(near: str, tmp_path: Path) -> None:
+    """The tap learns of it from the kernel, in no read or write; what had come before it stands before it."""
+    file, seen = tmp_path / "c.pcapng", threading.Event()
+
+    def reset(conn: Peer) -> None:
+        conn.send(b"last words\n")
+        if near == "server":
+            conn.wait(seen)
+            conn.reset()
+        else:
+            conn.recv_until_eof()
+
+    with serve(reset) as server, tapping(server.address, "--pcap", file, "--once", folder=tmp_path) as tap:
+        client = Side(socket.create_connection(("127.0.0.1", tap.port)))
+        assert client.hear_bytes(11) == b"last words\n"
+        seen.set()
+        if near == "server":
+            assert client.hear_all() == (b"", ["reset"])
+        else:
+            client.reset()
+        client.close()
+        tap.end(by=None)
+        ours, theirs = str(tap.port), str(server.port)
+    check_sound(file)
+    found = flags(file, "reset")
+    assert len(found) == 2
+    assert (found[0] == theirs) is (near == "server")
+    assert (found[1] == ours) is (near == "server")
+    assert flags(file, "fin") == []
+
+
+def test_a_hello_is_in_the_capture_before_its_answer_comes(certs: CertSet, tmp_path: Path) -> None:
+    """A server that hangs in the handshake: whoever watches sees what was sent, and has it after Ctrl-C."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+
+    def hang(conn: Peer) -> None:
+        conn.recv_until_eof()
+
+    flags_: list[Argument] = ["--tls", "on", "--cacert", certs.ca, "--pcap", fifo]
+    with serve(hang) as server, start(*flags_, f"localhost:{server.port}") as program:
+        program.read_stderr_until("note: ")
+        seen = b""
+        while b"\x16\x03\x01" not in seen:
+            seen += (more := os.read(reading, 1 << 16))
+            assert more
+        program.send_signal(signal.SIGINT)
+        assert program.wait(10) == -signal.SIGINT
+    os.close(reading)

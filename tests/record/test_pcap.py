@@ -161,7 +161,7 @@ def test_a_unix_socket_has_made_up_ends_and_says_so() -> None:
 
 
 def test_the_keys_of_a_handshake_come_before_its_packets() -> None:
-    """They are held until it is over; keys that are logged later are written with the next."""
+    """What has come is held until we answer, or it is over; keys that are logged later are written with the next."""
     keys = KeyLog()
     written: list[bytes] = []
     made = Stream(Packets(written.append), keys, *IPV4, accepted=False, number=1)
@@ -169,16 +169,19 @@ def test_the_keys_of_a_handshake_come_before_its_packets() -> None:
     before = len(written)
     made.begin_handshake(context)
     made.sent(b"\x16\x03\x01 hello")
+    assert [block.kind for block in blocks(b"".join(written[before:]))] == [10, 6]  # a comment of Python's
+    before = len(written)
     made.received(b"\x16\x03\x03 server's")
     assert len(written) == before
     with open(context.keylog_filename, "ab") as file:
         file.write(b"CLIENT_RANDOM 01 02\nCLIENT_RANDOM 03")
-    made.end_handshake()
+    made.sent(b"\x16\x03\x03 finished")
     found = list(blocks(b"".join(written[before:])))
     assert [block.kind for block in found] == [10, 6, 6]
     kind, size = struct.unpack("<II", found[0].body[:8])
     assert kind == 0x544C534B
-    assert found[0].body[8 : 8 + size].endswith(b"\nCLIENT_RANDOM 01 02\n")  # behind a comment of Python's
+    assert found[0].body[8 : 8 + size] == b"CLIENT_RANDOM 01 02\n"
+    made.end_handshake()
     made.begin_handshake(context)
     with open(context.keylog_filename, "ab") as file:
         file.write(b" 04\n")

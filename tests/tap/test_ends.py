@@ -205,6 +205,20 @@ def test_a_reset_is_a_reset_behind_all_that_came_before(kind: Kind, near_is: str
     assert hows(report, near_is) == ["reset"]
 
 
+@pytest.mark.parametrize("kind", ["tls", "upgraded"])
+def test_a_reset_behind_both_ends_of_tls_is_passed_on(kind: Kind, near_is: str, taps: Taps) -> None:
+    """Both have said close_notify, and one waits for the other's FIN: a reset comes in its place."""
+    near, far = sides(taps.connect(kind), near_is)
+    for this, other in ((near, far), (far, near)):
+        this.close_notify()
+        assert other.hear() == "close_notify"
+    near.reset()
+    assert far.hear() == "reset"
+    report = taps.report(kind)
+    assert report["status"] in (55, 56)
+    assert hows(report, near_is) == ["close_notify", "reset"]
+
+
 @pytest.mark.parametrize("kind", ALIKE)
 def test_a_side_that_is_gone_when_it_is_written_to_is_a_reset_too(kind: Kind, near_is: str, taps: Taps) -> None:
     """It has ended in order, and then closed: what the other says meets a reset."""
