@@ -1,7 +1,7 @@
-"""TLS to a proxy, and what goes through it: clear text, or the TLS of the target (TLS in TLS).
+"""TLS to a proxy, and what goes through it: clear text, or the target's TLS (TLS in TLS).
 
-The outer TLS is a codec that another codec's wire bytes pass. It is between us and the proxy alone and does not protect
-what the target says: an end without close_notify is an end there, as TCP's FIN is one.
+The outer TLS is a codec, and the wire bytes of the inner codec pass through it. It protects the way to the proxy, not
+what the target says: its end without close_notify is an end like TCP's FIN, and no truncation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cfcat.errors import TlsError
 
 __all__ = ["Layered", "Outer"]
 
-PIECE_BYTES = 60 * 1024  # `tls` takes so much at a time
+PIECE_BYTES = 60 * 1024  # no more goes into `tls` at once
 
 
 class Outer:
@@ -27,16 +27,16 @@ class Outer:
         self.name = name
 
     def describe(self) -> str:
-        """Version and cipher."""
+        """Return version and cipher."""
         info = self.codec.info()
         return f"{info.version}, {info.cipher}"
 
     def channel(self, channel: Channel) -> OuterChannel:
-        """The channel that goes through it, on one of the socket's own."""
+        """Return a channel through this TLS. `channel`: the socket's own."""
         return OuterChannel(channel, self)
 
     def unread_bytes(self, codec: Codec, sock: socket.socket) -> int:
-        """As `Wire.unread_bytes`, where `codec` is that of the wire: session tickets of the proxy are no clear text."""
+        """As `Wire.unread_bytes`; `codec`: the wire's. Session tickets of the proxy do not count as clear text."""
         with contextlib.suppress(OSError, TlsError):
             codec.receive(sock.recv(PIECE_BYTES))
         assert isinstance(codec, Layered)
@@ -44,7 +44,7 @@ class Outer:
         return codec.inner.unread_bytes
 
     def encode(self, data: Buffer) -> bytes:
-        """The wire bytes for all of it."""
+        """Return the wire bytes for all of `data`."""
         left, parts = memoryview(data), []
         while left:
             part, taken = self.codec.encode(left)
@@ -53,10 +53,10 @@ class Outer:
         return b"".join(parts)
 
     def read(self, limit: int) -> bytes | None:
-        """What the proxy has sent, so many bytes at most; b"" at its end, None where that has not come yet.
+        """Return what the proxy has sent, at most `limit` bytes; b"" at its end, None where nothing has come yet.
 
         Raises:
-            TlsError: what came is no TLS; it names the proxy.
+            TlsError: the proxy broke TLS; the message names it.
         """
         buffer = memoryview(bytearray(limit))
         try:
@@ -89,9 +89,9 @@ class OuterChannel(Channel):
 
 
 class Layered:
-    """A codec inside the TLS to a proxy. See `Codec`; that of clear text, or that of the target's TLS."""
+    """The codec of a connection through the TLS to a proxy; see `Codec`. `inner`: clear text, or the target's TLS."""
 
-    ends_with_fin = False  # close_notify is the proxy's end, as it is any TLS server's
+    ends_with_fin = False  # close_notify ends it, as any TLS stream
     clear_in = False
     clear_out = False
 
@@ -99,7 +99,7 @@ class Layered:
         self._outer = outer
         self._inner = inner
         self._has_ended = False  # the proxy's end has been passed on
-        self._pass_on()  # what stood right behind the proxy's answer
+        self._pass_on()  # bytes that came right behind the proxy's answer
 
     @property
     def reset_is_eof(self) -> bool:

@@ -1,7 +1,7 @@
-"""The dialer that goes through a proxy: TCP to it, TLS where it wants that, and its dialog, up to the target.
+"""The dialer that goes through a proxy: it connects to the proxy, under TLS for https, and runs the proxy's dialog.
 
-"socks5h", "socks4a", "http" and "https" get the target's name as it is, and no resolver of ours sees it. The dialogs
-themselves are in `cfcat.proxies`. The deadline is the caller's.
+"socks5h", "socks4a", "http" and "https" get the target's name as it is, and we do not resolve it. The dialogs
+are in `cfcat.proxies`. The deadline is the caller's.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ HANDSHAKE_READ_BYTES = 64 * 1024
 
 
 class Through:
-    """Dials through a proxy, for one connection: it knows what that waits for.
+    """Dials one connection through a proxy; `missing()` tells what that connection is waiting for.
 
-    `route`: to the addresses that we resolve, which are the proxy's and, where its scheme says so, the target's; its
-    `resolve` counts for any target.
+    `route`: how we find and reach the proxy's addresses and, where the scheme has us resolve it, the target's. Its
+    `resolve` counts for every target.
 
     Raises, when called:
-        ProxyError: the proxy refused, could not reach the target, ended, or made no sense.
-        ConnectError: the proxy itself was not reached, or its name was not found.
-        TlsError, CertificateError: the TLS to the proxy did not come about; `proxy` has its address.
+        ProxyError: the proxy refused, did not reach the target, ended, or sent nonsense.
+        ConnectError: we did not reach the proxy, or did not find its name.
+        TlsError, CertificateError: the handshake with the proxy failed; `proxy` has its address.
         ResolveError: we did not find the target's name.
     """
 
@@ -78,7 +78,7 @@ class Through:
     # ---- where we resolve the target
 
     async def _by_address(self, target: Target, trace: Trace | None) -> Dialed:
-        """Race the target's addresses, each by a connection to the proxy of its own."""
+        """Resolve the target and race its addresses."""
         route = self._route._replace(family="ipv4") if not self._proxy.has_ipv6 else self._route
         addresses = await find(target, route, trace=trace)
         dialed, attempts = await race(addresses, partial(self._reach, target, trace), trace)
@@ -89,7 +89,7 @@ class Through:
         return dialed
 
     async def _reach(self, target: Target, trace: Trace | None, address: Address) -> Dialed:
-        """A `Reach`."""
+        """A `Reach`: one address of the target, by a connection to the proxy of its own."""
         try:
             return await self._connect(Target(target.text, address.ip, target.port), trace)
         except Refusal as refusal:
@@ -100,7 +100,7 @@ class Through:
     # ---- one connection
 
     async def _connect(self, target: Target, trace: Trace | None) -> Dialed:
-        """Connect by way of the proxy to a name, or to an address. Raises Refusal, and as this dialer."""
+        """Connect through the proxy to a name or an address. Raises Refusal, and the errors of this dialer."""
         self._missing = "no connection"
         with self._telling(target):
             sock, round_trip_s, outer = await dial_any(self._place, self._found, self._route, trace)
@@ -125,7 +125,7 @@ class Through:
 
     @contextlib.contextmanager
     def _telling(self, target: Target) -> Iterator[None]:
-        """What fails in this block is the proxy; also where its name is not found, which is no ResolveError then."""
+        """Let a ConnectError of this block name the proxy. A ResolveError becomes one: it is for the target's name."""
         try:
             yield
         except ConnectError as error:

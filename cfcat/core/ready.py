@@ -1,7 +1,7 @@
 """Is the peer ready? `wait_for()` in the library, `--wait` and `--check` on the command line.
 
-A connection that came about is no answer yet: a proxy accepts for a server that is not there, and ends at once, as that
-of docker does. So the first moment of a connection is watched; and what may pass is tried again until a deadline.
+A connection alone proves little: a proxy such as docker's accepts for a server that is not there, and ends at once. So
+`stay()` watches the first moment of a connection, and `keep_trying()` tries again, until a deadline, what may pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EARLY_S = 0.25
 # The pause after the first failure; each is twice as long as the one before, up to the longest.
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
-# So much of what a peer says before it leaves is quoted.
+# An error quotes so much of what a peer said before it left.
 SAID_BYTES = 80
 EARLY_END = "it accepted and closed at once"
 
@@ -39,18 +39,18 @@ async def wait_for(
     timeout: float,
     **changes: Unpack[Changes],
 ) -> Socket:
-    """Connect as `connect()`, again and again until that comes about; return the socket, which is open.
+    """Connect as `connect()` does, again and again until a connection lasts; return its open socket.
 
-    Tried again is what may pass by itself: no such name, no connection, a handshake or a certificate that fails, a
-    reset, and an end within the first quarter of a second; a byte from the peer, which stays to be read, is a sign of
-    life. `until`: called with each socket that has opened, to look for more than a connection, such as the right
-    greeting. Where what it returns is not true, or it raises a SocketError or TimeoutError, another connection is made.
-    The socket is returned as it has left it.
+    It tries again what may pass by itself: no such name, no connection, a handshake or a certificate that fails, a
+    reset, and an end within the first quarter of a second. A byte from the peer proves life at once, and stays to be
+    read. `until` is called with each socket that has opened, to look for more than a connection, such as the right
+    greeting. If it returns something false, or raises a SocketError or TimeoutError, another connection is made.
+    Otherwise the socket is returned as `until` left it.
 
     Raises:
-        SocketError: of the last attempt, when `timeout` seconds were over, or of one that would fail again.
-        ConnectTimeout: the first attempt had not come to its end by then, or `until` never came true.
-        What else `until` raises; and as `connect()`.
+        SocketError: the last attempt's, after `timeout` seconds; or one that would come again.
+        ConnectTimeout: the first attempt had not ended by then, or `until` never returned something true.
+        What else `until` raises, and what `connect()` itself raises.
     """
     target = parse_address(address).text
 
@@ -76,7 +76,7 @@ def _aborting(socket: Socket) -> Iterator[None]:
 
 
 async def _asked(until: Callable[[Socket], Awaitable[object]], socket: Socket) -> object:
-    """In asyncio a task of its own: it may use all that asyncio has."""
+    """Call `until` in an asyncio task of its own, so that it may use `asyncio.timeout()` and the like."""
     import asyncio  # lazy: pipes do without
 
     task = asyncio.ensure_future(until(socket))
@@ -98,12 +98,12 @@ async def keep_trying(
     *,
     failed: Callable[[SocketError], object] = lambda error: None,
 ) -> T:
-    """Do it until it succeeds, for so long; an attempt that is under way then is cut.
+    """Call `attempt` until it succeeds, for `limit_s` seconds; the deadline cancels an attempt that is under way.
 
-    `failed` is told of each failure after which it is tried again.
+    `failed` is told of each error after which there may be another attempt.
 
     Raises:
-        SocketError: of the attempt before the deadline; or of one that would fail again.
+        SocketError: the last one before the deadline; or one that would come again.
         ConnectTimeout: no attempt had ended by then.
     """
     until_s, pause_s = time.monotonic() + limit_s, FIRST_PAUSE_S
@@ -127,13 +127,13 @@ async def keep_trying(
 
 
 async def stay(socket: Socket, *, heard: Callable[[bytes], object] | None = None) -> None:
-    """Return when an open socket has lasted for EARLY_S, or a byte has come, which is there to be read again.
+    """Return when an open socket has lasted for EARLY_S, or when a byte has come; the byte stays to be read.
 
-    `heard`: it takes what comes, and the time must be over all the same.
+    `heard` takes what comes instead, and then only the time counts.
 
     Raises:
-        EarlyEndError: the peer has ended or reset the connection.
-        TlsError: it refuses us now, as TLS 1.3 lets it.
+        EarlyEndError: the peer ended or reset the connection.
+        TlsError: the peer refused us after the handshake, as TLS 1.3 allows.
     """
     until_s = time.monotonic() + EARLY_S
     reader, said = socket.readable.get_reader(), b""

@@ -1,8 +1,8 @@
 """Where a reply of a protocol begins and ends, for `:reply`: whole replies, in order, in any segmentation.
 
-Pure. A grammar is a generator for one reply: it yields what it needs next, LINE, MORE or a number of bytes, and
-returns where the reply ends. What was asked matters where the answer does not tell by itself whether a body follows
-(POP3, NNTP), and which line is the last (IMAP); that is kept beside it, in `Asked`.
+Pure. A grammar is a generator for one reply: it yields what it needs next (LINE, MORE or a number of bytes) and returns
+where the reply ends. Some answers do not tell by themselves whether a body follows (POP3, NNTP) or which line is the
+last (IMAP); there the grammar asks `Asked`, which keeps what was sent.
 
 | protocol | a reply is | judged at |
 |---|---|---|
@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 __all__ = ["MEMORY_BYTES", "Reply", "ReplyReader"]
 
-# A reply is kept so far; and what nobody has asked for yet.
+# So much is kept of one reply, and of all bytes that nobody has asked for yet.
 MEMORY_BYTES = 1024 * 1024
 # What a grammar may need: a line with its end, another part of the same line, or as many bytes.
 LINE, MORE = -1, -2
 Grammar = Generator[int, bytes, None]
 
-# Of a command that was sent: its verb, and whether it has an argument.
+# So much is kept of a command that was sent: its verb, and whether it has an argument.
 COMMAND_BYTES = 200
 MOST_COMMANDS = 100_000
 CODE = re.compile(rb"(\d{3})([ -]|\r?\n|\Z)")
@@ -46,9 +46,9 @@ RESP_NUMBER = re.compile(rb"[$=!*~>%|](\d{1,10})\r?\n")
 
 
 class Reply(NamedTuple):
-    """A whole reply, or its first MEMORY_BYTES. `judged`: the part that is looked at, from its beginning on.
+    """A whole reply, or its first MEMORY_BYTES. `judged`: the part that a pattern must match, from its beginning.
 
-    Their places in the stream: where the judged part begins, and where the reply ends.
+    `begin`, `end`: where in the stream the judged part begins, and where the reply ends.
     """
 
     text: bytes
@@ -58,7 +58,7 @@ class Reply(NamedTuple):
 
 
 class Asked:
-    """What was sent, as far as a grammar has to know it: commands in their order, a line each."""
+    """What was sent, as far as a grammar has to know it: the commands in order, a line each."""
 
     def __init__(self, *, greets: bool) -> None:
         self._commands: deque[bytes] = deque(maxlen=MOST_COMMANDS)
@@ -84,7 +84,7 @@ class Asked:
         return self._commands.popleft() if self._commands else b""
 
     def skip_article(self) -> None:
-        """What comes next is an article and no command, up to its dot."""
+        """The lines that are sent next are an article, not commands, up to its dot."""
         self._in_article = True
         self._skip()
 
@@ -94,7 +94,7 @@ class Asked:
 
     @property
     def tag(self) -> bytes | None:
-        """Of IMAP's last command; None before the first."""
+        """The tag of IMAP's last command; None before the first."""
         return None
 
     @property
@@ -104,11 +104,11 @@ class Asked:
 
 
 class AskedImap(Asked):
-    """Which command was the last: not what is inside of literals, and no answer to a "+"."""
+    """Knows the tag of the last command. Lines inside literals, and answers to a "+", are no commands."""
 
     _tag: bytes | None = None
-    _literal_bytes = 0  # of one that has begun, that are still to come
-    _waits = False  # the server is asked whether it wants it
+    _literal_bytes = 0  # still to come of a literal that has begun
+    _waits = False  # the literal waits for the server's "+"
     _goes_on = False  # the next line belongs to the same command
     _heard = b""
 
@@ -138,7 +138,7 @@ class AskedImap(Asked):
             self._literal_bytes, self._waits = int(literal[1]), not literal[2]
 
     def received(self, data: bytes) -> None:
-        """A literal that the server does not want will not come."""
+        """Look for the tagged answer that refuses a waiting literal: the literal will not come."""
         if not self._waits or self._tag is None:
             return
         heard = self._heard + data
@@ -159,13 +159,13 @@ def _line(asked: Asked) -> Grammar:
 
 
 def _codes(asked: Asked) -> Grammar:
-    """SMTP: each line has a code. What has none cannot be part of a longer reply."""
+    """SMTP: each line has a code. A line without one ends the reply."""
     while (code := CODE.match((yield LINE))) is not None and code[2] == b"-":
         pass
 
 
 def _ftp(asked: Asked) -> Grammar:
-    """FTP: between the first line and the last, which begins with the same code, may be anything."""
+    """FTP: the last line begins with the code of the first; the lines between may be anything."""
     first = CODE.match((yield LINE))
     if first is None or first[2] != b"-":
         return
@@ -174,7 +174,7 @@ def _ftp(asked: Asked) -> Grammar:
 
 
 def _body() -> Grammar:
-    """Lines up to a dot."""
+    """The lines up to a single dot."""
     while (yield LINE).rstrip(b"\r\n") != b".":
         pass
 
@@ -195,7 +195,7 @@ def _nntp(asked: Asked) -> Grammar:
 
 
 def _with_literals(line: bytes) -> Generator[int, bytes, None]:
-    """The rest of a line that has begun, with the strings that have their length before them."""
+    """The rest of a line, with its literals: strings whose length stands before them."""
     while (literal := LITERAL.search(line)) is not None:
         yield int(literal[1])
         line = yield MORE
@@ -250,10 +250,10 @@ JUDGED_AT_ITS_LAST_LINE = frozenset({"imap", "sieve"})
 
 
 class ReplyReader:
-    """The replies of one connection. `protocol`: None, and one without replies of its own: each line is a reply.
+    """The replies of one connection. `protocol`: None, or one without a grammar, makes each line a reply.
 
-    `place`: where in the stream it begins. `greets`: does the first reply answer nothing? Tell it all that is sent and
-    received, in order. Of what is not asked for, the last MEMORY_BYTES are kept.
+    `place`: where in the stream the first reply begins. `greets`: does that one answer no command? The caller tells all
+    that is sent and received, in order. Of replies that nobody asks for, the last MEMORY_BYTES are kept.
     """
 
     def __init__(self, protocol: str | None, *, place: int = 0, greets: bool = True) -> None:
@@ -261,16 +261,16 @@ class ReplyReader:
         self._by_last_line = protocol in JUDGED_AT_ITS_LAST_LINE
         self._asked = AskedImap(greets=greets) if protocol == "imap" else Asked(greets=greets)
         self._rest = bytearray()
-        self._searched = 0  # so much of the rest has no line end
-        self._place = place  # of the rest
-        self._reading: Grammar | None = None  # of a reply that has begun,
-        self._begin = self._last_begin = place  # there, its last line there,
-        self._needs = LINE  # and needs this
-        self._text, self._last = bytearray(), bytearray()  # how it begins, and its last line
+        self._searched = 0  # so many bytes of the rest have no line end
+        self._place = place  # where in the stream the rest begins
+        self._reading: Grammar | None = None  # the grammar of a reply that has begun
+        self._begin = self._last_begin = place  # where it begins, and its last line
+        self._needs = LINE  # what its grammar needs next
+        self._text, self._last = bytearray(), bytearray()  # its beginning, and its last line
 
     @property
     def partial(self) -> bytes:
-        """How a reply begins that is not whole; b"" where none has begun."""
+        """The beginning of a reply that is not whole yet; b"" where none has begun."""
         return bytes((self._text if self._reading is not None else b"") + self._rest[:MEMORY_BYTES])
 
     def sent(self, data: bytes) -> None:
@@ -285,7 +285,10 @@ class ReplyReader:
             self._make_room()
 
     def next(self, begin: int) -> Reply | None:
-        """The next reply whose judged part begins there or later; None: it is not whole yet. Each is told once."""
+        """Return the next reply whose judged part begins at `begin` or later; None: it is not whole yet.
+
+        Each reply is returned once.
+        """
         while (reply := self._read()) is not None:
             if reply.begin >= begin:
                 return reply
@@ -299,7 +302,7 @@ class ReplyReader:
             pass
 
     def _read(self) -> Reply | None:
-        """Read on to the end of a reply."""
+        """Read on to the end of a reply; None: it is not whole yet."""
         while True:
             if self._reading is None:
                 if not self._rest:
@@ -320,7 +323,7 @@ class ReplyReader:
                 return Reply(text, text, self._begin, self._place)
 
     def _take(self) -> bytes | None:
-        """What is needed; None: it has not come. A number of bytes is taken as it comes, and answered with b""."""
+        """Return what the grammar needs; None: it has not come. Of a number of bytes, keep all, and return b""."""
         if self._needs >= 0:
             count = min(self._needs, len(self._rest))
             self._keep(self._drop(count))

@@ -1,4 +1,4 @@
-"""Proxies: what is asked of one, in which words it refuses, and which one the environment names. No I/O.
+"""Proxies: the dialogs with them, their URLs, the environment's variables, and HAProxy's header. No I/O.
 
-`core.proxy` carries the dialogs out. They are not among the `protocols`, which the core must not know.
+`core.proxy` runs the dialogs on a socket. They are not among the `protocols`, because the core must not import those.
 """

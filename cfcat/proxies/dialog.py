@@ -1,7 +1,7 @@
-"""What a dialog with a proxy is written in, and what it may end in.
+"""What a dialog with a proxy yields, returns and raises.
 
-A dialog is a generator. It yields bytes to say them, or a number to listen for so many, and returns when the target is
-at the other end. It never listens for more than is the proxy's to say: what stands behind the answer is the target's.
+A dialog is a generator. It yields bytes to send them, or a number to receive that many bytes, and returns when the
+proxy has connected to the target. It receives only the proxy's own bytes: those behind its answer are the target's.
 Pure.
 """
 
@@ -18,14 +18,15 @@ Step: TypeAlias = Generator[bytes | int, bytes, T]
 # The whole: it returns the address that the proxy connects from, `ip:port`, or "" where it does not say.
 Dialog: TypeAlias = Step[str]
 
-# "target": another address of the target may do; "credentials": others may do; "nonsense": it speaks something else.
+# "target": another address of the target may work; "credentials": other ones may work; "nonsense": it speaks another
+# protocol.
 RefusalKind = Literal["target", "credentials", "nonsense", "ended", "other"]
 
 
 class Refusal(Exception):
-    """The proxy does not connect us. `text`: why, after "proxy ADDRESS: ". `said`: its answer, where that is words.
+    """The proxy does not connect us. `text`: why, after "proxy ADDRESS: ". `said`: its answer, where that is text.
 
-    `reason`: the few words in `text` that say what is the matter with the address.
+    `reason`: the words in `text` that say why the proxy did not reach the address.
     """
 
     def __init__(self, text: str, *, kind: RefusalKind = "other", reason: str = "", said: bytes = b"") -> None:

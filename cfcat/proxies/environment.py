@@ -1,7 +1,7 @@
-"""Which proxy the environment names for a target, as curl reads it: ALL_PROXY, HTTPS_PROXY and NO_PROXY.
+"""Which proxy the environment names for a target, by curl's rules: ALL_PROXY, HTTPS_PROXY and NO_PROXY.
 
-Their names in small letters come first. HTTPS_PROXY is for TLS from the first byte. Pure: the environment is given to
-it. Source: curl(1), ENVIRONMENT and --noproxy.
+A variable in small letters counts before the same one in capitals. HTTPS_PROXY counts for TLS from the first byte.
+Pure: the caller passes the environment. Source: curl(1), ENVIRONMENT and --noproxy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["named_proxy"]
 def named_proxy(environ: Mapping[str, str], target: Target, *, tls: bool) -> tuple[str, str] | None:
     """The variable that names a proxy for this target, and the URL in it; None: connect directly.
 
-    A URL without a scheme is HTTP's.
+    A URL without a scheme gets http://.
     """
     if _is_excluded(target.host, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return None
@@ -30,7 +30,7 @@ def named_proxy(environ: Mapping[str, str], target: Target, *, tls: bool) -> tup
 
 
 def _is_excluded(host: str, exceptions: str) -> bool:
-    """Is there a name of the host in the list, or of what it belongs to? `*` alone is everything."""
+    """Does the list name this host, or a domain or network that it belongs to? `*` alone excludes every host."""
     if exceptions.strip() == "*":
         return True
     host = without_zone(host).lower().rstrip(".")

@@ -1,4 +1,4 @@
-"""The header of HAProxy's PROXY protocol: whom a proxy speaks for, as the first bytes to a server.
+"""The header of HAProxy's PROXY protocol: the first bytes to a server name the client that a proxy connects for.
 
 Pure. Source: "The PROXY protocol, versions 1 & 2" of HAProxy, sections 2.1 and 2.2.
 """
@@ -27,7 +27,7 @@ UNKNOWN_LINE = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?\r\n")
 
 
 class Claim(NamedTuple):
-    """What is to be said. `version`: 1 or 2. `host`, `port`: in place of our own; "" and 0: our own."""
+    """What a header is to say. `version`: 1 or 2. `host`, `port`: the client; "" and 0: our own address and port."""
 
     version: int
     host: str = ""
@@ -66,10 +66,10 @@ def parse_claim(text: str) -> Claim:
 
 
 def header(claim: Claim, ours: End | None, target: End | None) -> bytes:
-    """The header. `ours`: where we connect from; None: on a Unix socket. `target`: None where its address is not known.
+    """Return the header. `ours`: our end; None: a Unix socket. `target`: the other end; None: its address is not known.
 
     Raises:
-        OptionsError: what is claimed and the target are of two families.
+        OptionsError: the claimed address and the target's are of different families.
     """
     if ours is None:
         return _unknown(claim.version)
@@ -80,7 +80,7 @@ def header(claim: Claim, ours: End | None, target: End | None) -> bytes:
     if (":" in source.host) != (":" in host):
         if claim.host:
             raise OptionsError(f"the address {claim.host} is claimed to a target of the other family, {host}")
-        return _unknown(claim.version)  # through a proxy: ours says nothing of the way to the target
+        return _unknown(claim.version)  # through a proxy: our address is not on the way from it to the target
     if claim.version == 1:
         kind = "TCP6" if ":" in host else "TCP4"
         return f"PROXY {kind} {source.host} {host} {source.port} {target.port}\r\n".encode()
@@ -94,10 +94,10 @@ def _unknown(version: int) -> bytes:
 
 
 def read_header() -> Step[str]:
-    """As the server, read a header of either version; return the client that it names, `ip:port`, or "" for none.
+    """Read a client's header of either version; return the client that it names, `ip:port`, or "" for none.
 
     Raises:
-        Refusal: it is none.
+        Refusal: the client sent no header.
     """
     first = yield 1
     if first == b"P":
@@ -144,7 +144,7 @@ def _read_binary(head: bytes) -> Step[str]:
         return format_address(str(IPv6Address(ends[:16])), int.from_bytes(ends[32:34], "big"))
     if kind in (TCP4, TCP6):
         raise _nonsense(head)
-    return ""  # a Unix socket, or what is no stream
+    return ""  # the client is on a Unix socket, or uses no stream
 
 
 def _nonsense(said: bytes) -> Refusal:

@@ -13,16 +13,19 @@ from cfcat.proxies.dialog import Dialog, Refusal, Step
 
 __all__ = ["MAX_HEADER_BYTES", "tunnel"]
 
-MAX_HEADER_BYTES = 64 * 1024  # of all headers together: curl's 300 KiB are for pages
+MAX_HEADER_BYTES = 64 * 1024  # of all headers together; curl takes 300 KiB, for pages
 STATUS = re.compile(rb"HTTP/1\.[01] +(\d{3})(?: .*)?")
 SWITCHING = 101
-WANTS_CREDENTIALS = frozenset({401, 407})  # 401 is a server's, and what tinyproxy says of wrong ones
-CHALLENGE = re.compile(rb"proxy-authenticate:\s*([A-Za-z0-9-]{1,30})", re.IGNORECASE)  # by its first scheme
+WANTS_CREDENTIALS = frozenset({401, 407})  # 401 is for servers, but tinyproxy sends it for wrong ones
+CHALLENGE = re.compile(rb"proxy-authenticate:\s*([A-Za-z0-9-]{1,30})", re.IGNORECASE)  # its first scheme
 BASIC = re.compile(rb"proxy-authenticate:(?:.*,)?\s*basic\b", re.IGNORECASE)
 
 
 def tunnel(target: Target, user: str | None = None, password: str = "") -> Dialog:
-    """Ask for a tunnel, with credentials at once where there are some. HTTP does not say where it connects from."""
+    """Ask for a tunnel; the first request has the credentials, if there are any.
+
+    It returns "": HTTP does not say which address the proxy connects from.
+    """
     authority = format_address(target.host, target.port)
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if user is not None:
@@ -44,7 +47,10 @@ def tunnel(target: Target, user: str | None = None, password: str = "") -> Dialo
 
 
 def _read_header(limit: int) -> Step[list[bytes]]:
-    """Return the lines of a header without their ends, up to the empty one, byte by byte: what follows is not ours."""
+    """Return the lines of a header up to the empty one, without line ends.
+
+    It reads byte by byte, because the bytes behind the header are the target's.
+    """
     lines: list[bytes] = []
     line = bytearray()
     for _ in range(limit):
@@ -52,7 +58,7 @@ def _read_header(limit: int) -> Step[list[bytes]]:
         if byte != b"\n":
             line += byte
             if not lines and not b"HTTP/".startswith(line[:5]):
-                raise _nonsense(bytes(line))  # at once: nobody waits for the end of what is no answer
+                raise _nonsense(bytes(line))  # at once: such a line may never end
             continue
         if line in (bytearray(), bytearray(b"\r")):
             if not lines:
@@ -73,7 +79,7 @@ def _refused(target: Target, status: int, line: bytes, fields: list[bytes], *, h
             )
         text = "it refused the user name and the password" if has_credentials else "it wants a user name and a password"
         return Refusal(f"{text} (status {status})", kind="credentials", said=line)
-    if status >= 500:  # 502 to 504 say so, and tinyproxy says 500
+    if status >= 500:  # 502 to 504 mean that; tinyproxy sends 500
         return Refusal(f"it could not reach {target.text} (status {status})", kind="target", said=line)
     return Refusal(f"it refused to connect to {target.text} (status {status})", said=line)
 

@@ -1,6 +1,6 @@
-"""SOCKS: version 5 with a user name and a password or without, version 4, and 4a, which takes names.
+"""SOCKS: version 5, with credentials or without; version 4; and 4a, which takes names.
 
-Pure. Source: RFC 1928, RFC 1929, and the two notes of the time on SOCKS 4 and 4a.
+Pure. Source: RFC 1928, RFC 1929, and the two notes of their authors on SOCKS 4 and 4a.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["socks4", "socks5"]
 CONNECT = 1
 # ---- version 5
 NO_AUTHENTICATION, PASSWORD, NONE_ACCEPTABLE = 0, 2, 0xFF
-IPV4, NAME, IPV6 = 1, 3, 4  # how an address is given
-UNREACHED = {  # RFC 1928 §6: the target could not be had; another address of it may
+IPV4, NAME, IPV6 = 1, 3, 4  # the types of an address
+UNREACHED = {  # RFC 1928 §6: the proxy did not reach this address; another one of the target may work
     1: "general failure",
     3: "network unreachable",
     4: "host unreachable",
@@ -42,7 +42,7 @@ HOST_NAME = re.compile(rb"[A-Za-z0-9._-]+")
 
 
 def socks5(target: Target, user: str | None = None, password: str = "") -> Dialog:
-    """RFC 1928 §3 to §6; `user`: None to offer no credentials. The target may have a name, which the proxy resolves."""
+    """RFC 1928 §3 to §6. `user`: None offers no credentials. The proxy resolves the target where it is a name."""
     methods = (NO_AUTHENTICATION,) if user is None else (NO_AUTHENTICATION, PASSWORD)
     yield bytes((5, len(methods), *methods))
     version, method = yield 2
@@ -56,7 +56,7 @@ def socks5(target: Target, user: str | None = None, password: str = "") -> Dialo
     if user is not None and method == PASSWORD:
         yield from _log_in(_encoded(user), _encoded(password))
     yield bytes((5, CONNECT, 0)) + _address(target.host) + target.port.to_bytes(2, "big")
-    version, reply = yield 2  # a refusal may be no longer
+    version, reply = yield 2  # a refusal may end here
     if version != 5:
         raise _nonsense(5, bytes((version, reply)))
     if reply:
@@ -66,7 +66,7 @@ def socks5(target: Target, user: str | None = None, password: str = "") -> Dialo
 
 
 def _log_in(user: bytes, password: bytes) -> Step[None]:
-    """RFC 1929 §2. Some servers answer with another version than 1, which every client overlooks."""
+    """RFC 1929 §2. Ignore the version in the answer, as other clients do: some servers send another than 1."""
     yield bytes((1, len(user))) + user + bytes((len(password),)) + password
     _, status = yield 2
     if status:
@@ -81,7 +81,7 @@ def _refused(target: Target, reply: int) -> Refusal:
 
 
 def _address(host: str) -> bytes:
-    """An address as one, so that no proxy takes it for a name; anything else as a name."""
+    """Encode an IP address in binary, so that no proxy takes it for a name; any other host as a name."""
     ip = _ip(host)
     if ip is not None:
         return bytes((IPV4 if ip.version == 4 else IPV6,)) + ip.packed
@@ -90,7 +90,7 @@ def _address(host: str) -> bytes:
 
 
 def _read_bound(kind: int) -> Step[str]:
-    """Return the address that the proxy connects from, where it says one: many say 0.0.0.0:0."""
+    """Return the address that the proxy connects from, "" where it does not say: many send 0.0.0.0:0."""
     if kind == NAME:
         (size,) = yield 1
         name = (yield size) if size else b""
@@ -105,7 +105,7 @@ def _read_bound(kind: int) -> Step[str]:
 
 
 def socks4(target: Target, user: str | None = None) -> Dialog:
-    """The target is an IPv4 address, or with 4a a name."""
+    """SOCKS 4, where the target is an IPv4 address, or 4a, where it is a name."""
     ip, name = _ip(target.host), b""
     if isinstance(ip, IPv6Address):
         raise ValueError("SOCKS 4 has no IPv6")
@@ -139,5 +139,5 @@ def _ip(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _encoded(text: str) -> bytes:
-    """As it was before percent-decoding made text of it."""
+    """Return the bytes that percent-decoding made this text of."""
     return text.encode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
-"""A proxy, as its URL names it: `socks5h://user:password@10.0.0.1:1080`.
+"""A proxy, parsed from its URL: `socks5h://user:password@10.0.0.1:1080`.
 
-Pure. What is wrong with a URL is said without a word of it: a password may be anywhere in it.
+Pure. An error about a URL quotes no part of it, because any part may be a password.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+)(?::([0-9]*))?")
 class Proxy(NamedTuple):
     """A proxy to go through: the result of `proxy()`. It does not show its credentials.
 
-    `scheme`: what it speaks, and whether it resolves names ("socks5h", "socks4a", "http", "https") or we do ("socks5",
-    "socks4"). `user`: None where it gets no credentials. `tls`: the context for "https", None: the verifying default.
+    `scheme`: its protocol, and who resolves the target's name: the proxy ("socks5h", "socks4a", "http", "https") or we
+    ("socks5", "socks4"). `user`: None where it gets no credentials. `tls`: the context for "https"; None: the default
+    one, which verifies.
     """
 
     scheme: Scheme
@@ -67,7 +68,7 @@ class Proxy(NamedTuple):
         return f"<Proxy {self.text}>"
 
     def check(self, target: Target, family: str | None) -> None:
-        """Raise OptionsError for a target that this proxy cannot be asked for. `family`: of addresses that count."""
+        """Raise OptionsError for a target that this proxy cannot reach. `family`: the one that was asked for."""
         if "%" in target.host:
             raise OptionsError(f"{target.text}: the zone of an address means nothing to a proxy")
         if not self.has_ipv6 and is_ipv6(target.host):
@@ -81,8 +82,8 @@ def proxy(
 ) -> Proxy:
     """The proxy of a URL, for `connect(via=…)`: socks5, socks5h, socks4, socks4a, http or https.
 
-    `user`, `password`: the credentials, where the URL has none, or no password; in a URL they are percent-encoded.
-    `tls`: the context for an https proxy, whose certificate is verified by the default one otherwise.
+    `user`, `password`: the credentials where the URL has none, or has no password; a URL has them percent-encoded.
+    `tls`: the context for an https proxy; the default one verifies its certificate.
 
     Raises:
         OptionsError: it is no such URL, or the protocol cannot carry these credentials.

@@ -1,6 +1,6 @@
-"""`:expect` and `:reply`: waiting for what the peer says, and what is said where it says something else.
+"""`:expect` and `:reply`: they wait for what the peer says, and word the error where it says something else.
 
-Both look at what came behind the last match. A search is made by another process where it may take long (SEC-R28).
+Both look at what came behind the last match. Another process searches where that may take long (SEC-R28).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["expect", "reply"]
 
 DEFAULT_WAIT_S = 10.0
-# What has come by the deadline is still searched, for so long.
+# For so long after the deadline, what came before it is still searched.
 SEARCH_GRACE_S = 0.4
 FLAGS = re.compile(rb"(?:\(\?[aiLmsux]+\))?")
 
 
 async def expect(session: Session, wanted: Expectation) -> None:
-    """Wait for a match, before one of what is forbidden.
+    """Wait for a match of `wanted.pattern`, and for none of `wanted.forbidden` before it.
 
     Raises:
-        CommandError: the time is over, the connection ended, or what is forbidden came.
+        CommandError: the time is over, the connection ended, or a forbidden match came first.
     """
     await _Waiting(session, "expect", wanted).until_match()
 
@@ -41,7 +41,7 @@ async def reply(session: Session, wanted: Expectation) -> None:
     """Wait for the next reply of the protocol, which must match.
 
     Raises:
-        CommandError: it does not, or there is none before the time is over or the connection ended.
+        CommandError: the reply does not match, or the time or the connection ended before there was one.
     """
     await _Waiting(session, "reply", wanted).until_reply()
 
@@ -129,14 +129,14 @@ class _Waiting:
 
 
 def _line_at(text: bytes | bytearray, place: int) -> bytes:
-    """The line in which this place is."""
+    """The line at this place."""
     begin = text.rfind(b"\n", 0, place) + 1
     end = text.find(b"\n", place)
     return bytes(text[begin : None if end < 0 else end][:LINE_BYTES])
 
 
 def _anchored(pattern: bytes) -> bytes:
-    """The pattern for a search that finds it at the beginning of a line: what an export waits for."""
+    """The pattern, at the beginning of a line only: what an export waits for."""
     flags = FLAGS.match(pattern)
     assert flags is not None
     return flags[0] + b"^(?:" + pattern[flags.end() :] + b")"
