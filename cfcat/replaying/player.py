@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from cfcat.core.sockets import Socket
-from cfcat.core.waiting import STALL_S, in_time, settled, sleep, while_moving
+from cfcat.core.waiting import in_time, settled, while_moving
 from cfcat.edges.search import without
 from cfcat.errors import ClosedError, ConnectTimeout, DifferenceError, LostError, SocketError, TlsError
 from cfcat.protocols.wrapper import HandshakeWrapper
@@ -22,6 +22,7 @@ from cfcat.record.sides import Side, SideEnd
 from cfcat.record.subscribers import Subscribers
 from cfcat.replaying.hearing import Hearing
 from cfcat.report.render import escape
+from cfcat.tap.side import reset_behind
 
 if TYPE_CHECKING:
     import ssl
@@ -31,7 +32,6 @@ __all__ = ["WAIT_S", "Player", "Rules"]
 WAIT_S = 10.0  # as long as most tests want to wait, and longer than a busy server takes
 PAUSE_S = 0.2  # who has said half a line, and nothing for so long, has said it
 PIECE_BYTES = 64 * 1024
-DRAIN_LOOK_S = 0.01  # as in the tap: the kernel tells nobody when what was sent has arrived
 CONTEXT_LINES = 2
 BREAKS = ("reset", "broken")
 
@@ -169,14 +169,8 @@ class Player:
 
     async def _break(self) -> None:
         """Reset the connection, behind all that was said."""
-        left, stalled_s = self._socket.unsent_bytes, 0.0
-        while left and stalled_s < STALL_S and not self._socket.over.done():
-            await sleep(DRAIN_LOOK_S)
-            now = self._socket.unsent_bytes
-            stalled_s = stalled_s + DRAIN_LOOK_S if now == left else 0.0
-            left = now
         self._has_broken = True
-        self._socket.abort()
+        await reset_behind(self._socket)
 
     # ---- what the peer does
 

@@ -10,7 +10,7 @@ from cfcat.core.waiting import STALL_S, sleep
 from cfcat.errors import ClosedError, LostError
 from cfcat.record.sides import Side
 
-__all__ = ["TapSide"]
+__all__ = ["TapSide", "reset_behind"]
 
 DRAIN_LOOK_S = 0.01  # the kernel tells nobody when what was sent has arrived
 
@@ -51,15 +51,15 @@ class TapSide:
 
     async def reset(self) -> None:
         """Reset the connection, behind all that was written."""
-        await _drain(self.socket)
-        self.socket.abort()
+        await reset_behind(self.socket)
 
 
-async def _drain(socket: Socket) -> None:
-    """Wait until the peer's kernel has all that was written, as long as it takes some of it."""
+async def reset_behind(socket: Socket) -> None:
+    """Reset a connection when the peer's kernel has all that was written, as long as it takes some of it."""
     left, stalled_s = socket.unsent_bytes, 0.0
     while left and stalled_s < STALL_S and not socket.over.done():
         await sleep(DRAIN_LOOK_S)
         now = socket.unsent_bytes
         stalled_s = stalled_s + DRAIN_LOOK_S if now == left else 0.0
         left = now
+    socket.abort()
