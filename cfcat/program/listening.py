@@ -44,7 +44,7 @@ def make_clients(request: Request, events: Subscribers, exits: contextlib.ExitSt
     """Make the clients of a request that listens. Leaving `exits` stops listening, and removes a Unix socket's file."""
     assert request.listen is not None
     clients = Clients(request.listen.to, events)
-    exits.enter_context(at_the_end(clients.close))
+    exits.enter_context(at_the_end(lambda _: clients.close()))
     return clients
 
 
@@ -154,7 +154,7 @@ def private_file() -> Iterator[str]:
     """The path of a file for the certificate of an authority; it is removed when the block ends, or at a signal."""
     descriptor, path = tempfile.mkstemp(prefix="cfcat-ca-", suffix=".pem")
     os.close(descriptor)
-    with at_the_end(lambda: os.unlink(path)):
+    with at_the_end(lambda _: os.unlink(path)):
         yield path
 
 
@@ -175,11 +175,13 @@ def write_authority(pem: bytes, ca_out: str | None, exits: contextlib.ExitStack)
 
 
 @contextlib.contextmanager
-def at_the_end(clean: Callable[[], object]) -> Iterator[None]:
-    """Do this when the block ends, or when a signal ends the process: then the process dies of the signal as before."""
+def at_the_end(clean: Callable[[int], object]) -> Iterator[None]:
+    """Do this when the block ends (0), or when a signal ends the process (its number): then the process dies of the
+    signal as before.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
-        _try(clean)
+        _try(clean, number)
         before = handlers[number]
         if callable(before):
             before(number, frame)
@@ -193,11 +195,11 @@ def at_the_end(clean: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        _try(clean)
+        _try(clean, 0)
         for number in ours:
             signal.signal(number, handlers[number])
 
 
-def _try(clean: Callable[[], object]) -> None:
+def _try(clean: Callable[[int], object], number: int) -> None:
     with contextlib.suppress(OSError):
-        clean()
+        clean(number)

@@ -105,9 +105,9 @@ class _Tap:
         self._contexts = None if _is_clear(asked.sides) else Contexts(asked, exits, self._say)
         self._transcript = open_transcript(asked.output, asked.target.text, asked.tls.alpn, "tap")
         self._display = None if asked.quiet else Display(running_loop())
-        self._journals: set[Journal] = set()
+        self._open: dict[Reporter, list[Journal]] = {}  # of the connections that there are
         exits.callback(self._close)
-        exits.enter_context(at_the_end(self._flush))
+        exits.enter_context(at_the_end(self._end_all))
 
     async def run(self) -> int:
         """Serve clients; returns the status of the one connection of `--once`."""
@@ -141,10 +141,9 @@ class _Tap:
         events = reporter.events
         events.tell(ClientCame(*client.ends))
         events.tell(connecting(asked.target.text, _dialed(asked), None))
-        slowed = None if self._display is None else self._display.slowed
-        self._journals |= {*journals}
+        self._open[reporter] = journals
         try:
-            await Relay(client, asked.target, asked.options, asked.sides, self._contexts, events, slowed=slowed).run()
+            await self._relay(client, reporter)
         except BrokenPipeError:
             raise
         except Exception as error:
@@ -152,12 +151,19 @@ class _Tap:
                 status = status_of(error)
                 reporter.finish(error, status, explain(error, getattr(error, "client", "") or asked.target.text))
                 return status
-        finally:
-            for journal in journals:
-                journal.flush()
-            self._journals -= {*journals}
         reporter.finish(None, ExitStatus.OK)
         return ExitStatus.OK
+
+    async def _relay(self, client: Socket, reporter: Reporter) -> None:
+        """As `Relay.run()`; what was held back has been written then."""
+        asked = self._asked
+        slowed = None if self._display is None else self._display.slowed
+        relay = Relay(client, asked.target, asked.options, asked.sides, self._contexts, reporter.events, slowed=slowed)
+        try:
+            await relay.run()
+        finally:
+            for journal in self._open.pop(reporter):
+                journal.flush()
 
     def _watchers(self, number: int) -> tuple[list[Journal], list[Subscriber]]:
         """Who writes down what a connection does: display and transcript."""
@@ -178,10 +184,12 @@ class _Tap:
             others.append(_stream(self._asked, self._events, number))
         return journals, others
 
-    def _flush(self) -> None:
-        """At a signal: keep what was held back."""
-        for journal in self._journals:
-            journal.flush()
+    def _end_all(self, signal: int) -> None:
+        """At a signal: keep what was held back, and report the connections that it ends."""
+        for reporter, journals in self._open.items() if signal else ():
+            for journal in journals:
+                journal.flush()
+            reporter.finish(None, 128 + signal)
 
     def _close(self) -> None:
         if self._display is not None:

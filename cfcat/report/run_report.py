@@ -45,7 +45,7 @@ ENDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 # What a run that we ended is called, by its mode.
-OUR_ENDS = {"repl": "quit", "check": "checked"}
+OUR_ENDS = {"repl": "quit", "check": "checked", "tap": "quit"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -122,12 +122,12 @@ class RunReport:
     @property
     def end(self) -> str | None:
         """How the session ended; None where there was none."""
+        if self.phase in BEFORE_SESSION and (self.error is not None or self.status):
+            return None
         if self.error is None:
             if self.side_ends:
                 return f"{self.side_ends[0].side} ended"
             return "peer ended" if self.last_end == "received" else OUR_ENDS.get(self.mode, "stdin ended")
-        if self.phase in BEFORE_SESSION:
-            return None
         return next((end for kind, end in ENDS if isinstance(self.error, kind)), "failed")
 
     def as_json(self) -> str:

@@ -6,7 +6,7 @@ from cfcat.core.loop import Handle, running_loop
 from cfcat.core.readable import ReadableStream
 from cfcat.edges.descriptors import Callback
 from cfcat.edges.stdin import READ_BYTES
-from cfcat.errors import DialogError, TlsError
+from cfcat.errors import DialogError, SocketError, TlsError
 from cfcat.pipe.flow import PeerSource
 from cfcat.protocols.by_hand import check_go_ahead
 from cfcat.protocols.mysql import tls_request_bytes
@@ -66,7 +66,7 @@ class ClientSource(PeerSource):
     server has said (`server_spoke`), and behind MySQL's SSLRequest, which has no answer. So bytes that look like one
     inside of a mail pass. What begins like one is held for HOLD_S, no longer.
 
-    `must`: clear text is an error (TlsError).
+    `must`: clear text is an error (TlsError), and what begins like a ClientHello is held until it is one.
     """
 
     def __init__(self, readable: ReadableStream, *, must: bool = False) -> None:
@@ -86,11 +86,16 @@ class ClientSource(PeerSource):
 
     def take(self, limit: int = READ_BYTES) -> memoryview | None:
         while self._may_begin or self._held:
-            chunk = super().take(limit)
+            try:
+                chunk = super().take(limit)
+            except SocketError:
+                if self._held and not self._must:
+                    return self._let_go()  # the error comes again
+                raise
             if chunk is None:
                 return self._let_go() if self._is_due else None
             if not chunk:
-                return self._let_go() if self._held else chunk
+                return self._let_go() if self._held and not self._must else chunk
             if (passed := self._judge(self._held + bytes(chunk))) is not None:
                 return passed
         return super().take(limit)
@@ -109,7 +114,7 @@ class ClientSource(PeerSource):
         self._held = data
         if found is None:
             return self._let_go()
-        if self._timer is None:
+        if self._timer is None and not self._must:
             self._timer = self._loop.call_later(HOLD_S, self._due)
         return None
 

@@ -21,7 +21,7 @@ from cfcat.errors import LOST, ConnectTimeout, LostError, SocketError, TlsError,
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource, Sink
 from cfcat.protocols.wrapper import HandshakeWrapper
 from cfcat.record.events import Direction, Moved, Moving, Stopped
-from cfcat.record.sides import ClientTls, SideEnd, SideEnded
+from cfcat.record.sides import ClientTls, Side, SideEnd, SideEnded
 from cfcat.record.subscribers import Subscribers
 from cfcat.tap.client import BeginsTls, ClientSource, Turn
 from cfcat.tap.hello import Hello
@@ -88,6 +88,7 @@ class Relay:
         self._slowed = slowed
         self._moved: dict[Direction, int] = {"sent": 0, "received": 0}
         self._flows: dict[Direction, Flow] = {}
+        self._passing: dict[Side, Job[None]] = {}  # what each side says
         self._failure: SocketError | None = None  # what broke a side, or cut it short
         self._turn = Turn()
 
@@ -157,7 +158,7 @@ class Relay:
         finally:
             source.close()
             reader.release_lock()
-        error = TlsError("peer closed the connection before the TLS handshake", reason="EOF")
+        error = TlsError("peer closed the connection during the TLS handshake", reason="EOF")
         error.by_client = True
         raise error
 
@@ -241,6 +242,7 @@ class Relay:
                 (server, Job(loop, self._pass(down, server, client))),
             ]
             jobs = [job for _, job in passing]
+            self._passing = {side.name: job for side, job in passing}
             try:
                 while not all(job.done() for job in jobs):
                     if any(side.is_broken and job.done() for side, job in passing):
@@ -258,7 +260,7 @@ class Relay:
                 if said is not None:
                     said.close()
                 self._moved = {"sent": self.sent_bytes, "received": self.received_bytes}
-                self._flows = {}
+                self._flows, self._passing = {}, {}
             await self._close(client, server)
         return None
 
@@ -286,9 +288,10 @@ class Relay:
         try:
             await flow.run()
         except SocketError as error:
-            if error is not near.socket.error:
-                return  # the other side broke: its own flow tells, or `_close`
-            await self._pass_break(near, error, far)
+            if error is near.socket.error:
+                await self._pass_break(near, error, far)
+            await self._end_writer(near, far)
+            return
         how: SideEnd = "cut" if near.socket.was_cut else "close_notify" if near.is_secure else "end"
         self._events.tell(SideEnded(near.name, how))
         if how == "cut":
@@ -304,6 +307,14 @@ class Relay:
             await self._pass_fin(near, far)
         elif far.is_secure:
             far.send_fin()
+
+    async def _end_writer(self, near: TapSide, far: TapSide) -> None:
+        """The other side broke, and this one goes on writing to it: that is told by its own flow, or by `_close`, but
+        not to somebody who takes nothing of what it had said before.
+        """
+        if not await while_moving(self._passing[far.name], lambda: near.socket.moved_bytes):
+            assert isinstance(far.socket.error, SocketError)
+            await self._pass_break(far, far.socket.error, near)
 
     async def _pass_fin(self, near: TapSide, far: TapSide) -> None:
         """Pass on the FIN that comes behind close_notify."""

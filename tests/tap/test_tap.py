@@ -607,6 +607,36 @@ def test_a_signal_ends_it_and_its_files(certs: CertSet, tmp_path: Path) -> None:
     assert "no end of line" in log.read_text()
 
 
+def test_a_signal_reports_the_connections_that_it_ends(tmp_path: Path) -> None:
+    """`--json`: one object each, with 128 and its number; one that has no server yet had no session."""
+
+    def answer(conn: Peer) -> None:
+        conn.send(conn.recv_until(b"\n"))
+        conn.recv_until_eof()
+
+    with (
+        serve(answer) as server,
+        blackhole() as silent,
+        tapping(server.address, "--json", folder=tmp_path) as tap,
+        tapping(f"127.0.0.1:{silent}", "--json", folder=tmp_path) as waiting,
+    ):
+        clients = [dial(tap), dial(tap), dial(waiting)]
+        for number, client in enumerate(clients[:2], start=1):
+            client.send(b"hello\n")
+            tap.shows(f"#{number} .* < - hello")
+        waiting.shows("connecting to")
+        result, other = tap.end(by=signal.SIGTERM), waiting.end()
+        for client in clients:
+            client.close()
+    objects = [json.loads(line) for line in (result.stderr + other.stderr).splitlines() if line.startswith("{")]
+    assert [(each["connection"], each["status"], each["end"], each["bytes"]["sent"]) for each in objects] == [
+        *((1, 143, "quit", 6), (2, 143, "quit", 6)),
+        (1, 130, None, 0),
+    ]
+    schema = json.loads(resources.files("cfcat.report").joinpath("report.schema.json").read_text())
+    assert all(list(violations(each, schema)) == [] for each in objects)
+
+
 def test_a_port_in_use_is_7(tmp_path: Path) -> None:
     """Its message names the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
