@@ -46,6 +46,7 @@ from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.repl.variables import Variables
 from cfcat.report.messages import Message
+from cfcat.report.notes import ignored_note
 
 if TYPE_CHECKING:
     from cfcat.core.clients import Clients
@@ -385,5 +386,5 @@ class Session:
             if text := silent_note_here(self.target):
                 self.face.show_notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
-            self.face.show_notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
+            self.face.show_notice(ignored_note(ignored))
         self.face.state_changed()
