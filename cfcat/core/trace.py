@@ -1,6 +1,6 @@
 """The events of a connection while it is opened, which `SocketOptions.trace` is called with.
 
-They are those of `cfcat.record.events`, under the name by which the library's users know them. Each is told once, at
+They are those of `cfcat.record.making`, under the name by which the library's users know them. Each is told once, at
 the moment that it has happened, from the event loop.
 """
 

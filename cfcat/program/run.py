@@ -155,7 +155,7 @@ def _run_in_pipe(request: Request, reporter: Reporter | None, exits: contextlib.
     if end.ignored_bytes:
         from cfcat.report.notes import ignored_note  # lazy: most runs have nothing to say
 
-        note(ignored_note(end.peer, end.ignored_bytes))
+        note(ignored_note(end.ignored_bytes, end.peer))
     if end.is_silent and request.listen is None:
         from cfcat.report.notes import silent_note  # lazy: as above
 

@@ -11,7 +11,7 @@ from cfcat.record.journal import Journal
 from cfcat.record.recording import Recorder
 from cfcat.record.subscribers import Subscribers
 from cfcat.record.transcript import Transcript, session_lines
-from cfcat.report.notes import capture_note, pcap_note
+from cfcat.report.notes import capture_note, log_note, pcap_note
 from cfcat.report.render import escape
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Keeping:
             self._log.remove(before)
             before.close()
             if before.problem:
-                self._note(f"warning: the log is not complete: {escape(before.problem)}")
+                self._note(log_note(before.problem))
         if opened is not None:
             self._log.add(opened)
 

@@ -47,6 +47,7 @@ from cfcat.repl.settings import EOLS, Settings
 from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.repl.variables import Variables
 from cfcat.report.messages import Message
+from cfcat.report.notes import ignored_note
 
 if TYPE_CHECKING:
     from cfcat.core.clients import Clients
@@ -406,5 +407,5 @@ class Session:
             if text := silent_note_here(self.target):
                 self.notice(text)
         if ignored := self.need_connection().socket.ignored_bytes:  # SEC-R9
-            self.notice(f"warning: {plural(ignored, 'byte')} behind the peer's end of TLS ignored")
+            self.notice(ignored_note(ignored))
         self.face.state_changed()

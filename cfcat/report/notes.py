@@ -29,7 +29,7 @@ def keys_note(problem: str) -> str:
 
 def log_note(problem: str) -> str:
     """The transcript had to end before the run."""
-    return f"warning: the log is not complete: {problem}"
+    return f"warning: the log is not complete: {escape(problem)}"
 
 
 def pcap_note(path: str) -> str:
@@ -42,9 +42,10 @@ def capture_note(problem: str) -> str:
     return f"warning: the capture is not complete: {escape(problem)}"
 
 
-def ignored_note(target: str, count: int) -> str:
-    """Bytes came behind close_notify (SEC-R9)."""
-    return f"warning: {target}: {plural(count, 'byte')} behind the peer's end of TLS ignored"
+def ignored_note(count: int, target: str = "") -> str:
+    """Bytes came behind close_notify (SEC-R9). `target`: whose, where that is not plain."""
+    whose = f"{target}: " if target else ""
+    return f"warning: {whose}{plural(count, 'byte')} behind the peer's end of TLS ignored"
 
 
 def silent_note(target: str) -> str:
