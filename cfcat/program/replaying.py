@@ -144,7 +144,7 @@ class _Server:
         self._listening: Listening | None = None
         self._stop: Promise[None]
         self._journals: set[Journal] = set()
-        exits.enter_context(at_the_end(self._flush))
+        exits.enter_context(at_the_end(lambda _: self._flush()))
 
     @property
     def wants_bytes(self) -> bool:

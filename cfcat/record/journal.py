@@ -14,7 +14,7 @@ from cfcat.protocols.secrets import MASK, SecretGuard
 from cfcat.record.events import Connecting, Dialog, Direction, Hidden, Listening, Moved
 from cfcat.record.kept import Event
 
-__all__ = ["Item", "Journal", "Line", "Writer"]
+__all__ = ["Item", "Journal", "Line", "Mask", "Writer"]
 
 # A line that grows beyond this is written in pieces, and judged by its beginning.
 MAX_LINE_BYTES = 64 * 1024
@@ -130,6 +130,42 @@ class Journal:
                 writer.write(items)
 
 
+class Mask:
+    """As a journal masks, for one who cannot wait for the end of a line: chunk by chunk, and nothing is held back.
+
+    What of a line is not there yet is judged with what came before it.
+    """
+
+    def __init__(self) -> None:
+        self._begin("sent")
+
+    def _begin(self, client: Direction) -> None:
+        self._client = client
+        self._guard = SecretGuard(None)
+        self._lines = _ClientLines(self._guard)
+        self._hides = False
+
+    def take(self, event: Event) -> None:
+        """Who is the client, and what is a secret, may depend on what happens."""
+        if isinstance(event, (Connecting, Listening)):
+            client: Direction = "sent" if isinstance(event, Connecting) else "received"
+            if client != self._client:
+                self._begin(client)
+        elif isinstance(event, Hidden):
+            self._hides = True
+
+    def shown(self, direction: Direction, data: bytes) -> bytes:
+        """The chunk that moves, without what is secret in it."""
+        if direction != self._client:
+            self._guard.received(data)
+        if self._hides and direction == "sent":
+            self._hides = False
+            if direction == self._client:
+                self._lines.skip(data)
+            return _hidden(data)
+        return data if direction != self._client else b"".join([*self._lines.feed(data), *self._lines.held()])
+
+
 class _Half:
     """The lines of one direction, each under TLS or not."""
 
@@ -150,7 +186,7 @@ class _Half:
         yield from self.held()
         self._tls = tls
         self._lines.skip(data)
-        yield Line(self.direction, tls, MASK + data[len(data.rstrip(b"\r\n")) :])
+        yield Line(self.direction, tls, _hidden(data))
 
     def held(self) -> Iterator[Line]:
         for piece in self._lines.held():
@@ -226,6 +262,11 @@ class _ClientLines:
             return new
         stars = MASK if self._written else SecretGuard.mask(_body(line))
         return stars + new[len(body) :]
+
+
+def _hidden(data: bytes) -> bytes:
+    """A line that is a secret."""
+    return MASK + data[len(data.rstrip(b"\r\n")) :]
 
 
 def _body(line: bytes) -> bytes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from binascii import b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +37,7 @@ from cfcat.record.events import (
     Said,
     StdinEnded,
 )
-from cfcat.record.journal import Item, Journal, Line
+from cfcat.record.journal import Mask
 from cfcat.record.kept import Event
 from cfcat.record.making import Attempted, Connected, Proxied, Resolved, TlsEstablished
 from cfcat.record.sides import ClientCame, ClientTls, Side, SideEnded
@@ -98,15 +98,14 @@ class Stream:
     """A subscriber that writes the events of one connection after the other.
 
     `masks`: secrets are masked. `connection`: the number that all of it has; None: they are counted, from 1, and what
-    belongs to none has 0. It is the writer of its own journal, which masks.
+    belongs to none has 0.
     """
 
     def __init__(self, file: EventFile, *, masks: bool = True, connection: int | None = None) -> None:
         self._file = file
-        self._journal = Journal(self, masks=True) if masks else None
+        self._mask = Mask() if masks else None
         self._counts = connection is None
         self._connection = connection or 0
-        self._masked: list[bytes] = []  # what the journal makes of the bytes that it is given
         self._begin(Connecting(""))
 
     def _begin(self, event: Connecting | Accepted) -> None:
@@ -117,28 +116,19 @@ class Stream:
         self._proxied: Proxied | None = None
 
     @property
-    def is_done(self) -> bool:
-        """As `Writer.is_done`."""
-        return self._file.is_done
-
-    @property
     def wants_bytes(self) -> bool:
         """As `Subscriber.wants_bytes`."""
-        return not self.is_done
-
-    def write(self, items: Sequence[Item]) -> None:
-        """As `Writer.write`: the bytes, masked."""
-        self._masked += [item.data for item in items if isinstance(item, Line)]
+        return not self._file.is_done
 
     def take(self, event: Event) -> None:
         """As `Subscriber.take`."""
-        if self.is_done:
+        if self._file.is_done:
             return
         if isinstance(event, (Moved, Dialog)):
             self._take_bytes(event)
             return
-        if self._journal is not None:
-            self._journal.take(event)
+        if self._mask is not None:
+            self._mask.take(event)
         if isinstance(event, (Connecting, Accepted)):
             self._connection += self._counts
             self._begin(event)
@@ -153,21 +143,11 @@ class Stream:
         if isinstance(event, Moved):
             fields = {"offset": self._offsets[event.direction], "tls": event.tls}
             self._offsets[event.direction] += len(event.data)
-        data = self._shown(event)
+        data = event.data if self._mask is None else self._mask.shown(event.direction, event.data)
         fields |= _data(data)
         if data != event.data:
             fields["masked"] = True
         self._file.tell(event.direction if isinstance(event, Moved) else "dialog", self._connection, fields)
-
-    def _shown(self, event: Moved | Dialog) -> bytes:
-        """Its bytes, without what is secret; nothing of them is held back."""
-        if self._journal is None:
-            return event.data
-        self._journal.take(event)
-        self._journal.flush()
-        data = b"".join(self._masked)
-        self._masked.clear()
-        return data
 
     def _described(self, event: Event) -> tuple[str, Fields] | None:
         """What is told of it, and under which name; None: nothing."""

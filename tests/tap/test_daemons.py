@@ -130,7 +130,7 @@ def test_redis_cli_and_redis(daemon: Fleet, certs: CertSet, tmp_path: Path, tls:
         flags: list[Argument] = ["--tls", "--cacert", tap.ca, "--sni", "localhost"] if tls else []
         status, output = run_client(["redis-cli", "-h", "127.0.0.1", "-p", str(tap.port), *flags, "echo", "tapped"])
         assert (status, output) == (0, b"tapped\n")
-        shown = tap.shows("the client ")
+        shown = tap.shows("over after")
         tap.end()
     assert ("< T tapped" if tls else "< - tapped") in shown
 
