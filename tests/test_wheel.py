@@ -91,6 +91,7 @@ def test_metadata(wheel: Path) -> None:
     assert {"Typing :: Typed", "Environment :: Console"} <= set(metadata.get_all("Classifier", []))
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert sorted(line.split(">")[0] for line in needed) == [
+        "idna",
         "platformdirs",
         "prompt-toolkit",
         "rich",
