@@ -48,6 +48,7 @@ from cfcat.report.hexdump import ROW_BYTES, HexDump
 from cfcat.report.lines import describe, dialog_lines
 from cfcat.report.messages import Message
 from cfcat.report.notes import log_note
+from cfcat.report.render import escape
 from cfcat.report.run_report import RunReport
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Reporter:
         elif self._verbose and (
             isinstance(event, SHOWN) or (isinstance(event, OurSideEnded) and self.report.mode == "pipe")
         ):
-            self._say(describe(event, offered=self._offered))
+            self._say(list(map(escape, describe(event, offered=self._offered))))  # the tap's client chooses words
 
     def _enter(self, phase: Phase, at_s: float | None) -> None:
         """A part begins that the socket does not tell of; `at_s`: as in `Entered`."""

@@ -121,8 +121,10 @@ class Relay:
             self._events.tell(Moving(self))
             while (hello := await self._move()) is not None:
                 await self._upgrade(hello)
-        except BaseException:
+        except BaseException as error:
             self._client.latest.abort()
+            if self._failure is not None and isinstance(error, (TlsError, LostError)):
+                raise self._failure from error  # this is how the other side takes it
             raise
         finally:
             self._events.tell(Stopped(self.sent_bytes, self.received_bytes))
@@ -295,9 +297,7 @@ class Relay:
         how: SideEnd = "cut" if near.socket.was_cut else "close_notify" if near.is_secure else "end"
         self._events.tell(SideEnded(near.name, how))
         if how == "cut":
-            self._failure = self._failure or TruncatedError(
-                LOST, f"the {near.name} ended the connection without TLS close_notify"
-            )
+            self._failure = self._failure or _truncated(near)
         if how == "cut" and not far.is_secure:
             await far.reset()  # in clear text the part would look like the whole
             return
@@ -346,6 +346,13 @@ class Relay:
         for side in (client, server):
             if not await while_moving(side.socket.close(), lambda socket=side.socket: socket.moved_bytes):  # type: ignore[misc]
                 side.socket.abort()
+
+
+def _truncated(near: TapSide) -> TruncatedError:
+    error = TruncatedError(LOST, f"the {near.name} ended the connection without TLS close_notify")
+    if near.name == "client":
+        error.client = near.socket.peer
+    return error
 
 
 class _Nowhere:
