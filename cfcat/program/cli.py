@@ -406,7 +406,8 @@ def cfcat(
     if listen:
         from cfcat.core.clients import ListenTo  # lazy: most runs dial
 
-        to = ListenTo(address, hosts, keep, connect_timeout if "--connect-timeout" in given else None)
+        wait_s = connect_timeout if "--connect-timeout" in given else None
+        to = ListenTo(address, hosts, keep, wait_s, reads_header=proxy_protocol is not None)
         accepting = ListenRequest(to, client_ca, ca_out, names)
 
     from cfcat.core.options import SocketOptions  # lazy: --help and --version need no such thing

@@ -137,7 +137,7 @@ def shell(request: pytest.FixtureRequest, home: Home) -> Iterator[Shell]:
 
 def test_option(shell: Shell) -> None:
     """What only one option begins with."""
-    shell.check("cfcat --ig\t", becomes="cfcat --ignore-unexpected-eof")
+    shell.check("cfcat --ignore-u\t", becomes="cfcat --ignore-unexpected-eof")
 
 
 def test_options(shell: Shell) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import shlex
 import stat
 import subprocess
 import threading
@@ -473,4 +472,4 @@ def test_another_file_goes_with_everything(tmp_path: Path) -> None:
     report = json.loads(result.stderr.splitlines()[-1])
     assert report["bytes"] == {"sent": 5, "received": 5}
     assert joined(read_events(path.read_text()), "sent") == b"data\n"
-    assert shlex.split((tmp_path / "log").read_text().splitlines()[0])[-1] == server.address
+    assert (tmp_path / "log").read_text().splitlines()[0].split()[-1] == server.address
