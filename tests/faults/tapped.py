@@ -9,6 +9,7 @@ words: `play` has a second client come behind it, which has to be served, and en
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -140,12 +141,14 @@ class Tapping:
 
     def play(self, client: Script, server: Script, *options: Argument, raw: str = "") -> Played:
         """Run it. The side that `raw` names, or "both", has its script begin with the connection."""
-        is_over = threading.Event()
+        connections = itertools.count()
 
         def serving(conn: Peer) -> None:
-            if raw not in ("server", "both") or is_over.is_set():
+            # By its place, not by what has happened: a connection that is reset at once is over before it is served.
+            is_next = next(connections) > 0
+            if raw not in ("server", "both") or is_next:
                 self.secure_server(conn)
-            if is_over.is_set():
+            if is_next:
                 conn.send(conn.recv_until(b"\n"))
             else:
                 server(conn)
@@ -160,7 +163,6 @@ class Tapping:
             command = ["--tap", called.address, "--json", *self.options, *options, target]
             with start(*command, stdout=subprocess.DEVNULL, timeout_s=4 * DEADLINE_S) as program:
                 report = read_report(program)
-                is_over.set()
                 self.check_service(called.port)
                 program.send_signal(signal.SIGINT)
                 assert program.wait(DEADLINE_S) == -signal.SIGINT
