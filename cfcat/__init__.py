@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from cfcat.proxies.url import proxy as proxy
     from cfcat.replaying.server import replay as replay
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "cfcat.core.accepting": ("Listener", "listen", "serve"),

@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.documents.examples import MANUAL, plain
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat, start
 from tests.servers.fleet import Fleet
-from tests.test_readme import World, dial, run
+from tests.test_examples import World, dial, run
 
 pytestmark = pytest.mark.one_python
 
-MANUAL = (Path(__file__).parents[1] / "man" / "cfcat.1").read_text()
 MAIL = b"EHLO me.example\r\nQUIT\r\n"
 WEB = b"GET / HTTP/1.0\r\n\r\n"
 
@@ -40,10 +40,6 @@ def rows() -> Iterator[Row]:
         for item in re.split(r"^\.It ", rest, flags=re.MULTILINE)[1:]:
             idiom, *lines = (plain(line) for line in item.replace(".El\n", "").splitlines())
             yield Row(tool, idiom, tuple(line.removeprefix(".Dl ") for line in lines))
-
-
-def plain(line: str) -> str:
-    return line.replace("\\&", "").replace("\\(dq", '"').replace("\\e", "\\")
 
 
 ALL = list(rows())

@@ -1,7 +1,7 @@
 """What is written in more than one place: options, values, commands, statuses, environment; in both directions.
 
-The code is asked by way of Typer's own command; help, manual, README and completions are read as they are. What of them
-`python -m tests.documents` makes is compared with what it would make now.
+The code is asked by way of Typer's own command; help, manual and completions are read as they are. What of them
+`python -m tests.documents` makes is compared with what it would make now. The README repeats no table of the manual.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S
 from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.repl.commands import COMMANDS, help_lines
 from cfcat.report.status import ExitStatus
+from tests.documents.examples import MANUAL, PAGES, README
 from tests.documents.files import FILES, made
 from tests.documents.flags import params
 from tests.helpers import program
@@ -31,8 +32,6 @@ from tests.helpers.installed import demand
 pytestmark = pytest.mark.one_python
 
 PROJECT = Path(__file__).parents[1]
-MANUAL = (PROJECT / "man" / "cfcat.1").read_text()
-README = (PROJECT / "README.md").read_text()
 CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
 CHANGELOG = (PROJECT / "CHANGELOG.md").read_text()
 BASH = (PROJECT / "completions" / "cfcat.bash").read_text()
@@ -40,9 +39,11 @@ ZSH = (PROJECT / "completions" / "_cfcat").read_text()
 FISH = (PROJECT / "completions" / "cfcat.fish").read_text()
 
 SECTIONS = [
-    *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "INTERACTIVE COMMANDS", "KEYS", "SCRIPTS", "ENVIRONMENT", "FILES"),
-    *("EXIT STATUS", "EXAMPLES", "COMING FROM OTHER TOOLS", "SEE ALSO", "SECURITY"),
+    *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES"),
+    *("COMING FROM OTHER TOOLS", "SEE ALSO", "SECURITY"),
 ]
+# Each page begins so: the day and the version are the changelog's.
+HEAD = ".Dd {month} {day}, {year}\n.Dt {title} {section}\n.Os cfcat {version}\n.Sh NAME\n.Nm {name}\n.Nd "
 # Read by others for us: OpenSSL, platformdirs.
 READ_BY_LIBRARIES = {"SSL_CERT_DIR", "XDG_STATE_HOME"}
 READ_AS_CURL_DOES = {"ALL_PROXY", "HTTPS_PROXY", "NO_PROXY"}  # by `proxies.environment`, in small letters too
@@ -109,13 +110,13 @@ def help_values() -> Values:
 # --------------------------------------------------------------------------------------------- the manual
 
 
-def manual_section(title: str) -> str:
-    return MANUAL.partition(f"\n.Sh {title}\n")[2].partition("\n.Sh ")[0]
+def manual_section(title: str, page: str = "cfcat.1") -> str:
+    return PAGES[page].partition(f"\n.Sh {title}\n")[2].partition("\n.Sh ")[0]
 
 
-def manual_items(title: str) -> Iterator[tuple[str, str]]:
+def manual_items(title: str, page: str = "cfcat.1") -> Iterator[tuple[str, str]]:
     """Head and body of each item of the lists in a section."""
-    for item in re.split(r"^\.It ", manual_section(title), flags=re.MULTILINE)[1:]:
+    for item in re.split(r"^\.It ", manual_section(title, page), flags=re.MULTILINE)[1:]:
         head, _, body = item.partition("\n")
         yield head, re.split(r"^\.(?:El|Ss)", body, flags=re.MULTILINE)[0]
 
@@ -143,46 +144,12 @@ def manual_values() -> Values:
 def manual_commands() -> set[str]:
     """As their usage is written in the code, in small letters."""
     found: set[str] = set()
-    for head, _ in manual_items("INTERACTIVE COMMANDS"):
+    for head, _ in manual_items("COMMANDS", "cfcat-session.1"):
         text = re.sub(r"Oo (.*?) Oc", r"[\1]", head)
         text = re.sub(r"Op (.*)$", r"[\1]", text).replace("Ar name Ar value", "name value")
         text = re.sub(r"\b(?:Ic|Ar|Cm) ", "", text).replace("Fl ", "-").replace(" | ", "|")
         found |= {part.strip() for part in text.split(" , ")}
     return found
-
-
-# ---------------------------------------------------------------------------------------------- the README
-
-
-def readme_table(heading: str) -> list[list[str]]:
-    """The cells of the table whose first heading this is."""
-    (table,) = re.findall(rf"^\| {re.escape(heading)} \|.*?\n\n", README, re.MULTILINE | re.DOTALL)
-    cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in table.splitlines()[2:] if row]
-    return [[cell.strip().replace("\\|", "|") for cell in row] for row in cells]
-
-
-def readme_options() -> set[str]:
-    return {name for row in readme_table("option") for name in re.findall(OPTION, row[0])}
-
-
-def readme_values() -> Values:
-    found: Values = {}
-    for names, meaning in readme_table("option"):
-        for option, values in re.findall(OPTION + r" ([a-z0-9.]+(?:\|[a-z0-9.]+)+)", names):
-            found[option] = set(values.split("|"))
-        for option in ("--starttls", "--proto"):
-            if option in names:
-                found[option] = set(" ".join(re.findall("`([^`]*)`", meaning)).split())
-    return found
-
-
-def readme_commands() -> set[str]:
-    quoted = re.findall("`([^`]*)`", " ".join(row[0] for row in readme_table("command")))
-    return {usage.lower() for usage in quoted}
-
-
-def readme_statuses() -> set[str]:
-    return {cell for row in readme_table("status") for cell in (row[0], row[2]) if cell}
 
 
 # -------------------------------------------------------------------------------------------- completions
@@ -254,21 +221,19 @@ def fish_taking_values() -> set[str]:
 # ------------------------------------------------------------------------------------------------- tests
 
 
-@pytest.mark.parametrize("name", [*FILES, "README.md"])
+@pytest.mark.parametrize("name", FILES)
 def test_document_is_what_the_command_makes(name: str) -> None:
     """Flags and rows have not changed since `python -m tests.documents`, nor has anybody written between its marks."""
     assert made()[PROJECT / name] == (PROJECT / name).read_text(), "python -m tests.documents makes it anew"
 
 
-@pytest.mark.parametrize(
-    "place", [help_options, manual_options, readme_options, bash_options, zsh_options, fish_options]
-)
+@pytest.mark.parametrize("place", [help_options, manual_options, bash_options, zsh_options, fish_options])
 def test_options(place: Callable[[], set[str]]) -> None:
     """Every option in every place, and no other."""
     assert place() == coded_options()
 
 
-@pytest.mark.parametrize("place", [help_values, manual_values, readme_values, bash_values, zsh_values, fish_values])
+@pytest.mark.parametrize("place", [help_values, manual_values, bash_values, zsh_values, fish_values])
 def test_values(place: Callable[[], Values]) -> None:
     """Every value of those that have few."""
     assert place() == coded_values()
@@ -287,7 +252,7 @@ def test_which_options_take_a_value(place: Callable[[], set[str]]) -> None:
 
 
 def test_groups() -> None:
-    """Help, manual and README have the same options under the same headings."""
+    """Help and manual have the same options under the same headings."""
     in_help = {
         title: set(re.findall(r"^  (-\S+?)[, ]", text + "\n", re.MULTILINE)) for title, text in help_groups().items()
     }
@@ -296,8 +261,7 @@ def test_groups() -> None:
         title, _, text = part.partition("\n")
         in_manual[title] = {manual_names(head)[0] for head in re.findall(r"^\.It (.*)$", text, re.MULTILINE)}
     assert in_help == in_manual
-    titles = [row[0].strip("*") for row in readme_table("option") if row[0].startswith("**")]
-    assert titles == list(in_help)
+    assert list(in_help) == list(in_manual)
 
 
 def test_default_of_the_deadline() -> None:
@@ -305,25 +269,21 @@ def test_default_of_the_deadline() -> None:
     seconds = f"{DEFAULT_CONNECT_TIMEOUT_S:g}"
     assert f"[default: {seconds}]" in help_groups()["Connection"]
     assert f"The default is {seconds} seconds." in manual_section("OPTIONS")
-    (meaning,) = (row[1] for row in readme_table("option") if "--connect-timeout" in row[0])
-    assert f"({seconds})" in meaning
 
 
-@pytest.mark.parametrize("place", [manual_commands, readme_commands])
-def test_commands(place: Callable[[], set[str]]) -> None:
+def test_commands() -> None:
     """Every command with its arguments; `:help` is made of the same table."""
     usages = {command.usage.lower() for command in COMMANDS.values()}
-    assert place() == usages
+    assert manual_commands() == usages
     assert usages <= {re.split(r"  +", line)[0].lower() for line in help_lines()}
 
 
 def test_statuses() -> None:
-    """In help, manual and README; and what a signal makes of it."""
+    """In help and manual; and what a signal makes of it."""
     expected = {*(str(status.value) for status in ExitStatus), "128+n"}
     table = MORE.partition("Exit status:\n")[2].partition("\n\n")[0]
     assert set(re.findall(r"(?:^|  ) *(\d+(?:\+n)?)  (?=\S)", table, re.MULTILINE)) == expected
     assert {head for head, _ in manual_items("EXIT STATUS")} == expected
-    assert readme_statuses() == expected
 
 
 def environment_variables() -> set[str]:
@@ -343,28 +303,27 @@ def environment_variables() -> set[str]:
 
 
 def test_environment() -> None:
-    """In help, manual and README: what the code asks for."""
+    """In help and manual: what the code asks for."""
     expected = environment_variables()
     table = MORE.partition("Environment:\n")[2].partition("\n\n")[0]
     assert set(re.findall(r"\b[A-Z][A-Z_]+\b", table)) - {"TLS"} == expected
     heads = " ".join(head for head, _ in manual_items("ENVIRONMENT"))
     assert set(re.findall(r"\b[A-Z][A-Z_]+\b", heads)) == expected
-    assert {name for row in readme_table("environment") for name in re.findall("`([A-Z_]+)`", row[0])} == expected
 
 
 def test_options_of_connect() -> None:
-    """The README's table of Workers, Python and command line has every field, and options that there are."""
-    rows = readme_table("`connect()` in Workers")
-    fields = set(SocketOptions._fields)
-    assert fields <= set(re.findall("`([a-z_]+)`", " ".join(row[1] for row in rows)))
-    assert set(re.findall(OPTION, " ".join(row[2] for row in rows))) <= coded_options()
+    """The library's page has every field, and no flag that there is not."""
+    items = list(manual_items("OPTIONS", "cfcat.3"))
+    assert set(SocketOptions._fields) <= set(re.findall(r"[a-z_]+", " ".join(head for head, _ in items)))
+    lines = [line for _, body in items for line in body.splitlines() if line.startswith(".Fl ")]
+    flags = {"-" + word for line in lines for word in line.removeprefix(".Fl ").split() if re.match(r"[-\w]", word)}
+    assert flags <= coded_options()
 
 
-def test_every_public_name_is_a_word_of_the_readme() -> None:
-    """The functions; classes are met by who calls them."""
-    for name in ("connect", "make_tls_context", "SocketError"):
-        assert name in cfcat.__all__
-        assert name in README
+def test_public_names() -> None:
+    """Every one is a word of the library's page."""
+    words = set(re.findall(r"\w+", PAGES["cfcat.3"]))
+    assert {name for name in cfcat.__all__ if name not in words} == {"__version__"}
 
 
 def test_ports_that_are_completed() -> None:
@@ -462,26 +421,66 @@ def test_changelog_has_a_form() -> None:
     assert set(kinds) <= {"Added", "Changed", "Fixed", "Removed", "Security"}
 
 
-def test_version_and_day_are_those_of_the_changelog() -> None:
-    """Of its newest release; no clock is asked."""
+@pytest.mark.parametrize("page", PAGES)
+def test_version_and_day_are_those_of_the_changelog(page: str) -> None:
+    """Of its newest release, in the package and at the head of each page; no clock is asked."""
     match = re.search(r"^## (\d\S+) - (\d+)-(\d+)-(\d+)$", CHANGELOG, re.MULTILINE)
     assert match is not None
     version, year, month, day = match.groups()
     assert version == cfcat.__version__
     months = "January February March April May June July August September October November December".split()
-    assert MANUAL.startswith(f".Dd {months[int(month) - 1]} {int(day)}, {year}\n.Dt CFCAT 1\n.Os cfcat {version}\n")
+    name, _, section = page.partition(".")
+    begins = HEAD.format(
+        **{"month": months[int(month) - 1], "day": int(day), "year": year, "version": version},
+        **{"title": name.upper(), "section": section, "name": name},
+    )
+    assert PAGES[page].startswith(begins)
 
 
-def test_manual_is_in_order() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_manual_is_in_order(page: str) -> None:
     """mandoc finds nothing to complain of."""
     lint = subprocess.run(
-        [demand("mandoc"), "-T", "lint", "-W", "warning", PROJECT / "man" / "cfcat.1"],
+        [demand("mandoc"), "-T", "lint", "-W", "warning", PROJECT / "man" / page],
         capture_output=True,
         text=True,
         check=False,
         timeout=20,
     )
     assert (lint.stdout, lint.stderr, lint.returncode) == ("", "", 0)
+
+
+def titles_in(page: str) -> set[str]:
+    return set(re.findall(r"^\.S[hs] (.*)$", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_references_of_the_manual(page: str) -> None:
+    """To sections of the same page, and to pages that there are; the command's page and the README name all of them."""
+    text = PAGES[page]
+    assert set(re.findall(r"^\.Sx (.*?)(?: [.,;)]+)*$", text, re.MULTILINE)) <= titles_in(text)
+    referred = {f"{name}.{section}" for name, section in re.findall(r"^\.Xr (cfcat\S*) (\d)", text, re.MULTILINE)}
+    assert referred <= PAGES.keys()
+    assert page not in referred
+    name, _, section = page.partition(".")
+    assert page == "cfcat.1" or f".Xr {name} {section}" in MANUAL.partition(".Sh SEE ALSO")[2]
+    assert f"{name}({section})" in README
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_links_of_the_readme() -> None:
+    """To its own headings, and to files of the project."""
+    headings = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", README, re.MULTILINE)}
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        path, _, place = link.partition("#")
+        if not path:
+            assert place in headings, link
+        elif "://" not in link:
+            assert (PROJECT / path).exists(), link
 
 
 def test_help_fits_a_terminal() -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 import cfcat
+from tests.documents.examples import PAGES
 from tests.helpers.peers import serve
 
 PROJECT = Path(__file__).parents[1]
 SHARED = {
-    "share/man/man1/cfcat.1": "man/cfcat.1",
+    **{f"share/man/man{page[-1]}/{page}": f"man/{page}" for page in PAGES},
     "share/bash-completion/completions/cfcat": "completions/cfcat.bash",
     "share/zsh/site-functions/_cfcat": "completions/_cfcat",
     "share/fish/vendor_completions.d/cfcat.fish": "completions/cfcat.fish",

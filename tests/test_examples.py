@@ -1,7 +1,7 @@
-"""Every command that the README shows, run as it stands there, and its output compared.
+"""Every example of the README and the manual, run as it stands there, and its output compared.
 
-Only names are replaced: `mail.example:587` by an exim on loopback, and so on. In the README's outputs `…` on a line of
-its own stands for any lines, and within a line for any characters.
+Only names are replaced: `mail.example:587` by an exim on loopback, and so on. In the outputs `…` on a line of its own
+stands for any lines, and within a line for any characters. `tests/documents/examples.py` finds the examples.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.documents.examples import EXAMPLES, Example
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, Server, serve
@@ -29,7 +29,6 @@ from tests.servers.launcher import Variant, launched
 from tests.servers.mail import PASSWORD
 from tests.servers.proxies import microsocks
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
 # Between the outputs of two commands of a block.
 MARK = "-- next --"
 # They install: tests/test_wheel.py and the release checklist.
@@ -37,25 +36,23 @@ ELSEWHERE = ("python3 -m venv", "pip install")
 SESSION = "cfcat --tls starttls mail.example:587\n"
 
 
-class Block(NamedTuple):
-    """A fenced block of the README."""
-
-    language: str
-    text: str
+def chosen(language: str, mark: str = "") -> list[Example]:
+    return [example for example in ALL if example.language == language and mark in example.text]
 
 
-def blocks() -> Iterator[Block]:
-    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
-        yield Block(match[1], match[2])
+def without_comments(text: str) -> str:
+    return re.sub(r" +# .*", "", text)
 
 
-ALL = list(blocks())
+def unique() -> list[Example]:
+    """What stands in several documents is run once, whatever the comments beside it."""
+    found: dict[tuple[str, str], Example] = {}
+    for example in EXAMPLES:
+        found.setdefault((example.language, without_comments(example.text)), example)
+    return list(found.values())
 
 
-def chosen(language: str, mark: str = "") -> list[Block]:
-    return [block for block in ALL if block.language == language and mark in block.text]
-
-
+ALL = unique()
 SESSIONS = chosen("console", SESSION)
 CONSOLES = [block for block in chosen("console") if block not in SESSIONS]
 LISTENERS = [block for block in chosen("sh") if block.text.startswith("cfcat -l ")]
@@ -68,8 +65,13 @@ MOCKS = chosen("python", "replay(")
 PROGRAMS = [block for block in chosen("python") if block not in (*SERVERS, *MOCKS)]
 
 
-def name_of(block: Block) -> str:
+def name_of(block: Example) -> str:
     return " ".join(block.text.split()[:6])
+
+
+def lines_of(blocks: list[Example]) -> list[str]:
+    lines = (line for block in blocks for line in without_comments(block.text).splitlines())
+    return list(dict.fromkeys(lines))
 
 
 # ------------------------------------------------------------------------------------------- the servers
@@ -87,7 +89,7 @@ def collector(conn: Peer) -> None:
 
 
 class World:
-    """The servers that the README talks to, each started when its name is replaced for the first time."""
+    """The servers that the examples talk to, each started when its name is replaced for the first time."""
 
     def __init__(self, certs: CertSet, daemon: Fleet, stack: ExitStack) -> None:
         self.servers: dict[str, Server] = {}
@@ -166,7 +168,7 @@ def run(script: str, world: World, certs: CertSet, folder: Path) -> Result:
 
 
 def pattern(shown: str) -> str:
-    """The regular expression for an output as the README shows it."""
+    """The regular expression for an output as it is shown."""
     lines = (
         r"(?:.*\n)*" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\s*\n"
         for line in map(str.rstrip, shown.splitlines())
@@ -198,7 +200,7 @@ def test_comparison(shown: str, seen: str, equal: bool) -> None:
 
 
 def test_every_block_is_run() -> None:
-    """Here or, where it installs, elsewhere; and the README has one of each kind."""
+    """Here or, where it installs, elsewhere; and there is one of each kind."""
     installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
     assert len(installing) == 3
     kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, REPLAYS, PROGRAMS, SERVERS, MOCKS)
@@ -207,7 +209,7 @@ def test_every_block_is_run() -> None:
 
 
 @pytest.mark.parametrize("block", CONSOLES, ids=name_of)
-def test_commands_and_their_output(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
+def test_commands_and_their_output(block: Example, world: World, certs: CertSet, tmp_path: Path) -> None:
     """Each command of a block, one after the other in one shell, prints what is shown below it."""
     if " jq " in block.text:
         demand("jq")
@@ -222,7 +224,7 @@ def test_commands_and_their_output(block: Block, world: World, certs: CertSet, t
 
 
 @pytest.mark.parametrize("block", SESSIONS, ids=name_of)
-def test_session(block: Block, world: World, certs: CertSet) -> None:
+def test_session(block: Example, world: World, certs: CertSet) -> None:
     """Typed on a terminal, line by line, each when what is shown above it has come."""
     command, *_ = block.text.splitlines()
     arguments = world.localize(command.removeprefix("$ cfcat ")).split()
@@ -243,8 +245,10 @@ def test_session(block: Block, world: World, certs: CertSet) -> None:
 
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=name_of)
-def test_script(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
+def test_script(block: Example, world: World, certs: CertSet, tmp_path: Path) -> None:
     """Commands without shown output: their status is 0."""
+    if "jq " in block.text:
+        demand("jq")
     (tmp_path / "access.log").write_text("GET /\n" * 1000)
     result = run(block.text, world, certs, tmp_path)
     assert result.status == 0, result
@@ -255,7 +259,7 @@ def test_script(block: Block, world: World, certs: CertSet, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=["reading", "upgrading", "gathering", "postgres", "waiting"])
-def test_program(block: Block, world: World, certs: CertSet, tmp_path: Path) -> None:
+def test_program(block: Example, world: World, certs: CertSet, tmp_path: Path) -> None:
     """The library's examples print what they got."""
     program = tmp_path / "program.py"
     program.write_text(world.localize(block.text))
@@ -282,10 +286,10 @@ def dial(address: str) -> socket.socket:
     return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=10)
 
 
-@pytest.mark.parametrize("line", [line for block in LISTENERS for line in block.text.splitlines()])
+@pytest.mark.parametrize("line", lines_of(LISTENERS))
 def test_listener(line: str, tmp_path: Path) -> None:
     """Each command listens where it says, and a client can come; any free port in place of the one that is shown."""
-    words = shlex.split(re.sub(r"\b(2525|5432)\b", "0", line.partition("#")[0]).replace("/tmp", str(tmp_path)))
+    words = shlex.split(re.sub(r"\b(2525|5432)\b", "0", line).replace("/tmp", str(tmp_path)))
     with start(*words[1:], "-v") as program:
         said = program.read_stderr_until("listening on ") + program.read_stderr_until("\n")
         found = re.search(r"listening on (\S+?)(,.*)?\n", said)
@@ -295,10 +299,10 @@ def test_listener(line: str, tmp_path: Path) -> None:
         program.send_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("line", [line for block in TAPS for line in block.text.splitlines()])
+@pytest.mark.parametrize("line", lines_of(TAPS))
 def test_tap(line: str, world: World, certs: CertSet, tmp_path: Path) -> None:
     """Each command of a tap: cfcat is the client, and hears the server through it."""
-    command = world.localize(line.partition("#")[0].replace("localhost:25", "mail.example:25"))
+    command = world.localize(line.replace("localhost:25", "mail.example:25"))
     words = [str(tmp_path / word) if word == "F" else word for word in shlex.split(command)]
     words[words.index("--tap") + 1] = "0"
     authority = tmp_path / "ca.pem"
@@ -323,10 +327,10 @@ def test_tap(line: str, world: World, certs: CertSet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", REPLAYS, ids=["smtp"])
-def test_replay(block: Block, world: World, tmp_path: Path) -> None:
+def test_replay(block: Example, world: World, tmp_path: Path) -> None:
     """Recorded by the tap; then the client with the recording, and the recording with the server."""
     log = str(tmp_path / "smtp.log")
-    lines = [world.localize(line.partition("  #")[0]).replace("2525", "0") for line in block.text.splitlines()]
+    lines = [world.localize(line).replace("2525", "0") for line in lines_of([block])]
     tap, server, client = ([log if word == "smtp.log" else word for word in shlex.split(line)[1:]] for line in lines)
     heard = []
     for words in (tap, server):
@@ -344,7 +348,7 @@ def test_replay(block: Block, world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", MOCKS, ids=["smtp"])
-def test_mock(block: Block, tmp_path: Path) -> None:
+def test_mock(block: Example, tmp_path: Path) -> None:
     """The example passes with a recording of a server that is polite."""
     moment = "2026-11-23T15:04:05.123Z"
     said = (r"< - 220 h\r\n", r"> - ehlo h\r\n", r"< - 250 h\r\n", r"> - noop\r\n", r"< - 250 OK\r\n")
@@ -357,7 +361,7 @@ def test_mock(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", SERVERS, ids=["echo"])
-def test_server(block: Block, tmp_path: Path) -> None:
+def test_server(block: Example, tmp_path: Path) -> None:
     """The example listens, and echoes under TLS to who trusts the authority that it wrote."""
     (tmp_path / "program.py").write_text(block.text.replace(":8025", ":0"))
     command = [sys.executable, "-u", "-W", "error", "program.py"]
