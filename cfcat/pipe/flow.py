@@ -25,6 +25,7 @@ __all__ = ["Flow", "PeerSink", "PeerSource"]
 
 # What is moved in one turn before other callbacks of the loop get theirs: some 4 MiB, or 1 MiB joined; a millisecond.
 TURN_CHUNKS = 16
+FIRST_BYTES = 32 * 1024  # of a buffer, which doubles when it is full, up to READ_BYTES
 # A short read means that the source is drained: wait instead of trying again.
 SMALL_BYTES = 16 * 1024
 
@@ -47,15 +48,21 @@ class Sink(Protocol):
 
 
 class PeerSource:
-    """The peer's bytes. The caller holds the lock of the stream."""
+    """The peer's bytes. The caller holds the lock of the stream.
+
+    A source that says little has a small buffer: a tap has two for each of its clients.
+    """
 
     def __init__(self, readable: ReadableStream) -> None:
         self._readable = readable
-        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._buffer = memoryview(bytearray(FIRST_BYTES))
 
     def take(self, limit: int = READ_BYTES) -> memoryview | None:
-        size = self._readable.take_into(self._buffer[:limit])
-        return None if size is None else self._buffer[:size]
+        buffer = self._buffer
+        size = self._readable.take_into(buffer[:limit])
+        if size == len(buffer) < READ_BYTES:
+            self._buffer = memoryview(bytearray(2 * size))  # the old one is the chunk's
+        return None if size is None else buffer[:size]
 
     def watch(self, callback: Callback) -> bool:
         self._readable.watch(callback)
