@@ -20,9 +20,13 @@ import cfcat
 from cfcat.core.options import SocketOptions
 from cfcat.program.help import GROUPS, MORE
 from cfcat.program.request import DEFAULT_CONNECT_TIMEOUT_S
-from cfcat.protocols import PROFILES, PROTOCOLS
+from cfcat.protocols import PROFILES, PROTOCOLS, TABLE
+from cfcat.protocols.dialog import MAX_MESSAGE_BYTES
+from cfcat.protocols.dialog_run import MAX_DIALOG_BYTES
 from cfcat.repl.commands import COMMANDS, help_lines
 from cfcat.report.status import ExitStatus
+from tests.conformance.inbound.scenario import INBOUND, load_inbound
+from tests.conformance.scenario import SCENARIOS, load_folder
 from tests.documents.examples import MANUAL, PAGES, README
 from tests.documents.files import FILES, made
 from tests.documents.flags import params
@@ -465,6 +469,20 @@ def test_references_of_the_manual(page: str) -> None:
     name, _, section = page.partition(".")
     assert page == "cfcat.1" or f".Xr {name} {section}" in MANUAL.partition(".Sh SEE ALSO")[2]
     assert f"{name}({section})" in README
+
+
+def test_figures_of_the_security_page() -> None:
+    """Those that can be counted here: rows of the fault matrix, scenarios, protocols, bounds; in the README too."""
+    text = " ".join(PAGES["cfcat-security.7"].split())
+    rows = len(re.findall(r"^- \*\*row \d+\*\*", (PROJECT / "cfcat" / "RULES.md").read_text(), re.MULTILINE))
+    dialed, accepted = len(load_folder(SCENARIOS)), len(load_inbound(INBOUND))
+    assert f"{rows} rows say" in text
+    assert f"{dialed + accepted} scenarios, {dialed} dialed and {accepted} accepted" in text
+    assert f"Each of the {len(PROTOCOLS)} STARTTLS dialogs" in text
+    assert f"rules of {sum(bool(row.secrets) for row in TABLE)} protocols" in text
+    assert f"{MAX_MESSAGE_BYTES >> 10} KiB for a line or packet, {MAX_DIALOG_BYTES >> 20} MiB for a dialog" in text
+    for figure in (f"{rows} rows", f"{dialed + accepted} scenarios", f"{len(PROTOCOLS)} protocols"):
+        assert figure in README
 
 
 def anchor(heading: str) -> str:

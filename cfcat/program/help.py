@@ -70,7 +70,8 @@ Environment:
   CFCAT_SECRET                    what :secret sends in a script
   CFCAT_DEBUG                     1: a traceback with an error
 
-The manual has the rest: man cfcat.
+The manual has the rest: man cfcat, cfcat-session, cfcat-scripts,
+cfcat-formats, cfcat-security, cfcat-workers; man 3 cfcat for Python.
 """
 
 
