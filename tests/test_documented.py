@@ -471,6 +471,31 @@ def test_references_of_the_manual(page: str) -> None:
     assert f"{name}({section})" in README
 
 
+def flags_of(page: str) -> Iterator[str]:
+    """What is shown as a flag: each word behind the macro `Fl`, up to the next macro."""
+    for line in page.splitlines():
+        is_flag = False
+        for word in line.removeprefix(".").split() if line.startswith(".") else ():
+            if re.fullmatch(r"[A-Z][a-z]", word):
+                is_flag = word == "Fl"
+            elif is_flag and re.match(r"[\w-]", word):
+                yield f"-{word}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_flags_of_the_manual_exist(page: str) -> None:
+    """Of the program, or of a command; no other word is shown as one."""
+    of_commands = re.findall(OPTION, " ".join(command.usage for command in COMMANDS.values()))
+    assert set(flags_of(PAGES[page])) <= coded_options() | {"-vv", "-vvv", *of_commands}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_words_of_heads_are_no_macros(page: str) -> None:
+    """mandoc says nothing of `.It An end`, and shows "end"."""
+    heads = re.findall(r"^\.(?:It|S[hs]|Nd) .*$", PAGES[page], re.MULTILINE)
+    assert not [head for head in heads if re.search(r" (?:Ad|An|At|Do|Er|Ex|In|Lb|Me|Or|So|St|Va)\b", head)]
+
+
 def test_figures_of_the_security_page() -> None:
     """Those that can be counted here: rows of the fault matrix, scenarios, protocols, bounds; in the README too."""
     text = " ".join(PAGES["cfcat-security.7"].split())
