@@ -3,7 +3,7 @@ sections after them: examples, statuses, environment.
 
 Typer itself has groups only with rich, which draws boxes and takes 60 ms to load. A help text may have `{protocols}`
 and `{profiles}` in it, which are the names of --starttls and --proto from the table of protocols. The other texts here
-are kept in step with code, manual and README by tests/test_documented.py.
+are kept in step with code and manual by tests/test_documented.py.
 """
 
 from __future__ import annotations
