@@ -6,12 +6,12 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
 
+from tests.documents.examples import README
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, refusing, serve
 from tests.helpers.program import Result, cfcat, shell
@@ -23,9 +23,6 @@ from tests.servers.launcher import Daemon, Launch, Variant, launched
 from tests.servers.proxies import FORBIDDEN_PORT, PASSWORD, SIMPLE_PASSWORD, SIMPLE_USER, USER
 
 pytestmark = pytest.mark.one_python
-
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 class Way(NamedTuple):
