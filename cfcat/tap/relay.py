@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from cfcat.core.codec import Buffer
 from cfcat.core.job import Job
@@ -292,7 +292,8 @@ class Relay:
         except SocketError as error:
             if error is near.socket.error:
                 await self._pass_break(near, error, far)
-            await self._end_writer(near, far)
+            else:
+                await self._end_writer(near, far)
             return
         how: SideEnd = "cut" if near.socket.was_cut else "close_notify" if near.is_secure else "end"
         self._events.tell(SideEnded(near.name, how))
@@ -302,6 +303,7 @@ class Relay:
             await far.reset()  # in clear text the part would look like the whole
             return
         if how != "cut":
+            near.had_bytes = self._said_to(near)
             await far.end()
         if how == "close_notify":
             await self._pass_fin(near, far)
@@ -324,15 +326,31 @@ class Relay:
             return
         if (error := came.result()) is not None:
             await self._pass_break(near, LostError(detail=reason_of(error)), far)
+            return
+        near.has_left = True
         self._events.tell(SideEnded(near.name, "fin"))
         if far.is_secure:
             far.send_fin()
 
-    async def _pass_break(self, near: TapSide, error: SocketError, far: TapSide) -> NoReturn:
-        """A side is gone: the other gets what it said before, and then a reset."""
+    def _said_to(self, side: TapSide) -> int:
+        return self.received_bytes if side.name == "client" else self.sent_bytes
+
+    def _is_done_with(self, near: TapSide, far: TapSide) -> bool:
+        """Have both ended in order, and had the near side all data by then? It may leave without taking our end, which
+        under TLS is data to TCP and meets a reset: psql closes like that.
+        """
+        return far.had_bytes is not None and near.had_bytes == self._said_to(near)
+
+    async def _pass_break(self, near: TapSide, error: SocketError, far: TapSide) -> None:
+        """A side is gone: the other gets what it said before, and then a reset. Raises the error, unless nothing can be
+        lost any more.
+        """
         how: SideEnd = "broken" if isinstance(error, TlsError) else "reset"
         self._events.tell(SideEnded(near.name, how, error.detail or error.message))
         await far.reset()
+        if self._is_done_with(near, far):
+            near.has_left = True
+            return
         if near.name == "client":
             error.client = near.socket.peer
         raise error
@@ -340,7 +358,7 @@ class Relay:
     async def _close(self, client: TapSide, server: TapSide) -> None:
         """Both have ended, or one was found to be gone when it was written to."""
         for near, far in ((client, server), (server, client)):
-            if near.is_broken:
+            if near.is_broken and not (near.has_left and self._is_done_with(near, far)):
                 assert isinstance(near.socket.error, SocketError)
                 await self._pass_break(near, near.socket.error, far)
         for side in (client, server):

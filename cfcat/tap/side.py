@@ -16,11 +16,17 @@ DRAIN_LOOK_S = 0.01  # the kernel tells nobody when what was sent has arrived
 
 
 class TapSide:
-    """A side of the connection, with the locks of its streams; they are free when the block ends."""
+    """A side of the connection, with the locks of its streams; they are free when the block ends.
+
+    `had_bytes`: how much had been said to it when it ended what it says in order; None before that. `has_left`: the
+    connection has ended, too.
+    """
 
     def __init__(self, name: Side, socket: Socket) -> None:
         self.name = name
         self.socket = socket
+        self.had_bytes: int | None = None
+        self.has_left = False
 
     def __enter__(self) -> TapSide:
         self._reader = self.socket.readable.get_reader()
