@@ -139,9 +139,13 @@ class Tapping:
         """How such an end looks to the other side."""
         return "close_notify" if self.is_secure else "eof"
 
-    def play(self, client: Script, server: Script, *options: Argument, raw: str = "") -> Played:
-        """Run it. The side that `raw` names, or "both", has its script begin with the connection."""
-        connections = itertools.count()
+    def play(
+        self, client: Script, server: Script, *options: Argument, raw: str = "", is_reached: bool = True
+    ) -> Played:
+        """Run it. The side that `raw` names, or "both", has its script begin with the connection. `is_reached`: the
+        server sees this client, and not only the one that comes behind it.
+        """
+        connections = itertools.count(0 if is_reached else 1)
 
         def serving(conn: Peer) -> None:
             # By its place, not by what has happened: a connection that is reset at once is over before it is served.
