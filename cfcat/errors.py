@@ -366,7 +366,12 @@ class UnansweredError(SocketError):
 
 
 class UnmatchedError(SocketError):
-    """What came did not match `--after` or `--until` before the peer's end. `message` has all that is said of it."""
+    """What came did not match `--after` or `--until` before the peer's end. `message` has all that is said of it.
+
+    `after_our_end`: our own end had been sent before, and may be why.
+    """
+
+    after_our_end = False
 
 
 class UnmatchedTimeout(UnmatchedError, TimeoutError):

@@ -18,10 +18,22 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["STDIN_LOST_S", "TRANSFER_BYTES", "Opening", "Sent", "Silence", "sent_what", "silence_s"]
+__all__ = [
+    "STDIN_LOST_S",
+    "TRANSFER_BYTES",
+    "UNTIL_S",
+    "Opening",
+    "Sent",
+    "Silence",
+    "least_s",
+    "sent_what",
+    "silence_s",
+]
 
-# More than that is no request but a transfer: a server waits for its end, and has nothing to say before.
-TRANSFER_BYTES = 64 * 1024
+# More than that is no request but a transfer: a server waits for its end, and has nothing to say before. The kernels
+# of both sides keep some MiB that nobody has read, and a list of requests may be that long; of more than this the
+# server has read a part, and would have answered it.
+TRANSFER_BYTES = 16 * 1024 * 1024
 # Where stdin cannot be read any more our end is not sent: the peer must not take a part for the whole. What it still
 # says is delivered, until it has been silent for so long.
 STDIN_LOST_S = 5.0
@@ -73,6 +85,21 @@ def silence_s(sent: Sent, *, has_answer: bool, round_trip_s: float) -> float:
     """How many seconds the peer must have been silent before our end is sent; 0: at once, inf: not yet."""
     silence = TABLE[sent][has_answer]
     return silence.seconds + silence.round_trips * round_trip_s
+
+
+# With `--until`: as long as `:expect` waits.
+UNTIL_S = 10.0
+
+
+def least_s(*, accepted: bool, sent_bytes: int, until: bool) -> float:
+    """A pipe's own least silence, beside the table's: what it is there for comes from the peer.
+
+    A listener that says nothing at all receives until its client ends, however slow that is: `-l >file </dev/null`.
+    What `--until` waits for may come late, and many servers drop their client at its end.
+    """
+    if accepted and not sent_bytes:
+        return math.inf
+    return UNTIL_S if until else 0.0
 
 
 class Opening:

@@ -16,7 +16,7 @@ from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import settled
-from cfcat.errors import LostError, TruncatedError, UnansweredError
+from cfcat.errors import LostError, TruncatedError, UnansweredError, UnmatchedError
 from cfcat.pipe.ending import Opening, sent_what, silence_s
 
 __all__ = ["HeldEnd"]
@@ -54,18 +54,19 @@ class HeldEnd:
         *,
         is_stalled: Callable[[], bool],
         held: Callable[[], None],
+        least_s: float = 0.0,
     ) -> bool:
         """Nothing is left to send: return when our end is to be sent.
 
         False: do not send it: either `--shutdown never`, or the peer's EOF has ended our side already.
 
         `is_stalled`: does what has come wait for a slow stdout? Then the silence is ours: we have stopped reading.
-        `held` is called where our end has to wait.
+        `held` is called where our end has to wait. `least_s`: the silence is to be so long at least.
         """
         if shutdown == "never":
             return False
         if shutdown == "auto":
-            await self._until_due(socket, sent_bytes, is_stalled, held)
+            await self._until_due(socket, sent_bytes, is_stalled, held, least_s)
             if socket.writing not in (Writing.FLOWING, Writing.FAILED):
                 return False
         self._came_first = not self._has_peer_ended
@@ -73,7 +74,7 @@ class HeldEnd:
 
     def note_failure(self, error: BaseException) -> None:
         """The connection broke: note in its error whether our end may be why; it is not where it could not be sent."""
-        if isinstance(error, (LostError, TruncatedError)):
+        if isinstance(error, (LostError, TruncatedError, UnmatchedError)):
             error.after_our_end = self._came_first and not (isinstance(error, LostError) and error.sending)
 
     def check_answered(self, socket: Socket) -> None:
@@ -83,7 +84,12 @@ class HeldEnd:
             raise UnansweredError(UNANSWERED, after_our_end=self._came_first, is_secure=secure)
 
     async def _until_due(
-        self, socket: Socket, sent_bytes: int, is_stalled: Callable[[], bool], held: Callable[[], None]
+        self,
+        socket: Socket,
+        sent_bytes: int,
+        is_stalled: Callable[[], bool],
+        held: Callable[[], None],
+        least_s: float,
     ) -> None:
         loop = self._loop
         secure, is_http = socket.secure_transport == "on", bool(self.opening.is_http)
@@ -94,7 +100,8 @@ class HeldEnd:
             if is_stalled():
                 since_s = now_s
             quiet_s = min(now_s - since_s, socket.quiet_s)
-            left_s = silence_s(sent, has_answer=self._has_answer, round_trip_s=socket.round_trip_s) - quiet_s
+            wanted_s = silence_s(sent, has_answer=self._has_answer, round_trip_s=socket.round_trip_s)
+            left_s = max(wanted_s, least_s) - quiet_s
             if left_s <= 0:
                 break
             if not told:

@@ -32,8 +32,16 @@ from cfcat.core.sockets import Socket
 from cfcat.core.waiting import STALL_S, settled, sleep, until_idle, while_moving
 from cfcat.edges.stdin import Input
 from cfcat.edges.stdout import Output
-from cfcat.errors import ClosedError, CrossedWiresError, IdleTimeout, LostError, SocketError, StdinError
-from cfcat.pipe.ending import STDIN_LOST_S
+from cfcat.errors import (
+    ClosedError,
+    CrossedWiresError,
+    IdleTimeout,
+    LostError,
+    SocketError,
+    StdinError,
+    UnmatchedError,
+)
+from cfcat.pipe.ending import STDIN_LOST_S, least_s
 from cfcat.pipe.flow import Flow, PeerSink, PeerSource
 from cfcat.pipe.hold import HeldEnd
 from cfcat.pipe.newlines import CrlfEncoder
@@ -166,6 +174,11 @@ class Pump:
                 self.sent_bytes,
                 is_stalled=lambda: self._down.is_stalled,
                 held=self._tell_held,
+                least_s=least_s(
+                    accepted=self._socket.accepted,
+                    sent_bytes=self.sent_bytes,
+                    until=self._options.until is not None,
+                ),
             )
             if self._is_held:
                 if is_due:
@@ -202,7 +215,11 @@ class Pump:
             self._events.tell(PeerEnded(self.received_bytes))
         self._check_crossed_wires()
         if self._matching is not None:
-            self._matching.check("the peer ended before a match")
+            try:
+                self._matching.check("the peer ended before a match")
+            except UnmatchedError as error:
+                self._end.note_failure(error)
+                raise
         reader.release_lock()
         if self._options.half_open:
             self._stdout.end()

@@ -265,6 +265,10 @@ def _explain_difference(error: DifferenceError, target: str) -> Message:
     return Message("\n  ".join((f"{target}: {error.message}", *error.diff.splitlines())))
 
 
+def _explain_unmatched(error: UnmatchedError, target: str) -> Message:
+    return Message(f"{target}: {error.message}", SHUTDOWN_HINT if error.after_our_end else "")
+
+
 def _explain_lost(error: LostError, target: str) -> Message:
     doing = "sending" if error.sending else "receiving"
     return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
@@ -344,7 +348,7 @@ LADDER: tuple[_Row, ...] = (
     _Row(
         UnmatchedTimeout, ExitStatus.TIMEOUT, lambda error, target: Message(f"{target}: {error.message}", LONGER_HINT)
     ),
-    _Row(UnmatchedError, ExitStatus.EXPECT, _of_target),
+    _Row(UnmatchedError, ExitStatus.EXPECT, _explain_unmatched),
     _Row(DifferenceError, ExitStatus.EXPECT, _explain_difference),
     _Row(TranscriptError, ExitStatus.USAGE, _itself),
     _Row(StdoutError, ExitStatus.STDOUT, lambda error, target: Message(str(error))),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfcat.pipe.ending import LINE_BYTES, TRANSFER_BYTES, Opening, Sent, sent_what, silence_s
+from cfcat.pipe.ending import LINE_BYTES, TRANSFER_BYTES, UNTIL_S, Opening, Sent, least_s, sent_what, silence_s
 
 TRIP_S = 0.1
 REQUEST = b"GET /big HTTP/1.0\r\nHost: localhost\r\n\r\n"
@@ -40,9 +40,26 @@ def test_what_was_sent(sent_bytes: int) -> None:
         assert sent_what(is_http=True, is_secure=secure, sent_bytes=sent_bytes) is Sent.HTTP
 
 
-def test_a_transfer_is_more_than_64_kib() -> None:
+def test_a_transfer_is_more_than_16_mib() -> None:
     """The size that the manual names."""
-    assert TRANSFER_BYTES == 64 * 1024
+    assert TRANSFER_BYTES == 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent_bytes", "until", "seconds"),
+    [
+        (True, 0, False, math.inf),
+        (True, 0, True, math.inf),
+        (True, 1, False, 0.0),
+        (True, 1, True, UNTIL_S),
+        (False, 0, False, 0.0),
+        (False, 1, False, 0.0),
+        (False, 0, True, UNTIL_S),
+    ],
+)
+def test_what_a_pipe_waits_for_at_least(accepted: bool, sent_bytes: int, until: bool, seconds: float) -> None:
+    """A listener that says nothing receives to the client's end; what `--until` is for may come late."""
+    assert least_s(accepted=accepted, sent_bytes=sent_bytes, until=until) == seconds
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from cfcat.pipe.ending import TRANSFER_BYTES
 from tests.helpers.peers import Peer, Server, serve
 from tests.helpers.program import Result, cfcat, finish, start
 from tests.pipe.tools import DEADLINE_S, Transport, pattern, until
@@ -90,10 +91,10 @@ def test_a_greeting_makes_it_a_dialog(plain: Transport) -> None:
 
 
 def test_a_transfer_ends_at_once(plain: Transport) -> None:
-    """More than 64 KiB of clear text without an answer is a transfer: the server waits for its end."""
+    """More than 16 MiB of clear text without an answer is a transfer: the server waits for its end."""
     with plain.serve(lambda conn: conn.send(conn.recv_until_eof()[:1])) as server:
-        whole = cfcat("-v", server.address, stdin=pattern(64 * 1024 + 1))
-        less = cfcat("-v", server.address, stdin=pattern(64 * 1024))
+        whole = cfcat("-v", server.address, stdin=pattern(TRANSFER_BYTES + 1))
+        less = cfcat("-v", server.address, stdin=pattern(TRANSFER_BYTES))
     assert (whole.status, held(whole)) == (0, False)
     assert (less.status, held(less)) == (0, True)
 

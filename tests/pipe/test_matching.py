@@ -66,6 +66,28 @@ def test_end_is_the_line_of_the_match(pieces: list[bytes], pattern: str, deliver
     assert result == Result(delivered, "", 0)
 
 
+def test_our_end_waits_for_a_match() -> None:
+    """Longer than for an answer: many servers drop a client at its end, and with it what it waits for."""
+
+    def slow(conn: Peer) -> None:
+        conn.recv_exactly(5)
+        assert conn.quiet(1.5)
+        conn.send(b"done\n")
+        conn.hang()
+
+    with serve(slow) as server:
+        assert cfcat("--until", "^done", server.address, stdin=b"do it") == Result(b"done\n", "", 0)
+        server.release()
+
+
+def test_our_end_that_may_be_why_nothing_matched_is_hinted_at() -> None:
+    """Here it was sent at once; by itself it waits for ten seconds."""
+    with serve(lambda conn: conn.recv_until_eof() and None) as server:
+        result = cfcat("--shutdown", "now", "--until", "^done", server.address, stdin=b"do it")
+    assert result.status == 1
+    assert result.stderr.endswith("hint: --shutdown never keeps our end from the server\n")
+
+
 def test_end_of_the_peer_before_a_match() -> None:
     """1, with the last line seen, escaped."""
     result, _ = listened(lambda conn: conn.send(b"421 \x1bbusy\r\n"), "--until", "^220")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -256,6 +257,24 @@ def test_the_whole_answer_goes_to_a_client_that_ends_first() -> None:
         result = finish(program, b"second")
         assert received(client) == b"second"
     assert result.status == 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_listener_with_nothing_to_say_receives_to_the_clients_end(tls: bool, certs: CertSet) -> None:
+    """`cfcat -l >file </dev/null`: it does not end its side meanwhile, which many clients take for the end of all."""
+    flags: list[Argument] = ["--tls", "on", "--cert", certs["good"].chain, "--key", certs["good"].key] if tls else []
+    with listening(*flags) as (program, address), contextlib.ExitStack() as stack:
+        program.end_input()
+        client: socket.socket = stack.enter_context(dial(address))
+        if tls:
+            client = stack.enter_context(certs.client_context().wrap_socket(client, server_hostname="localhost"))
+        for part in (b"one\n", b"two\n"):
+            client.sendall(part)
+            program.read_until(part)
+            assert not select.select([client], [], [], 1.5)[0]  # neither the table's half second nor TLS's second
+        (client.unwrap() if isinstance(client, ssl.SSLSocket) else client).shutdown(socket.SHUT_WR)
+        result = finish(program)
+    assert (result.stdout, result.status) == (b"one\ntwo\n", 0)
 
 
 def test_no_half_open_ends_with_the_client() -> None:

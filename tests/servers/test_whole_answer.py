@@ -56,6 +56,8 @@ class Case:
         assert whole, f"{len(answer)} bytes, which end with {answer[-200:]!r}"
 
 
+_VALUE = b"v" * 1000
+_STORE, _STORED = b"SET k " + _VALUE + b"\r\n", b"$1000\r\n" + _VALUE + b"\r\n"
 OK = rb"HTTP/1\.[01] 200 OK\r\n"
 CASES = {
     "nginx": Case(daemons.nginx, get("/10M.bin"), OK, NGINX_FILE),
@@ -78,6 +80,8 @@ CASES = {
         has_tls=False,
     ),
     "redis": Case(data.redis, b"PING\r\n" * 100, b"", b"+PONG\r\n" * 100, cut=True),
+    # More is asked than the peer has read when we have sent all of it.
+    "redis, a long list": Case(data.redis, _STORE + b"GET k\r\n" * 12_000, rb"\+OK\r\n", _STORED * 12_000, cut=True),
 }
 
 
