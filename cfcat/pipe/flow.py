@@ -11,6 +11,7 @@ of the program does not notice which way was used, and the ordinary way is taken
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from cfcat.core.codec import Buffer
@@ -61,7 +62,8 @@ class PeerSource:
         buffer = self._buffer
         size = self._readable.take_into(buffer[:limit])
         if size == len(buffer) < READ_BYTES:
-            self._buffer = memoryview(bytearray(2 * size))  # the old one is the chunk's
+            with suppress(MemoryError):  # then it stays as it is
+                self._buffer = memoryview(bytearray(2 * size))  # the old one is the chunk's
         return None if size is None else buffer[:size]
 
     def watch(self, callback: Callback) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cfcat.errors import CommandError, StdoutError, UsageError, reason_of
+from cfcat.errors import CommandError, LostError, StdoutError, UsageError, reason_of
+from cfcat.report.status import ExitStatus
 
 if TYPE_CHECKING:
     from cfcat.record.capture import Capture
@@ -38,6 +39,7 @@ __all__ = [
     "save_export",
     "say",
     "tell_failure",
+    "tell_out_of_memory",
     "writer",
 ]
 
@@ -160,6 +162,24 @@ def tell_failure(
     error: BaseException, target: str, reporter: Reporter | None = None, *, output: OutputOptions = NO_OUTPUT
 ) -> int:
     """Say what went wrong, in one line or as `output` has it for programs; returns the exit status."""
+    try:
+        return _tell_failure(error, target, reporter, output)
+    except MemoryError:
+        return tell_out_of_memory(error, target)
+
+
+def tell_out_of_memory(error: BaseException, target: str = "") -> int:
+    """Say it where not even a module can be loaded any more; returns the exit status."""
+    what, status = "out of memory", ExitStatus.INTERNAL
+    if isinstance(error, LostError):
+        what += " while sending" if error.sending else " while receiving"
+        status = ExitStatus.SEND if error.sending else ExitStatus.RECEIVE
+    with contextlib.suppress(OSError):
+        os.write(2, f"cfcat: {ascii(target)[1:-1]}{': ' if target else ''}{what}\n".encode())
+    return status
+
+
+def _tell_failure(error: BaseException, target: str, reporter: Reporter | None, output: OutputOptions) -> int:
     if os.environ.get("CFCAT_DEBUG") == "1":
         import traceback
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cfcat.errors import CommandError, SocketError, StdoutError, UsageError, reason_of
-from cfcat.program.output import NO_OUTPUT, OutputOptions, tell_failure
+from cfcat.program.output import NO_OUTPUT, OutputOptions, tell_failure, tell_out_of_memory
 from cfcat.program.process import die_of_sigpipe, guard_standard_descriptors
 from cfcat.program.request import CheckRequest, ExportRequest, ReplayRequest, Request, TapRequest, plain_request
 
@@ -41,6 +41,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more at its exit
         return _tell(StdoutError("cannot write standard output", reason_of(error)), output=output)
+    except MemoryError as error:
+        return tell_out_of_memory(error)
     except SystemExit:  # the parser's answer to EPIPE, and to nothing else
         die_of_sigpipe()
     return status

@@ -353,6 +353,7 @@ LADDER: tuple[_Row, ...] = (
     _Row(TranscriptError, ExitStatus.USAGE, _itself),
     _Row(StdoutError, ExitStatus.STDOUT, lambda error, target: Message(str(error))),
     _Row(StdinError, ExitStatus.STDIN, lambda error, target: Message(str(error))),
+    _Row(MemoryError, ExitStatus.INTERNAL, lambda error, target: Message(f"{target}: out of memory")),
 )
 OUT_OF_FILES = _Row(
     OSError,

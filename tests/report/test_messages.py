@@ -83,6 +83,7 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
     (CertificateError(REFERENCE, "not trusted: no name", verify_code=62), [TARGET, "no name"], ["--sni", "-k"]),
     (StdoutError("cannot write standard output", "no space left on device"), ["standard output", "no space left"], []),
     (StdinError("cannot read standard input", "i/o error"), ["standard input", "i/o error"], []),
+    (MemoryError(), [TARGET, "out of memory"], []),
     (ZeroDivisionError("division by zero"), ["internal error", "division by zero"], ["bug", "CFCAT_DEBUG=1"]),
 ]
 

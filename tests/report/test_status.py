@@ -204,6 +204,12 @@ def test_70_bug_in_cfcat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in cfcat("127.0.0.1:1", env={"CFCAT_DEBUG": "1"}).stderr
 
 
+def test_70_out_of_memory_before_there_is_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no bug, and one line."""
+    run_patched(monkeypatch, "from cfcat.program import start\nstart._parsed = lambda *a: bytes(1 << 60)")
+    assert cfcat("-4", "127.0.0.1:1") == Result(b"", "cfcat: out of memory\n", ExitStatus.INTERNAL)
+
+
 BUGS_UNSEEN = {
     "in a callback": "Wire.open = lambda wire: wire.loop.call_soon(lambda: 1 / 0)",
     "in opening": "Wire.open = lambda wire: 1 / 0",
