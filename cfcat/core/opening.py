@@ -94,8 +94,10 @@ class Opening(Reacting):
         assert sock is not None
         try:
             self._info = self._both(sock.getpeername()[:2], sock.getsockname()[:2])
-        except OSError as error:  # reset in the moment that it was made
-            raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
+        except OSError as error:  # reset already; what had come before can still be read, and then the reset is told
+            if options.policy is not None:
+                raise connect_failed(self._target, f"{self._target.text}: connection reset by peer") from error
+            self._info = SocketInfo(self._target.text, "")
         if options.policy is not None and (verdict := options.policy.judge_ends(*self._info)).status == "blocked":
             raise blocked(self._target, verdict)
         if options.trace is not None:

@@ -147,6 +147,11 @@ class Socket(Opening):
         return self._accepted
 
     @property
+    def proxied(self) -> bool:
+        """Does the connection go through a proxy (`via`)?"""
+        return self._options.via is not None
+
+    @property
     def upgraded(self) -> bool:
         """Has `start_tls()` taken effect on this socket (S5)? The new one says False."""
         return self._upgraded

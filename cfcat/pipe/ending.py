@@ -52,6 +52,7 @@ class Sent(Enum):
 
     HTTP = "an HTTP/1 request, in clear text or under TLS"
     TLS = "anything else under TLS"
+    PROXIED = "anything else through a proxy"
     TRANSFER = "clear text, more than TRANSFER_BYTES"
     REQUEST = "clear text, no more than that"
 
@@ -67,17 +68,20 @@ class Silence(NamedTuple):
 TABLE: Mapping[Sent, tuple[Silence, Silence]] = {
     Sent.HTTP: (Silence(math.inf), Silence(1.0)),
     Sent.TLS: (Silence(1.0), Silence(1.0)),
+    Sent.PROXIED: (Silence(1.0), Silence(1.0)),
     Sent.TRANSFER: (Silence(0.0), Silence(0.25, 4)),
     Sent.REQUEST: (Silence(0.5, 4), Silence(0.25, 4)),
 }
 
 
-def sent_what(*, is_http: bool, is_secure: bool, sent_bytes: int) -> Sent:
-    """The row of the table."""
+def sent_what(*, is_http: bool, is_secure: bool, is_proxied: bool, sent_bytes: int) -> Sent:
+    """The row of the table. Most proxies drop the connection at our end, with what they still hold of the answer."""
     if is_http:
         return Sent.HTTP
     if is_secure:
         return Sent.TLS
+    if is_proxied:
+        return Sent.PROXIED
     return Sent.TRANSFER if sent_bytes > TRANSFER_BYTES else Sent.REQUEST
 
 

@@ -93,7 +93,7 @@ class HeldEnd:
     ) -> None:
         loop = self._loop
         secure, is_http = socket.secure_transport == "on", bool(self.opening.is_http)
-        sent = sent_what(is_http=is_http, is_secure=secure, sent_bytes=sent_bytes)
+        sent = sent_what(is_http=is_http, is_secure=secure, is_proxied=socket.proxied, sent_bytes=sent_bytes)
         since_s, told = loop.time(), False
         while not self._has_peer_ended:
             now_s = loop.time()

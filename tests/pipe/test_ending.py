@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ REQUEST = b"GET /big HTTP/1.0\r\nHost: localhost\r\n\r\n"
     [
         (Sent.HTTP, math.inf, 1.0),
         (Sent.TLS, 1.0, 1.0),
+        (Sent.PROXIED, 1.0, 1.0),
         (Sent.TRANSFER, 0.0, 0.25 + 4 * TRIP_S),
         (Sent.REQUEST, 0.5 + 4 * TRIP_S, 0.25 + 4 * TRIP_S),
     ],
@@ -32,12 +34,14 @@ def test_how_long_the_peer_must_be_silent(sent: Sent, unanswered_s: float, answe
 
 @pytest.mark.parametrize("sent_bytes", [0, TRANSFER_BYTES, TRANSFER_BYTES + 1])
 def test_what_was_sent(sent_bytes: int) -> None:
-    """HTTP is HTTP, of any size and under TLS; then TLS is TLS; in clear text the size decides."""
+    """HTTP is HTTP, of any size and any way; then TLS is TLS, and a proxy a proxy; else the size decides."""
     clear = Sent.TRANSFER if sent_bytes > TRANSFER_BYTES else Sent.REQUEST
-    assert sent_what(is_http=False, is_secure=False, sent_bytes=sent_bytes) is clear
-    assert sent_what(is_http=False, is_secure=True, sent_bytes=sent_bytes) is Sent.TLS
-    for secure in (False, True):
-        assert sent_what(is_http=True, is_secure=secure, sent_bytes=sent_bytes) is Sent.HTTP
+    for proxied in (False, True):
+        what = partial(sent_what, is_proxied=proxied, sent_bytes=sent_bytes)
+        assert what(is_http=False, is_secure=False) is (Sent.PROXIED if proxied else clear)
+        assert what(is_http=False, is_secure=True) is Sent.TLS
+        for secure in (False, True):
+            assert what(is_http=True, is_secure=secure) is Sent.HTTP
 
 
 def test_a_transfer_is_more_than_16_mib() -> None:

@@ -213,6 +213,31 @@ def test_credentials_of_the_environment() -> None:
     assert result.status == 97
 
 
+@pytest.mark.parametrize(
+    ("given", "encoded"),
+    [
+        ("a:", b"YTo="),
+        (":a", b"OmE="),
+        ("user:sss", b"dXNlcjpzc3M="),
+        ("user:ssss", b"dXNlcjpzc3Nz"),
+        ("user:~~~", b"dXNlcjp+fn4="),
+        ("user:~~~~~", b"dXNlcjp+fn5+fg=="),
+        ("us%20er:p%40ss%2F", b"dXMgZXI6cEBzcy8="),
+    ],
+)
+def test_credentials_of_the_url_in_base64(given: str, encoded: bytes) -> None:
+    """Of every length, with every bit, and percent-decoded; either part may be empty."""
+    _, heard = heard_by(answering(b"HTTP/1.1 407 No\r\n\r\n"), "--proxy", f"http://{given}@PROXY", env={})
+    assert b"\r\nProxy-Authorization: Basic " + encoded + b"\r\n" in heard
+
+
+def test_a_short_answer_is_waited_for_and_nothing_more_is_said() -> None:
+    """One byte of two: the target is not asked for before the rest is there."""
+    with serve(answering(b"\x05")) as server:
+        result = cfcat("--proxy", f"socks5h://{server.address}", "--connect-timeout", "0.3", NAME)
+    assert (result.status, server.received) == (28, b"\x05\x01\x00")
+
+
 def test_a_password_is_asked_for_on_the_terminal() -> None:
     """stdin has data; nothing that is typed is shown."""
     with serve(answering(b"HTTP/1.1 407 No\r\n\r\n")) as server:
