@@ -123,6 +123,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.start",),
     ("cfcat.program",),
     ("cfcat.__main__",),
+    ("cfcat.zipped",),
 )
 FOLDERS = frozenset({"cfcat.protocols", "cfcat.proxies", "cfcat.repl", "cfcat.record", "cfcat.export"})
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
