@@ -32,7 +32,7 @@ from tests.servers.proxies import microsocks
 # Between the outputs of two commands of a block.
 MARK = "-- next --"
 # They install: tests/test_wheel.py and the release checklist.
-ELSEWHERE = ("python3 -m venv", "pip install")
+ELSEWHERE = ("python3 -m venv", "pip install", "python3 -m pip install")
 SESSION = "cfcat --tls starttls mail.example:587\n"
 
 
@@ -202,7 +202,7 @@ def test_comparison(shown: str, seen: str, equal: bool) -> None:
 def test_every_block_is_run() -> None:
     """Here or, where it installs, elsewhere; and there is one of each kind."""
     installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
-    assert len(installing) == 3
+    assert len(installing) == 4
     kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, REPLAYS, PROGRAMS, SERVERS, MOCKS)
     assert sum(map(len, kinds)) + len(installing) == len(ALL)
     assert all(kinds)

@@ -75,7 +75,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.edges.heard",),
     ("cfcat.edges.stderr",),
     ("cfcat.edges.records",),
-    ("cfcat.report.render", "cfcat.report.hexdump"),
+    ("cfcat.report.render", "cfcat.report.theme"),
+    ("cfcat.report.hexdump",),
     ("cfcat.report.color", "cfcat.report.progress"),
     ("cfcat.report.status",),
     ("cfcat.report.hints",),
@@ -122,6 +123,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.start",),
     ("cfcat.program",),
     ("cfcat.__main__",),
+    ("cfcat.zipped",),
 )
 FOLDERS = frozenset({"cfcat.protocols", "cfcat.proxies", "cfcat.repl", "cfcat.record", "cfcat.export"})
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
@@ -141,6 +143,7 @@ PURE = (
     "cfcat.core.workers",
     "cfcat.report.render",
     "cfcat.report.hexdump",
+    "cfcat.report.theme",
     "cfcat.protocols.secrets",
     "cfcat.report.color",
     "cfcat.pipe.ending",

@@ -5,19 +5,26 @@ from __future__ import annotations
 import email
 import email.message
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 import cfcat
-from tests.documents.examples import PAGES
+from tests.documents.examples import EXAMPLES, PAGES
 from tests.helpers.peers import serve
+from tests.helpers.terminal import Terminal
 
 PROJECT = Path(__file__).parents[1]
 SHARED = {
@@ -144,3 +151,69 @@ def test_installed_wheel(wheel: Path, tmp_path: Path) -> None:
     assert run(program, "-V", cwd=tmp_path, env=env) == f"cfcat {cfcat.__version__}\n".encode()
     with serve(lambda conn: conn.send(conn.recv_until_eof())) as server:
         assert run(program, server.address, cwd=tmp_path, env=env, stdin=b"there and back") == b"there and back"
+
+
+def needed(name: str) -> Iterator[str]:
+    """A package, and all that it needs, some of it more than once."""
+    yield name
+    for requirement in distribution(name).requires or ():
+        if "extra ==" not in requirement and "platform_system ==" not in requirement:
+            match = re.match(r"[\w.-]+", requirement)
+            assert match is not None
+            yield from needed(match[0])
+
+
+def install(wheel: Path, folder: Path) -> None:
+    """What `pip install --target` does, with this environment's own packages: nothing has to be fetched."""
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", folder, wheel)
+    for name in set(needed("cfcat")) - {"cfcat"}:
+        for file in distribution(name).files or ():
+            if file.parts[0] != ".." and file.suffix != ".pyc":
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file.locate()), folder / file)
+
+
+@pytest.mark.one_python
+def test_one_file(wheel: Path, tmp_path: Path) -> None:
+    """The README's command makes a zip that does it all alone: exit statuses, a session, package data, and a made
+    certificate, for which a shared object is loaded and does not stay behind.
+    """
+    install(wheel, tmp_path / "app")
+    (command,) = (example.text for example in EXAMPLES if "-m zipapp" in example.text)
+    pip, zipapp = map(shlex.split, command.split("&&"))
+    assert pip[3:] == ["install", "--target", "app", "."]
+    run(sys.executable, *zipapp[1:], cwd=tmp_path)
+    program = [sys.executable, "-I", "-S", str(tmp_path / "cfcat.pyz")]  # without this environment's packages
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {"TMPDIR": str(temporary), "CFCAT_HISTORY": ""}
+
+    assert run(*program, "-V") == f"cfcat {cfcat.__version__}\n".encode()
+    assert subprocess.run([*program, "-z", "h"], capture_output=True, check=False, timeout=20).returncode == 2
+    listen = ("-l", "0", "--tls", "on", "--ca-out", "ca.pem", "--half-open")
+    listener = subprocess.Popen(
+        [*program, *listen],
+        cwd=tmp_path,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with listener:
+        assert listener.stderr is not None
+        assert listener.stdout is not None
+        address = listener.stderr.readline().split()[-1].decode()
+        trust = ("--cacert", "ca.pem", "--tls", "on", "--export", "worker.js")
+        run(*program, *trust, address, cwd=tmp_path, env=env, stdin=b"there")
+        assert listener.stdout.read() == b"there"
+    assert listener.returncode == 0
+    assert "export default" in (tmp_path / "worker.js").read_text()
+
+    with serve(lambda conn: conn.send(conn.recv_until_eof())) as server:
+        with closing(Terminal([*program, server.address], env=env)) as term:
+            term.expect_screen(f"{server.address}>")
+            term.type("hello\r:eof\r")
+            term.expect_screen("[closed]>")
+            term.type(":quit\r")
+            assert term.finish() == 0
+    assert list(temporary.iterdir()) == []

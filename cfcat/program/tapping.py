@@ -170,12 +170,13 @@ class _Tap:
         output = self._asked.output
         writers: list[Writer] = []
         others: list[Subscriber] = []
+        color = self._display is not None and output.colored(1)
         if self._transcript is not None:
             writers.append(Logged(self._transcript, number))  # first: what was seen has been kept
         if self._display is not None and output.hexdump:
-            others.append(Dump(self._display, number, color=output.colored(1)))
+            others.append(Dump(self._display, number, color=color))
         elif self._display is not None:
-            writers.append(Shown(self._display, number))
+            writers.append(Shown(self._display, number, color=color))
         journals = [Journal(*writers, masks=not output.log_secrets)] if writers else []
         if self._display is not None:
             others += [Late(journal) for journal in journals]

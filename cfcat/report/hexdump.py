@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from cfcat.report.theme import WAYS, Part, paint
+
 __all__ = ["ROW_BYTES", "HexDump", "row_bytes_for"]
 
 ROW_BYTES = 16
@@ -19,9 +21,8 @@ ROW_CHOICES = (16, 8, 4)
 TEXT = bytes(byte if 0x20 <= byte < 0x7F else ord(".") for byte in range(256))
 
 
-# SGR parameters by the class of a byte, classes and colours as hexyl has them.
 NUL, BLANK, CONTROL, PRINTABLE, OTHER = range(5)
-COLORS = {NUL: "90", BLANK: "32", CONTROL: "35", PRINTABLE: "36", OTHER: "33"}
+PARTS: tuple[Part, ...] = ("nul", "blank", "control", "printable", "other")
 
 
 def _class(byte: int) -> int:
@@ -55,12 +56,12 @@ WIDTHS = tuple(map(_hex_width, range(ROW_BYTES + 1)))
 class HexDump:
     """One direction of a connection as rows.
 
-    `mark`: in front of each row, "<" or ">". `row_bytes`: bytes in a row. `color`: with SGR sequences by the class
-    of each byte (NUL, blank, control, printable, not ASCII).
+    `mark`: in front of each row, "<" or ">". `row_bytes`: bytes in a row. `color`: with SGR sequences by the
+    direction, and by the class of each byte (NUL, blank, control, printable, not ASCII).
     """
 
     def __init__(self, mark: str = "", *, row_bytes: int = ROW_BYTES, color: bool = False) -> None:
-        self._mark = f"{mark} " if mark else ""
+        self._mark = f"{paint(WAYS[mark], mark) if color else mark} " if mark else ""
         self._row_bytes = row_bytes
         self._color = color
         self._offset = 0  # of the first byte in `_rest`
@@ -95,12 +96,12 @@ class HexDump:
         groups = [data[start : start + GROUP_BYTES].hex(" ") for start in range(0, len(data), GROUP_BYTES)]
         cells, text = "  ".join(groups), data.translate(TEXT).decode("ascii")
         if self._color:
-            runs = [(run.start(), run.end(), COLORS[run[0][0]]) for run in RUN.finditer(data.translate(CLASSES))]
-            cells = _paint((WIDTHS[start], WIDTHS[end], color, cells) for start, end, color in runs)
-            text = _paint((start, end, color, text) for start, end, color in runs)
+            runs = [(run.start(), run.end(), PARTS[run[0][0]]) for run in RUN.finditer(data.translate(CLASSES))]
+            cells = _paint((WIDTHS[start], WIDTHS[end], part, cells) for start, end, part in runs)
+            text = _paint((start, end, part, text) for start, end, part in runs)
         return f"{self._mark}{offset:08x}  {cells}{padding} |{text}|"
 
 
-def _paint(runs: Iterable[tuple[int, int, str, str]]) -> str:
+def _paint(runs: Iterable[tuple[int, int, Part, str]]) -> str:
     """One colour for each run of bytes of a class."""
-    return "".join(f"\x1b[{color}m{plain[start:end]}\x1b[0m" for start, end, color, plain in runs)
+    return "".join(paint(part, plain[start:end]) for start, end, part, plain in runs)

@@ -12,6 +12,7 @@ from cfcat.record.journal import Item, Journal
 from cfcat.record.kept import Event, Kept
 from cfcat.record.transcript import Transcript, entry_lines
 from cfcat.report.hexdump import HexDump
+from cfcat.report.theme import WAYS, paint
 from cfcat.tap.display import Display
 
 __all__ = ["DataConnections", "Dump", "Late", "Logged", "Shown"]
@@ -27,15 +28,16 @@ class Shown:
 
     is_done = False
 
-    def __init__(self, display: Display, number: int) -> None:
+    def __init__(self, display: Display, number: int, *, color: bool) -> None:
         self._display = display
         self._number = number
+        self._color = color
 
     def write(self, items: Sequence[Item]) -> None:
         """As `Writer.write`."""
         shown = [item for item in items if not isinstance(item, Broke)]
         if text := entry_lines(shown, time.time(), connection=self._number):
-            self._display.write(text.encode())
+            self._display.write((_painted(text) if self._color else text).encode())
 
 
 class Logged:
@@ -63,6 +65,8 @@ class Dump:
     def __init__(self, display: Display, number: int, *, color: bool) -> None:
         self._display = display
         self._number = number
+        self._color = color
+        self._begin = paint("notice", f"#{number}") if color else f"#{number}"
         self._dumps: dict[Direction, HexDump] = {way: HexDump(mark, color=color) for way, mark in MARKS.items()}
 
     def take(self, event: Event) -> None:
@@ -70,9 +74,10 @@ class Dump:
         if isinstance(event, Moved):
             dump = self._dumps[event.direction]
             rows = (*dump.feed(event.data), *dump.flush())
-            self._display.write("".join(f"#{self._number} {row}\n" for row in rows).encode())
+            self._display.write("".join(f"{self._begin} {row}\n" for row in rows).encode())
         elif isinstance(event, Kept) and not isinstance(event, Broke):
-            self._display.write(entry_lines([event], time.time(), connection=self._number).encode())
+            text = entry_lines([event], time.time(), connection=self._number)
+            self._display.write((_painted(text) if self._color else text).encode())
 
 
 class Late:
@@ -107,3 +112,17 @@ class DataConnections:
             if DATA_CONNECTION.match(event.data):
                 self._note(DATA_CONNECTION_NOTE)
                 self._note = None
+
+
+def _painted(text: str) -> str:
+    """Lines of a transcript in colours: what is said by its direction, all else is a notice."""
+    return "".join(f"{_painted_line(line)}\n" for line in text.split("\n")[:-1])
+
+
+def _painted_line(line: str) -> str:
+    number, moment, mark, tls, data = line.split(" ", 4)
+    if mark not in WAYS:
+        return paint("notice", line)
+    begin = paint("notice", f"{number} {moment}")
+    way = WAYS[mark]
+    return f"{begin} {paint(way, mark)} {paint('tls', tls) if tls == 'T' else tls} {paint(way, data)}"

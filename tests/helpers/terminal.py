@@ -29,6 +29,7 @@ import pyte
 import pytest
 from pexpect import TIMEOUT
 from pexpect.fdpexpect import fdspawn
+from pyte.screens import Char
 
 from tests.helpers.program import Argument, command, environment
 
@@ -41,7 +42,10 @@ _TAKE_TERMINAL = ["sh", "-c", ': <"$0" && exec "$@"']
 
 
 class _Screen(pyte.Screen):
-    """A screen that answers the program's questions (cursor position, device status), as terminals do."""
+    """A screen that answers the program's questions (cursor position, device status), as terminals do.
+
+    pyte knows no dim characters: here they blink, which no character of cfcat's does.
+    """
 
     def __init__(self, columns: int, rows: int, master: int) -> None:
         super().__init__(columns, rows)
@@ -49,6 +53,10 @@ class _Screen(pyte.Screen):
 
     def write_process_input(self, data: str) -> None:
         os.write(self._master, data.encode())
+
+    def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
+        dim = {2: (5,), 22: (22, 25)}
+        super().select_graphic_rendition(*(each for one in attributes for each in dim.get(one, (one,))))
 
 
 class Terminal:
@@ -135,6 +143,20 @@ class Terminal:
     def lines(self) -> list[str]:
         """Return what the screen shows, line by line, without blanks at the end of lines."""
         return [line.rstrip() for line in self._screen.display]
+
+    def cells(self) -> list[list[Char]]:
+        """Return the same with its looks, to the last column; `blink` is dim."""
+        columns = range(self._screen.columns)
+        return [[self._screen.buffer[row][column] for column in columns] for row in range(self._screen.lines)]
+
+    def look(self, text: str) -> tuple[str, bool, bool]:
+        """Return colour, boldness and dimness of the last place on the screen that shows this; all of it alike."""
+        rows = zip(self.lines(), self.cells(), strict=True)
+        line, row = [(line, row) for line, row in rows if text in line][-1]
+        start = line.rindex(text)
+        looks = {(cell.fg, cell.bold, cell.blink) for cell in row[start : start + len(text)]}
+        assert len(looks) == 1, f"{text!r} has several looks: {looks}"
+        return looks.pop()
 
     def cursor(self) -> tuple[int, int]:
         """Return row and column of the cursor, from 0."""

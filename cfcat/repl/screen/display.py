@@ -14,11 +14,11 @@ from functools import lru_cache
 
 from cfcat.report.hexdump import HexDump, row_bytes_for
 from cfcat.report.render import TerminalFilter
+from cfcat.report.theme import ESCAPED
 
 __all__ = ["Display"]
 
 TAB_COLUMNS = 8
-DIM = ("\x1b[2m", "\x1b[22m")
 PIECES = re.compile(r"\x1b\[2?2m|\t|[^\x1b\t]+")
 # Characters without a width of their own may follow each other without end, and the row would never be full.
 CHARACTERS_PER_COLUMN = 16
@@ -122,7 +122,7 @@ class _Text(_Drawing):
 
     def __init__(self, columns: int, color: bool) -> None:
         self._columns = columns
-        self._dim = DIM if color else ("", "")
+        self._dim = ESCAPED if color else ("", "")
         self._filter = TerminalFilter(dim=self._dim)
         self._start_row()
 
@@ -176,8 +176,8 @@ class _Text(_Drawing):
         """Go on with the unfinished row; returns those that became full. A full row goes up when more follows it."""
         rows: list[str] = []
         for piece in PIECES.findall(text):
-            if piece in DIM:
-                self._dimmed = piece == DIM[0]
+            if piece in ESCAPED:
+                self._dimmed = piece == ESCAPED[0]
                 self._row += piece
             elif piece == "\t":
                 if self._used >= self._columns:

@@ -16,6 +16,7 @@ from cfcat.repl.screen.history import History
 from cfcat.repl.screen.prompt import LineEditor
 from cfcat.report.messages import Message
 from cfcat.report.render import escape
+from cfcat.report.theme import Part, paint
 
 __all__ = ["Screen"]
 
@@ -27,7 +28,6 @@ INTERVAL_S = 0.02
 LEFT_FOR_TEXT = 12
 LEAST_ADDRESS = 8  # shorter, it says nothing
 HIDDEN = "****"  # in place of a line that was not shown while it was typed
-SGR = {"dim": "2", "ansired": "31"}
 
 
 class Above:
@@ -96,11 +96,11 @@ class Screen(TerminalFace):
 
     def show_notice(self, text: str) -> None:
         """As in `Face`."""
-        self._show(text, "dim")
+        self._show(text, "notice")
 
     def show_error(self, message: Message) -> None:
         """As in `Face`."""
-        self._show(str(message).rstrip("\n"), "ansired")
+        self._show(str(message).rstrip("\n"), "error")
 
     def state_changed(self) -> None:
         """As in `Face`."""
@@ -108,9 +108,9 @@ class Screen(TerminalFace):
         self.warn_of_raw()
         self.draw()
 
-    def _show(self, text: str, style: str) -> None:
+    def _show(self, text: str, part: Part) -> None:
         self._follow_session()
-        self._above.add_lines("\n".join(self._paint(style, line) for line in text.split("\n")))
+        self._above.add_lines("\n".join(self._paint(part, line) for line in text.split("\n")))
         self.draw()
 
     def _follow_session(self) -> None:
@@ -120,8 +120,8 @@ class Screen(TerminalFace):
         if {"recv-closed", "closed"} & set(self.session.prompt_state.marks):
             self._above.add(self._display.finish())
 
-    def _paint(self, style: str, text: str) -> str:
-        return f"\x1b[{SGR[style]}m{text}\x1b[0m" if self._color and style and text else text
+    def _paint(self, part: Part, text: str) -> str:
+        return paint(part, text) if self._color else text
 
     # ---- drawing
 
@@ -171,19 +171,20 @@ class Screen(TerminalFace):
         """The row above the prompt."""
         return self._display.unfinished
 
-    def prompt(self) -> list[tuple[str, str]]:
-        """Styles and texts of the prompt, or of the question."""
+    def prompt(self) -> list[tuple[Part, str]]:
+        """The prompt, or the question, with the looks of its parts."""
         if self.question:
-            return [("bold", self.question)]
+            return [("prompt", self.question)]
         state = self.session.prompt_state
-        tls = "ansired" if state.tls == "tls!" else ""
-        marks = [(tls, state.tls), *(("", f"[{mark}]") for mark in state.marks)]
+        tls: Part = "insecure" if state.tls == "tls!" else "tls"
+        marks: list[tuple[Part, str]] = [(tls, state.tls), *(("prompt", f"[{mark}]") for mark in state.marks)]
         room = self._columns - LEFT_FOR_TEXT - sum(len(text) + 1 for _, text in marks if text)
-        words = [("", _fitted(state.address, room)), *marks]  # the address goes first, what matters stays
-        parts = [part for word in words if word[1] for part in (("", " "), word)][1:]
+        words: list[tuple[Part, str]] = [("prompt", _fitted(state.address, room)), *marks]  # what matters stays
+        gap: tuple[Part, str] = ("prompt", " ")
+        parts = [part for word in words if word[1] for part in (gap, word)][1:]
         if sum(len(text) for _, text in parts) > self._columns - LEFT_FOR_TEXT:
             parts = []
-        return [*parts, ("", "> ")]
+        return [*parts, ("prompt", "> ")]
 
     def toolbar(self) -> str:
         """Bytes each way, TLS version, line ending, protocol, and whether something is being done."""
@@ -230,9 +231,9 @@ class Screen(TerminalFace):
         """Enter: what stood in the line goes up, and its turn comes."""
         is_answer = bool(self.question)
         self._above.add(self._display.end_row())
-        prompt = "".join(self._paint(style if style in SGR else "", part) for style, part in self.prompt())
+        prompt = "".join(self._paint(part, text) for part, text in self.prompt())
         for line in shown.split("\n"):
-            self._above.add_lines(prompt + (HIDDEN if self.hides_input() else escape(line)))
+            self._above.add_lines(prompt + self._paint("sent", HIDDEN if self.hides_input() else escape(line)))
         self.enter(text.split("\n"), store=text == shown)
         self.draw()
         return not is_answer and not text[:1].isspace()

@@ -49,12 +49,14 @@ from prompt_toolkit.layout.processors import (
     PasswordProcessor,
     ReverseSearchProcessor,
 )
+from prompt_toolkit.lexers import SimpleLexer
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
 from cfcat.edges.terminal import TerminalQueue, size_of
 from cfcat.repl.screen.paste import FoldProcessor, Folds
+from cfcat.report.theme import LOOKS, Part
 
 __all__ = ["LineEditor", "PromptOwner", "TerminalReader"]
 
@@ -72,8 +74,8 @@ class PromptOwner(Protocol):
     def unfinished(self) -> str:
         """The row above the prompt, with SGR sequences; "" for none."""
 
-    def prompt(self) -> list[tuple[str, str]]:
-        """Styles and texts of the prompt."""
+    def prompt(self) -> list[tuple[Part, str]]:
+        """Looks and texts of the prompt."""
 
     def toolbar(self) -> str:
         """One line."""
@@ -128,7 +130,7 @@ class LineEditor:
         self.application: Application[None] = Application(
             layout=self._layout(),
             key_bindings=merge_key_bindings([load_auto_suggest_bindings(), self._bindings()]),
-            style=Style([("auto-suggestion", "ansibrightblack" if color else "underline")]),
+            style=_style(color),
             color_depth=ColorDepth.DEPTH_4_BIT if color else ColorDepth.DEPTH_1_BIT,
             erase_when_done=True,
             max_render_postpone_time=None,  # a burst from the peer keeps the loop busy: what was typed must not wait
@@ -230,6 +232,7 @@ class LineEditor:
             self._buffer,
             search_buffer_control=search,
             preview_search=True,
+            lexer=SimpleLexer("class:sent"),
             include_default_input_processors=False,
             input_processors=[
                 FoldProcessor(self._folds),
@@ -269,7 +272,7 @@ class LineEditor:
         return Dimension(min=room) if self._buffer.complete_state is not None and room > 0 else Dimension()
 
     def _prefix(self, line: int, wrapped: int) -> StyleAndTextTuples:
-        return list(self._owner.prompt()) if line == 0 and wrapped == 0 else []
+        return [(f"class:{part}", text) for part, text in self._owner.prompt()] if line == 0 and wrapped == 0 else []
 
     # ---- what is typed
 
@@ -304,6 +307,14 @@ class LineEditor:
             self._buffer.insert_text(self._folds.fold(text))
 
         return keys
+
+
+def _style(color: bool) -> Style:
+    """The theme, under its own names and prompt_toolkit's; without colour a suggestion is told by a line below it."""
+    if not color:
+        return Style([("auto-suggestion", "underline")])
+    looks = [(part, look.style) for part, look in LOOKS.items() if look.style]
+    return Style([*looks, ("auto-suggestion", LOOKS["suggestion"].style)])
 
 
 class _Output(Vt100_Output):
