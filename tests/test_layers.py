@@ -24,7 +24,7 @@ PACKAGE = PROJECT / "cfcat"
 # other, but for the modules of a folder. A new module gets its line here.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
-    ("cfcat.core.address", "cfcat.core.choices"),
+    ("cfcat.core.address", "cfcat.core.choices", "cfcat.core.spelling"),
     ("cfcat.core.certificate",),
     ("cfcat.proxies",),
     ("cfcat.record.fact", "cfcat.record.words"),
@@ -136,6 +136,7 @@ PURE = (
     "cfcat.core.lifecycle",
     "cfcat.core.options",
     "cfcat.core.route",
+    "cfcat.core.spelling",
     "cfcat.core.certificate",
     "cfcat.core.trace",
     "cfcat.core.workers",
