@@ -431,6 +431,12 @@ def _made_again(kind: type[SocketError], arguments: tuple[object, ...]) -> Socke
     return error
 
 
+def expect_list(name: str, texts: Sequence[str | bytes]) -> None:
+    """Raise TypeError for a text in place of a list of texts: to Python it would be a list of letters."""
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"{name} must be a list, not {type(texts).__name__}: [{texts!r}]")
+
+
 def shortened(parts: Sequence[str]) -> str:
     """A list for a message. It may come from the network: of a long one the beginning, and how many more there are."""
     more = len(parts) - MOST_PARTS

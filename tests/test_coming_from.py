@@ -1,17 +1,23 @@
-"""The manual's COMING FROM OTHER TOOLS: each row is run, as a command or as lines of a script."""
+"""The manual's COMING FROM OTHER TOOLS, and WORKERS: each row is run, as a command, as lines of a script, as Python."""
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.documents.examples import MANUAL, plain
+from cfcat import Socket, SocketAddress, connect, make_tls_context
+from cfcat import serve as serve_calls
+from cfcat.core import context
+from tests.documents.examples import MANUAL, PAGES, plain
 from tests.helpers.certs import CertSet
 from tests.helpers.installed import demand
 from tests.helpers.peers import Peer, serve
@@ -129,3 +135,52 @@ def test_lines_for_an_expect_user(tmp_path: Path) -> None:
         result = cfcat("--repl", server.address, stdin=script, env=env)
     assert result == Result(b"220 a\r\n220 host.example\r\n250 ok\r\n220 b\r\n", "done\n", 0)
     assert server.received == b"NOOP\rEHLO /home/me\r\nhost.example\r\nhunter2\r\n"
+
+
+def test_lines_for_a_worker(daemon: Fleet, certs: CertSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together, in their order, they talk to exim; the last line serves until it is cancelled."""
+    text = PAGES["cfcat.3"].partition("\n.Sh COMING FROM WORKERS\n")[2].partition("\n.Sh ")[0]
+    lines = [plain(line) for line in re.findall(r"^\.Dl (.*)$", text, flags=re.MULTILINE)]
+    assert len(lines) == len(re.findall(r"^\.It Li ", text, flags=re.MULTILINE))
+    *talking, serving = lines
+    port = str(daemon("smtp").port)
+    monkeypatch.setattr(context, "_contexts", [make_tls_context(cacert=certs.ca)])
+    names: dict[str, Any] = {
+        "SocketAddress": SocketAddress,
+        "asyncio": asyncio,
+        "connect": connect,
+        "serve": serve_calls,
+    }
+
+    async def step(line: str) -> None:
+        local = line.replace("mail.example", "localhost").replace(", 25)", f", {port})").replace(":25", f":{port}")
+        code = compile(local, line, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if code.co_flags & inspect.CO_COROUTINE:
+            await eval(code, names)
+        else:
+            exec(code, names)
+
+    async def all_steps() -> None:
+        for line in talking:
+            if "start_tls" in line:
+                await starttls_by_hand(names["socket"])
+            await step(line)
+            if "start_tls" in line:
+                await names["secure"].opened
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await step(serving.replace(":8025", ":0"))
+
+    asyncio.run(asyncio.wait_for(all_steps(), 20))
+    assert names["value"].startswith(b"220 ")
+    assert not names["done"]
+    assert names["secure"].tls_info.version == "TLSv1.3"
+
+
+async def starttls_by_hand(socket: Socket) -> None:
+    reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
+    await reader.read_until()
+    for line in (b"EHLO me.example\r\n", b"STARTTLS\r\n"):
+        await writer.write(line)
+        while (await reader.read_until())[3:4] == b"-":
+            pass

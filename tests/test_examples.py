@@ -62,7 +62,8 @@ TAKEN = (*LISTENERS, *TAPS, *REPLAYS)
 SCRIPTS = [block for block in chosen("sh") if block not in TAKEN and not block.text.startswith(ELSEWHERE)]
 SERVERS = chosen("python", "serve(")
 MOCKS = chosen("python", "replay(")
-PROGRAMS = [block for block in chosen("python") if block not in (*SERVERS, *MOCKS)]
+TESTS = chosen("python", "listen(")
+PROGRAMS = [block for block in chosen("python") if block not in (*SERVERS, *MOCKS, *TESTS)]
 
 
 def name_of(block: Example) -> str:
@@ -203,7 +204,7 @@ def test_every_block_is_run() -> None:
     """Here or, where it installs, elsewhere; and there is one of each kind."""
     installing = [block for block in ALL if block.text.startswith(ELSEWHERE)]
     assert len(installing) == 4
-    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, REPLAYS, PROGRAMS, SERVERS, MOCKS)
+    kinds = (SESSIONS, CONSOLES, SCRIPTS, LISTENERS, TAPS, REPLAYS, PROGRAMS, SERVERS, MOCKS, TESTS)
     assert sum(map(len, kinds)) + len(installing) == len(ALL)
     assert all(kinds)
 
@@ -358,6 +359,15 @@ def test_mock(block: Example, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(block.text)
     result = shell(f"cd {tmp_path} && exec {sys.executable} -W error program.py", timeout_s=30)
     assert (result.stderr, result.status) == ("", 0)
+
+
+@pytest.mark.parametrize("block", TESTS, ids=["lines"])
+def test_test(block: Example, tmp_path: Path) -> None:
+    """The example passes, and fails where its handler does something else."""
+    for old, new, status in (("upper", "upper", 0), ("upper", "lower", 1)):
+        (tmp_path / "program.py").write_text(block.text.replace(old, new))
+        result = shell(f"exec {sys.executable} -W error {tmp_path}/program.py", timeout_s=30)
+        assert result.status == status, result.stderr
 
 
 @pytest.mark.parametrize("block", SERVERS, ids=["echo"])

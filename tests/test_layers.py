@@ -24,7 +24,7 @@ PACKAGE = PROJECT / "cfcat"
 # other, but for the modules of a folder. A new module gets its line here.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.errors",),
-    ("cfcat.core.address", "cfcat.core.choices"),
+    ("cfcat.core.address", "cfcat.core.choices", "cfcat.core.spelling"),
     ("cfcat.core.certificate",),
     ("cfcat.proxies",),
     ("cfcat.record.fact", "cfcat.record.words"),
@@ -109,6 +109,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.replaying.server",),
     ("cfcat.replaying",),
     ("cfcat.repl",),
+    ("cfcat.program.habits",),
     ("cfcat.program.modes", "cfcat.program.values"),
     ("cfcat.program.help",),
     ("cfcat.program.output", "cfcat.program.process"),
@@ -118,7 +119,6 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cfcat.program.listening",),
     ("cfcat.program.tapping", "cfcat.program.replaying"),
     ("cfcat.program.run", "cfcat.program.check"),
-    ("cfcat.program.habits",),
     ("cfcat.program.cli",),
     ("cfcat.program.start",),
     ("cfcat.program",),
@@ -138,6 +138,7 @@ PURE = (
     "cfcat.core.lifecycle",
     "cfcat.core.options",
     "cfcat.core.route",
+    "cfcat.core.spelling",
     "cfcat.core.certificate",
     "cfcat.core.trace",
     "cfcat.core.workers",

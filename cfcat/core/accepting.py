@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import cfcat.core.hangups  # noqa: F401  # the sockets need it, when the last descriptor may be a client's
-from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_address
+from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_given
 from cfcat.core.dial import addresses_of
 from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor
 from cfcat.core.options import Changes, SocketOptions, make_options
@@ -58,9 +58,9 @@ def listen(
         target = Target(address, "", 0)
     elif isinstance(address, str) and address.startswith(STAR):
         hosts = ANYWHERE
-        target = parse_address(address.replace("*", ANYWHERE[0], 1))
+        target = parse_given(address.replace("*", ANYWHERE[0], 1))
     else:
-        target = parse_address(address)
+        target = parse_given(address)
     given = options if isinstance(options, Mapping) else {}
     resolved = make_options(options, {"allow_half_open": True, **given, **changes})
     if resolved.policy is not None:
@@ -317,6 +317,8 @@ async def serve(
     """
     import asyncio  # lazy: handlers have it
 
+    if not callable(handler):
+        raise TypeError(f"the handler is a coroutine function that takes a socket, not {type(handler).__name__}")
     tasks: set[asyncio.Task[None]] = set()
     async with listen(address, options, **changes) as listener:
         if ready is not None:
@@ -336,7 +338,10 @@ async def _handle(handler: Callable[[Socket], Awaitable[object]], socket: Socket
     import asyncio  # lazy: as above
 
     try:
-        await handler(socket)
+        handled = handler(socket)
+        if not isinstance(handled, Awaitable):
+            raise TypeError("the handler must be a coroutine function: async def")
+        await handled
         await _end(socket)
     except asyncio.CancelledError:
         socket.latest.abort()

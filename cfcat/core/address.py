@@ -22,6 +22,7 @@ __all__ = [
     "is_ip",
     "is_ipv6",
     "parse_address",
+    "parse_given",
     "unix_path",
     "without_zone",
 ]
@@ -39,6 +40,8 @@ BAD_TEXT = "Specified address is empty string, contains unsupported characters o
 PORT_NOT_INTEGER = "The value cannot be converted because it is not an integer."
 PORT_TOO_LARGE = "Value out of range. Must be less than or equal to 65535."
 PORT_NEGATIVE = "The value cannot be converted because it is negative and this API expects a positive number."
+
+FORM = "an address is 'host:port'"
 
 ALLOWED_TEXT = re.compile(rf"[A-Za-z0-9\-._\[\]:]{{1,{MAX_TEXT}}}")
 ZONE = re.compile(
@@ -87,7 +90,7 @@ def parse_address(address: str | SocketAddress) -> Target:
     if isinstance(address, SocketAddress):
         return _check_record(address)
     if not isinstance(address, str):
-        raise WrongTypeError(NO_PORT, f"an address is 'host:port' or SocketAddress, not {type(address).__name__}")
+        raise WrongTypeError(NO_PORT, f"{FORM} or SocketAddress(hostname, port), not {type(address).__name__}")
     if unix_path(address) is not None:
         if not address.isprintable():
             raise AddressError(BAD_TEXT)
@@ -102,6 +105,15 @@ def parse_address(address: str | SocketAddress) -> Target:
         raise AddressError(BAD_TEXT)
     host = _unbracket(host) + zone
     return Target(format_address(host, port) if zone else address, host, port)
+
+
+def parse_given(address: str | SocketAddress) -> Target:
+    """As `parse_address`, for who writes a program: an error also has the form of an address."""
+    try:
+        return parse_address(address)
+    except AddressError as error:
+        is_url = isinstance(address, str) and "://" in address
+        raise AddressError(error.message, f"{FORM}, not a URL" if is_url else FORM) from None
 
 
 def unix_path(text: str) -> str | None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from cfcat.core.choices import TlsVersion
-from cfcat.errors import CaFileError, ClientCertificateError, OptionsError, reason_of
+from cfcat.errors import CaFileError, ClientCertificateError, OptionsError, expect_list, reason_of
 
 __all__ = [
     "DEFAULT_CIPHERS",
@@ -172,6 +172,7 @@ def _platform_context() -> ssl.SSLContext:
 
 
 def _set_alpn(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
+    expect_list("alpn", alpn)
     if not all(name.isascii() and 0 < len(name) < 256 for name in alpn):
         raise OptionsError("an ALPN protocol ID is 1 to 255 ASCII characters")
     context.set_alpn_protocols(list(alpn))

@@ -47,6 +47,8 @@ def at_least(count: int) -> Goal:
 
 def until(separator: bytes, limit: int) -> Goal:
     """All up to the separator, which is included."""
+    if isinstance(separator, str):
+        raise TypeError("a separator is bytes, not str")
     if not separator:
         raise ValueError("the separator is empty")
     searched = 0
@@ -65,6 +67,8 @@ def until(separator: bytes, limit: int) -> Goal:
 
 
 def _check(count: int) -> None:
+    if not isinstance(count, int):
+        raise TypeError(f"a count is int, not {type(count).__name__}")
     if count < 0:
         raise ValueError(f"cannot read {count} bytes")
 

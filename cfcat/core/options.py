@@ -26,6 +26,7 @@ __all__ = ["AddressFamily", "Changes", "SecureTransport", "SocketOptions", "conn
 ADDRESS_FAMILIES = (None, "ipv4", "ipv6")
 
 BAD_SECURE_TRANSPORT = "Unsupported value in secureTransport socket option: "
+TLS_NOT_ASKED_FOR = "tls needs secure_transport: 'on' begins with TLS, 'starttls' allows start_tls()"
 NEGATIVE_HIGH_WATER = "The value cannot be converted because it is negative and this API expects a positive bigint."
 
 
@@ -142,12 +143,12 @@ class SocketOptions(_Fields):
             raise TypeError("high_water_mark must be int, not bool")
         if self.high_water_mark is not None and self.high_water_mark < 0:
             raise OptionsError(NEGATIVE_HIGH_WATER)
-        self._expect_made_by("ssl", "SSLContext", "tls")
+        self._expect_made_by("ssl", "SSLContext", "tls", "make_tls_context()")
         self._expect("expected_server_hostname", str, type(None))
         if self.address_family not in ADDRESS_FAMILIES:
             raise OptionsError(f"address_family must be 'ipv4' or 'ipv6', not {self.address_family!r}")
-        self._expect_made_by("cfcat.core.workers", "WorkersPolicy", "policy")
-        self._expect_made_by("cfcat.proxies.url", "Proxy", "via")
+        self._expect_made_by("cfcat.core.workers", "WorkersPolicy", "policy", "WorkersPolicy()")
+        self._expect_made_by("cfcat.proxies.url", "Proxy", "via", "proxy(URL)")
         if self.policy is not None and self.via is not None:
             raise OptionsError("a policy is about addresses that we connect to: it excludes a proxy")
         self._expect("source", str, type(None))
@@ -173,10 +174,11 @@ class SocketOptions(_Fields):
             wanted = " or ".join("None" if t is type(None) else t.__name__ for t in types)
             raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
-    def _expect_made_by(self, module: str, kind: str, name: str) -> None:
+    def _expect_made_by(self, module: str, kind: str, name: str, maker: str) -> None:
         """A class that is loaded only where there is something that may be one of its instances."""
-        if getattr(self, name) is not None:
-            self._expect(name, getattr(import_module(module), kind), type(None))
+        value = getattr(self, name)
+        if value is not None and not isinstance(value, getattr(import_module(module), kind)):
+            raise TypeError(f"{name} must be {kind} or None, as {maker} makes it, not {type(value).__name__}")
 
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
         """For copies and pickles: all are keywords."""
@@ -189,6 +191,7 @@ def make_options(options: SocketOptions | Mapping[str, object] | None, changes: 
     Raises:
         OptionsError, TypeError: as `SocketOptions`.
         TypeError: there is no such option (V18, not O1): ignored, `secureTransport` would mean clear text.
+        OptionsError: there is a context, and nothing says when TLS begins (V18): that would be clear text, too.
     """
     if options is None:
         base: dict[str, Any] = {}
@@ -204,16 +207,17 @@ def make_options(options: SocketOptions | Mapping[str, object] | None, changes: 
             raise TypeError(_unknown(name))
     if merged.get("allow_half_open", False) is None:
         del merged["allow_half_open"]  # not given
-    return SocketOptions(**merged)
+    made = SocketOptions(**merged)
+    if made.tls is not None and "secure_transport" not in merged:
+        raise OptionsError(TLS_NOT_ASKED_FOR)
+    return made
 
 
 def _unknown(name: object) -> str:
     """What is said of an option that there is not: the reference's own names are spelt otherwise here."""
-    import re  # lazy: a mistake only
+    from cfcat.core.spelling import option_instead  # lazy: a mistake only
 
-    spelt = re.sub(r"(?<=[a-z])[A-Z]", lambda match: "_" + match[0].lower(), str(name))
-    hint = f"; in Python it is {spelt}" if spelt != name and spelt in SocketOptions._fields else ""
-    return f"connect() has no option {name!r}{hint}"
+    return f"connect() has no option {name!r}{option_instead(str(name), SocketOptions._fields)}"
 
 
 def connecting(target: str, options: SocketOptions, protocol: str | None, *, no_shutdown: bool = False) -> Connecting:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from cfcat.core.loop import Loop
 from cfcat.errors import SocketError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from contextvars import Context
 
-__all__ = ["Promise", "in_daemon_thread", "job_for"]
+__all__ = ["Promise", "Spelt", "in_daemon_thread", "job_for"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,22 @@ class State(Enum):
 PENDING, RESOLVED, REJECTED, CANCELLED = State
 
 
-class Promise(Generic[T]):
+class Spelt:
+    """A class of the API. Where it has no attribute of a name, the error says how that of Workers or asyncio is spelt
+    here."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # or a type checker would take every name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            from cfcat.core.spelling import whats_instead  # lazy: a mistake only
+
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{whats_instead(type(self).__mro__, name)}"
+            raise AttributeError(text, name=name, obj=self)
+
+
+class Promise(Spelt, Generic[T]):
     """An outcome that is there, or will be.
 
     `resolve()` and `reject()` are for whoever made it. To asyncio it is a future: `await`, `wait`, `gather`, `shield`,

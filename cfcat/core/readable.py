@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from cfcat.core.lifecycle import Event, Reading
-from cfcat.core.promise import Promise
+from cfcat.core.promise import Promise, Spelt
 from cfcat.core.reads import BufferRead, ChunkRead, Read, taken
 from cfcat.core.streams import (
     EMPTY_BUFFER,
@@ -62,7 +62,7 @@ class _Chunks:
         self._reader.release_lock()
 
 
-class ReadableStream:
+class ReadableStream(Spelt):
     """The bytes that the peer sends (API-R1). `async for chunk in readable` reads to EOF.
 
     States: free, or held by one reader or pipe; with a read that waits, or none; then ended, once, in order or with an
@@ -300,7 +300,7 @@ class ReadableStream:
         return Promise.resolved(self.owner.loop, None)
 
 
-class ReadableStreamReader:
+class ReadableStreamReader(Spelt):
     """The reader that holds the stream's lock."""
 
     def __init__(self, stream: ReadableStream) -> None:

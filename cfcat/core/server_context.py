@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from cfcat.core.choices import TlsVersion
 from cfcat.core.context import DEFAULT_CIPHERS, limit_context, load_certificate, load_file
-from cfcat.errors import OptionsError
+from cfcat.errors import OptionsError, expect_list
 
 __all__ = ["Authority", "bare_server_context", "make_server_context"]
 
@@ -50,6 +50,7 @@ def make_server_context(
         OptionsError: a `key` without `cert`, a name that no certificate can have, or as `make_tls_context()`.
         OSError: `ca_out` cannot be written.
     """
+    expect_list("names", names)
     context = bare_server_context(alpn=alpn, tls_min=tls_min, tls_max=tls_max, ciphers=ciphers)
     if cert is not None:
         load_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)

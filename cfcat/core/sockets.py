@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cfcat.core.address import SocketAddress, Target, parse_address, unix_path
+from cfcat.core.address import SocketAddress, Target, parse_given, unix_path
 from cfcat.core.dial import Dialer, Direct, Route
 from cfcat.core.lifecycle import Event, Phase, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
 from cfcat.core.options import Changes, SecureTransport, SocketOptions, make_options
-from cfcat.core.promise import Promise
+from cfcat.core.promise import Promise, Spelt
 from cfcat.core.reacting import SocketInfo
 from cfcat.core.streams import WRITABLE_CLOSED
 from cfcat.core.wire import HandshakeWrapper
@@ -48,7 +48,7 @@ def connect(
         TypeError: an argument has the wrong type (V15).
         RuntimeError: there is no running event loop (A15).
     """
-    target = parse_address(address)
+    target = parse_given(address)
     resolved = make_options(options, changes)
     running_loop()
     if resolved.secure_transport != "off" and resolved.tls is None:
@@ -106,7 +106,7 @@ def adopt(
     return socket
 
 
-class Socket(Opening):
+class Socket(Spelt, Opening):
     """One connection, or its part before or after an upgrade. Made by `connect()`, `start_tls()` and listeners.
 
     `readable` and `writable` are its streams; they work before `opened` already. As a context manager it is
@@ -134,7 +134,9 @@ class Socket(Opening):
 
     @property
     def closed(self) -> Promise[None]:
-        """Resolves when the socket has ended in order: `close()`, both EOFs, or an upgrade (D1, S6).
+        """Resolves when the socket has ended in order: at `close()`, an upgrade, or the peer's EOF (D1, H1, S6).
+
+        With `allow_half_open` no EOF is enough, also where both sides have ended: it waits for `close()` (H5).
 
         Rejects with what `opened` rejected with, with LostError when the connection broke (V5), or with the reason of
         `writer.abort()` (D2, V7). `closed` notices a failure of the peer only when something is read or written (D3).

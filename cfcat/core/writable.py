@@ -15,7 +15,7 @@ from typing import Any
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
 from cfcat.core.loop import Loop
-from cfcat.core.promise import Promise
+from cfcat.core.promise import Promise, Spelt
 from cfcat.core.streams import (
     NOT_BYTES,
     SOCKET_CLOSED,
@@ -77,7 +77,7 @@ class Write:
                 self._promise.reject(error)
 
 
-class WritableStream:
+class WritableStream(Spelt):
     """The bytes for the peer. Writes queue, also before `opened`, and are sent in order (W4).
 
     States: free, or held by one writer or pipe; then ended, once, in order or with an error (`outcome`). What a write
@@ -289,7 +289,7 @@ class WritableStream:
             self._ready.clear()
 
 
-class WritableStreamWriter:
+class WritableStreamWriter(Spelt):
     """The writer that holds the stream's lock."""
 
     def __init__(self, stream: WritableStream, lock: object) -> None:

@@ -58,6 +58,7 @@ from cfcat.program.values import (
     check_source,
     check_target,
     check_variable,
+    check_words,
 )
 from cfcat.report.color import ColorChoice
 from cfcat.report.status import ExitStatus
@@ -89,7 +90,11 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.command(cls=GroupedHelp, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@app.command(
+    cls=GroupedHelp,
+    # More words than TARGET and PORT are refused by `check_words`, which says what to type.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80, "allow_extra_args": True},
+)
 def cfcat(
     context: typer.Context,
     target: Annotated[
@@ -362,6 +367,7 @@ def cfcat(
     the answer, and the server's end ends the run. Exit status 0 is an end in order.
     """
     given = _given(context)
+    check_words([target or "", port or "", *context.args], given)
     if transcript is not None:
         check_export(given)
         assert export is not None

@@ -125,7 +125,7 @@ TOGETHER: tuple[Needs | Excludes, ...] = (
     *(
         Excludes("--listen", option, f"-l excludes {option}{why}")
         for option, why in (
-            ("-k", ": clients are verified only with --client-ca"),
+            ("-k", ": --keep takes the next client, and --client-ca FILE verifies clients"),
             ("--cacert", "; --client-ca FILE verifies clients"),
             ("--helo", ": it is for a client"),
             ("--workers", ": it says where a Worker may connect to"),

@@ -27,16 +27,29 @@ __all__ = [
     "check_source",
     "check_target",
     "check_variable",
+    "check_words",
 ]
 
+MOST_WORDS = 2  # a host, and its port
 LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
+
+
+def check_words(words: list[str], given: list[str]) -> None:
+    """The words of a command line, of which there are two at most. `given` are its options. Raises UsageError."""
+    if len(words) > MOST_WORDS:
+        from cfcat.program.habits import extra_words  # lazy: a mistake only
+
+        extra = ", ".join(f"'{_shown(word)}'" for word in words[MOST_WORDS:])
+        raise UsageError(f"more than a host and a port: {extra}", extra_words(words, given))
 
 
 def check_target(target: str | None, port: str | None) -> Target:
     """`host:port` or, nc's way, `host port`. Raises UsageError."""
     if target is None:
         raise UsageError("no target given", "cfcat HOST:PORT, or cfcat --help")
+    words = [target] if port is None else [target, port]
     if port is not None and _has_port(target):
+        _refuse_words_of_others(words)
         if os.path.isfile(port):  # as expect and swaks have it
             raise UsageError(f"'{_shown(port)}' is not a port", f"--script {_shown(port)} runs its lines")
         raise UsageError(f"two ports given: '{_shown(target)}' and '{_shown(port)}'", f"cfcat {_shown(target)}")
@@ -45,6 +58,7 @@ def check_target(target: str | None, port: str | None) -> Target:
     except AddressError as error:
         from cfcat.report.messages import explain_address  # lazy: what is wrong only
 
+        _refuse_words_of_others(words)
         raise UsageError(*explain_address(target if port is None else f"{target}:{port}", error)) from error
 
 
@@ -60,6 +74,14 @@ def check_listen_target(target: str | None, port: str | None, option: str = "-l"
         text = _shown(target if port is None else f"{target} {port}")
         hint = f"cfcat {option} PORT, or {option} ADDRESS:PORT, or {option} unix:PATH"
         raise UsageError(f"{option}: '{text}' is not an address to listen on", hint) from error
+
+
+def _refuse_words_of_others(words: list[str]) -> None:
+    """Raise UsageError where these are another tool's addresses."""
+    from cfcat.program.habits import habit_of_words  # lazy: what is wrong only
+
+    if (hint := habit_of_words(words)) is not None:
+        raise UsageError(f"'{_shown(' '.join(words))}': expected host:port, not an address of socat", hint)
 
 
 def _shown(text: str) -> str:

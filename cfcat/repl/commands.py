@@ -284,12 +284,21 @@ COMMANDS: Mapping[str, Command] = {command.name: command for command in _TABLE}
 # Other programs' names for commands, used for suggestions when spelling does not help.
 _WORDS_OF_OTHERS = {
     "?": "help",
+    "abort": "close",
     "bye": "quit",
+    "cipher": "tls",
+    "ciphers": "tls",
     "connect": "open",
     "disconnect": "close",
+    "display": "set",
     "exit": "quit",
+    "hexdump": "view",
+    "logout": "quit",
     "reconnect": "open",
     "shutdown": "eof",
+    "ssl": "starttls",
+    "status": "info",
+    "wq": "quit",
     "x": "quit",
 }
 

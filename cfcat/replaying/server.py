@@ -16,7 +16,7 @@ from cfcat.core.options import SocketOptions
 from cfcat.core.promise import Promise
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import settled
-from cfcat.errors import OptionsError
+from cfcat.errors import OptionsError, expect_list
 from cfcat.record.replaying import Recorded
 from cfcat.record.subscribers import Subscribers
 from cfcat.replaying.player import WAIT_S, Player, Rules
@@ -55,6 +55,7 @@ async def replay(
         OptionsError: a regular expression that is none, or as `make_server_context()`.
         DifferenceError: a client did something else than was recorded. TlsError: it did not do the handshake.
     """
+    expect_list("ignore", ignore)
     recorded = open_recorded(transcript, connection, "server")
     rules = Rules(os.path.basename(os.fspath(transcript)), [*map(_compiled, ignore)], wait)
     context = (tls or _made(recorded, ca_out)) if recorded.tls_with("client") else None

@@ -79,6 +79,11 @@ __all__ = [
 ]
 
 
+ONE_PORT = "one port a run: a shell loop tries several"
+PASSWORD = re.compile(r"^((?:[A-Za-z+.-]+://)?[^/@:]*:)[^/]+@")  # of a URL, behind its user
+PATHS = ("/", "./", "../", "~/")  # how the path of a Unix socket begins
+
+
 class Message(NamedTuple):
     """`text` after "cfcat: ", `hint` on a line of its own, or ""."""
 
@@ -123,7 +128,8 @@ def _unanswered_hint(error: UnansweredError) -> str:
 
 def explain_address(text: str, error: AddressError) -> Message:
     """Why a target cannot be parsed, and what was probably meant."""
-    shown = f"'{escape(text)}'"
+    masked = PASSWORD.sub(r"\1****@", text)
+    shown = f"'{escape(masked)}'"
     scheme, separator, rest = text.partition("://")
     if separator and scheme.isalpha():
         return Message(f"{shown}: expected host:port, not a URL", _url_hint(scheme.lower(), rest))
@@ -132,19 +138,27 @@ def explain_address(text: str, error: AddressError) -> Message:
     if text.startswith(UNIX) and not is_port(text.removeprefix(UNIX)):
         hint = _command(f"{UNIX}./{text.removeprefix(UNIX)}") if text.isprintable() else ""
         return Message(f"{shown}: the path of a Unix socket begins with / or ./, its name without a file with @", hint)
+    if text.startswith(PATHS):
+        return Message(f"{shown}: a path; a Unix socket is unix:PATH", _command(f"{UNIX}{text}"))
     if re.search(r"\s", text):
         return Message(f"{shown}: a blank in the host name")
+    if (rest := re.sub(r"/.*", "", text.rpartition("@")[2])) != text:
+        more = "a user" if "@" in text else "a path"
+        return Message(f"{shown}: expected host:port without {more}", _command(rest) or _command(f"{rest}:443"))
     if text.count(":") > 1 and not text.startswith("["):
         return Message(f"{shown}: more than one colon: an IPv6 address goes in brackets", _ipv6_hint(text))
     host, _, port = text.rpartition(":")
     if "missing port" in error.message:
+        if is_port(text):
+            return Message(f"{shown}: no host given", f"cfcat localhost:{text}")
         return Message(f"{shown}: no port given", _command(f"{text.rstrip(':')}:443"))
     if text.startswith(":"):
         return Message(f"{shown}: no host given", _command(f"localhost{text}"))
     if host and not host.endswith(("[", ":")) and not is_port(port):
         if is_service_name(port):
             return Message(f"{shown}: no service is called '{port}'", "a port is a number, or a name of /etc/services")
-        return Message(f"{shown}: the port must be a number from 1 to 65535")
+        hint = ONE_PORT if re.fullmatch(r"\d+([-,]\d+)+", port) else ""
+        return Message(f"{shown}: the port must be a number from 1 to 65535", hint)
     if len(text) > 255:
         return Message(f"{shown[:60]}…': longer than 255 characters")
     if not text.isascii():

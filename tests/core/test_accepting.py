@@ -461,6 +461,19 @@ async def test_cancelling_serve_resets_what_its_handlers_are_at() -> None:
         client.recv(1)
 
 
+async def test_what_is_no_handler_is_said() -> None:
+    """At once where it cannot be called, as an address; else with the first client."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    with pytest.raises(TypeError, match=r"^the handler is a coroutine function that takes a socket, not str$"):
+        await serve("127.0.0.1:0", lambda _: None)  # type: ignore[arg-type]
+    async with serving(lambda _: None) as address:  # type: ignore[arg-type,return-value]
+        client = dial(address)
+        with pytest.raises(ConnectionResetError), client:
+            await received_some(client)
+    assert [str(context["exception"]) for context in told] == ["the handler must be a coroutine function: async def"]
+
+
 async def test_serve_goes_on_when_descriptors_are_used_up(caplog: pytest.LogCaptureFixture) -> None:
     """A client that cannot be accepted waits in the backlog until there are some again."""
     caplog.set_level(logging.INFO, "cfcat")
@@ -743,6 +756,15 @@ async def test_no_version_in_common_is_said(certs: CertSet) -> None:
     context = make_server_context(**own(certs), tls_min="1.3")
     seen, _ = await handshake(context, make_tls_context(cacert=certs.ca, tls_max="1.2"))
     assert isinstance(seen, TlsError)
+
+
+def test_a_text_is_no_list() -> None:
+    """Of a text each letter would count for a name of its own."""
+    with pytest.raises(TypeError, match=r"^names must be a list, not str: \['mail.example'\]$"):
+        make_server_context(names="mail.example")
+    for make in (make_tls_context, make_server_context):
+        with pytest.raises(TypeError, match=r"^alpn must be a list, not str: \['h2'\]$"):
+            make(alpn="h2")
 
 
 def test_what_cannot_be_used_is_said(certs: CertSet, tmp_path: Path) -> None:

@@ -139,6 +139,17 @@ async def test_read_exactly_reads_nothing_ahead() -> None:
             assert socket.readable.returned_bytes == 0
 
 
+async def test_text_is_no_separator_and_no_count() -> None:
+    """V15: said at once, and not by what it would meet within."""
+    with serve(Peer.recv_until_eof) as server:
+        async with connect(server.address) as socket:
+            reader = socket.readable.get_reader()
+            with pytest.raises(TypeError, match=r"^a separator is bytes, not str$"):
+                reader.read_until("\n")  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match=r"^a count is int, not str$"):
+                reader.read_exactly("3")  # type: ignore[arg-type]
+
+
 async def test_impossible_arguments_are_value_errors() -> None:
     """At once, from the call itself."""
     with serve(Peer.recv_until_eof) as server:

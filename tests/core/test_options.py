@@ -44,6 +44,8 @@ def test_o1_all_options_may_be_left_out() -> None:
         ({"secureTransport": "on"}, "connect() has no option 'secureTransport'; in Python it is secure_transport"),
         ({"allowHalfOpen": True}, "connect() has no option 'allowHalfOpen'; in Python it is allow_half_open"),
         ({"secure_transport": "on", 5: 5}, "connect() has no option 5"),
+        ({"ssl": True}, "connect() has no option 'ssl'; here that is: secure_transport='on', with tls= for a context"),
+        ({"cacert": "ca.pem"}, "connect() has no option 'cacert'; here that is: tls=make_tls_context(cacert=...)"),
     ],
 )
 def test_v18_unknown_keys_of_a_mapping_are_type_errors(given: dict[str, object], text: str) -> None:
@@ -51,6 +53,16 @@ def test_v18_unknown_keys_of_a_mapping_are_type_errors(given: dict[str, object],
     with pytest.raises(TypeError) as caught:
         made(given)
     assert str(caught.value) == text
+
+
+def test_v18_a_context_alone_is_not_clear_text() -> None:
+    """V18: who gives a context wants TLS. Where "off" is given too, it is for another connection."""
+    context = ssl.create_default_context()
+    with pytest.raises(OptionsError, match=r"^tls needs secure_transport: 'on' begins with TLS"):
+        made(None, tls=context)
+    with pytest.raises(OptionsError, match=r"^tls needs secure_transport"):
+        made({"tls": context})
+    assert made(None, tls=context, secure_transport="off").tls is context
 
 
 def test_an_unknown_keyword_is_a_type_error() -> None:
@@ -106,6 +118,7 @@ def test_o5_v15_options_are_socket_options_or_a_mapping(options: object) -> None
         ("high_water_mark", "1"),
         ("high_water_mark", True),
         ("tls", True),
+        ("via", "socks5h://gate.example"),
         ("expected_server_hostname", b"localhost"),
         ("connect_timeout", "1"),
     ],

@@ -334,7 +334,7 @@ def test_p8_a_policy_judges_no_connection_that_comes_in() -> None:
 
 def test_a_policy_is_a_policy() -> None:
     """V15: anything else is a TypeError."""
-    with pytest.raises(TypeError, match="policy must be WorkersPolicy or None, not str"):
+    with pytest.raises(TypeError, match=r"policy must be WorkersPolicy or None, as .*, not str"):
         SocketOptions(policy="workers")  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from cfcat.protocols import PROFILES, PROTOCOLS
 from cfcat.report.render import escape
 from tests.helpers.peers import Peer, serve
 from tests.helpers.program import Result, cfcat
-from tests.program.command import HELP, Command, refuse
+from tests.program.command import Command, refuse
 from tests.report.form import check_form
 
 pytestmark = pytest.mark.one_python
@@ -51,7 +51,7 @@ FORMS = "cfcat example.com:443, cfcat 192.0.2.7:25, cfcat [2001:db8::7]:25"
         (":{port}", "':{port}': no host given", "cfcat localhost:{port}"),
         ("[::1:{port}", "'[::1:{port}': not a host:port", FORMS),
         ("[localhost]:{port}", "'[localhost]:{port}': not a host:port", FORMS),
-        ("user@{}", "'user@{}': not a host:port", FORMS),
+        ("user@{}", "'user@{}': expected host:port without a user", "cfcat {}"),
         ("\x1b[31m:{port}", r"'\x1b[31m:{port}': not a host:port", FORMS),
         (
             "☃.example:{port}",
@@ -132,7 +132,7 @@ def test_ipv6_address_and_port_apart(host: str) -> None:
         (["127.0.0.1", ""], "'127.0.0.1:': no port given", "cfcat 127.0.0.1:443"),
         (["127.0.0.1", " {port}"], "'127.0.0.1: {port}': a blank in the host name", ""),
         (["{port}", "127.0.0.1"], f"'{{port}}:127.0.0.1': {BAD_PORT}", ""),
-        (["127.0.0.1", "{port}", "x"], "got unexpected extra argument(s) (x)", HELP),
+        (["127.0.0.1", "{port}", "x"], "more than a host and a port: 'x'", "cfcat HOST PORT, or cfcat HOST:PORT"),
         (["--", "127.0.0.1", "-{port}"], f"'127.0.0.1:-{{port}}': {BAD_PORT}", ""),
     ],
 )

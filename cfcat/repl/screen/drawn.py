@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from cfcat.edges.terminal import size_of
 from cfcat.repl.screen.completion import candidates
 from cfcat.repl.screen.display import Display
-from cfcat.repl.screen.face import ESCAPED_NOTICE, TerminalFace
+from cfcat.repl.screen.face import COMMAND_HINT, ESCAPED_NOTICE, TerminalFace
 from cfcat.repl.screen.history import History
 from cfcat.repl.screen.prompt import LineEditor
 from cfcat.report.messages import Message
@@ -253,6 +253,12 @@ class Screen(TerminalFace):
             self.answer(None)
         elif not self._editor.clear():
             self.cancel()
+
+    def escape_typed(self) -> None:
+        """Ctrl-], the escape character of telnet, begins a command, as it does there. No secret gets a colon."""
+        assert self._editor is not None
+        if not self.question and not self.hides_input() and not self._editor.begin(":"):
+            self.show_notice(COMMAND_HINT)
 
     async def ask(self, question: str, *, hidden: bool = False) -> str | None:
         """As in `TerminalFace`; what is being typed is put aside."""

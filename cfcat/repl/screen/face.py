@@ -24,7 +24,7 @@ from cfcat.repl.screen.lines import Lines
 from cfcat.repl.session import Face, Session
 from cfcat.report.messages import Message
 
-__all__ = ["ESCAPED_NOTICE", "LEAVE_HINT", "MAX_WAITING_BYTES", "TerminalFace"]
+__all__ = ["COMMAND_HINT", "ESCAPED_NOTICE", "LEAVE_HINT", "MAX_WAITING_BYTES", "TerminalFace"]
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Reading from the peer pauses while more than this waits to be drawn.
@@ -38,6 +38,7 @@ HANG_UP_S = 0.1
 YES = frozenset({"y", "yes"})
 ESCAPED_NOTICE = "control characters from the peer are shown escaped; :view hex shows the bytes, :view raw passes them"
 LEAVE_HINT = "Ctrl-D or :quit leaves"
+COMMAND_HINT = "a command is a line that begins with a colon: :help; Ctrl-C clears this line"
 RAW_WARNING = "warning: everything the peer sends reaches the terminal as it is; :view text ends that"
 
 

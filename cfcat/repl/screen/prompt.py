@@ -98,6 +98,9 @@ class PromptOwner(Protocol):
     def interrupt_typed(self) -> None:
         """Ctrl-C."""
 
+    def escape_typed(self) -> None:
+        """Ctrl-]."""
+
     def suspend_typed(self) -> None:
         """Ctrl-Z."""
 
@@ -156,6 +159,13 @@ class LineEditor:
     def is_running(self) -> bool:
         """Is it drawn?"""
         return self.application.is_running
+
+    def begin(self, text: str) -> bool:
+        """Type this at the beginning of an empty line. Returns whether the line was empty."""
+        if self._buffer.text:
+            return False
+        self._buffer.insert_text(text)
+        return True
 
     def redraw(self) -> None:
         """Draw soon what has changed."""
@@ -296,6 +306,11 @@ class LineEditor:
         @keys.add("c-d", filter=empty)
         def end(_: KeyPressEvent) -> None:
             self._owner.end_typed()
+
+        # At once: prompt_toolkit's own Ctrl-] waits for a character to search for, and would swallow it.
+        @keys.add("c-]", filter=here, eager=True)
+        def escape(_: KeyPressEvent) -> None:
+            self._owner.escape_typed()
 
         @keys.add("c-z")
         def suspend(_: KeyPressEvent) -> None:

@@ -36,7 +36,7 @@ def test_a_password_is_not_echoed(tmp_path: Path, term: str | None) -> None:
                 it.expect("login:")
                 it.type("joe\r")
                 it.expect("Password:")
-                it.type("hunt")
+                it.type("\x1dhunt")  # Ctrl-] types no colon here
                 it.expect("> ****")
                 it.type("er2\r")
                 it.expect("$")

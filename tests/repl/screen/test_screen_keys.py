@@ -91,6 +91,17 @@ def test_ctrl_c_clears_the_line_or_cancels_the_command() -> None:
         it.quit()
 
 
+def test_ctrl_bracket_begins_a_command() -> None:
+    """A hand that knows telnet types `Ctrl-] quit`: nothing of it may go to the peer, and no letter be swallowed. Where
+    a line has begun it says how to."""
+    with serve(quiet) as server, repl(server) as it:
+        it.type("half\x1d")
+        it.expect_picture("a command is a line that begins with a colon: :help; Ctrl-C clears this line", "> half")
+        it.type("\x03\x1dquit\r")
+        it.expect_end(0)
+        assert server.received == b""
+
+
 def test_a_second_line_waits_its_turn() -> None:
     """What is entered while a command runs is executed after it, in order; meanwhile the prompt is there."""
     go = threading.Event()
