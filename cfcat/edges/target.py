@@ -41,13 +41,14 @@ def typed_target(text: str, port: str | None = None) -> Target:
 def listen_target(text: str, port: str | None = None) -> tuple[Target, tuple[str, ...]]:
     """Return where to listen: a target, and the hosts to use in place of its own; () if its own is the one.
 
-    A port alone is loopback, `*:port` every address of this machine, `unix:PATH` a Unix socket. Port 0 is any free one.
+    A port alone is loopback, `*:port` every address of this machine, `unix:PATH` a Unix socket, `unix:@NAME` one
+    without a file. Port 0 is any free one.
 
     Raises:
         AddressError: there is no such address.
     """
     if text.startswith(UNIX) and port is None:
-        if not text.removeprefix(UNIX):
+        if text.removeprefix(UNIX) in ("", "@"):
             raise AddressError("no path")
         return Target(text, "", 0), ()
     hosts: tuple[str, ...] = ()
