@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket as stdlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 import cfcat.core.hangups  # noqa: F401  # the sockets need it, when the last descriptor may be a client's
 from cfcat.core.address import ANYWHERE, UNIX, SocketAddress, Target, format_address, parse_given
 from cfcat.core.dial import addresses_of
-from cfcat.core.listen import Accepted, Door, TcpDoor, UnixDoor
+from cfcat.core.listen import Accepted, Door, NameDoor, TcpDoor, UnixDoor
 from cfcat.core.options import Changes, SocketOptions, make_options
 from cfcat.core.promise import Promise
 from cfcat.core.race import Address
@@ -43,11 +44,12 @@ def listen(
 ) -> Listener:
     """Make a listener; `async with` begins to listen, `async for` yields its connections, opened already.
 
-    `address` is `"host:port"`, `"*:port"` for every address of this machine, or `"unix:/path"`; port 0 lets the system
-    choose. A name is listened on at all its addresses. Options are those of `connect()`: `secure_transport="on"` does
-    the handshake as the server, with the context `tls` (see `make_server_context`), before a connection is yielded;
-    "starttls" yields sockets whose `start_tls()` does it. `connect_timeout` is the deadline of a handshake, 30 s where
-    it is not given. Connections are half-open unless `allow_half_open=False` is given (I10).
+    `address` is `"host:port"`, `"*:port"` for every address of this machine, `"unix:/path"` or, on Linux,
+    `"unix:@name"`; port 0 lets the system choose. A name is listened on at all its addresses. Options are those of
+    `connect()`: `secure_transport="on"` does the handshake as the server, with the context `tls` (see
+    `make_server_context`), before a connection is yielded; "starttls" yields sockets whose `start_tls()` does it.
+    `connect_timeout` is the deadline of a handshake, 30 s where it is not given. Connections are half-open unless
+    `allow_half_open=False` is given (I10).
 
     Raises:
         AddressError: the address cannot be parsed.
@@ -125,7 +127,8 @@ class Listener:
         """
         if self._target.text.startswith(UNIX):
             path = self._target.text.removeprefix(UNIX)
-            self._doors = [self._door(self._target.text, UnixDoor, path)]
+            kind: Callable[[str], Door] = NameDoor if path.startswith("@") else UnixDoor
+            self._doors = [self._door(self._target.text, kind, path)]
             return
         try:
             addresses = await self._addresses()
@@ -370,7 +373,9 @@ async def _close(socket: Socket) -> None:
 
 def _local_address(sock: stdlib.socket) -> str:
     name = sock.getsockname()
-    return f"{UNIX}{name}" if sock.family == stdlib.AF_UNIX else format_address(*name[:2])
+    if sock.family != stdlib.AF_UNIX:
+        return format_address(*name[:2])
+    return f"{UNIX}@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else f"{UNIX}{name}"
 
 
 def _log(text: str) -> None:

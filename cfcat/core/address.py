@@ -18,6 +18,7 @@ __all__ = [
     "UNIX",
     "SocketAddress",
     "Target",
+    "bound_name",
     "format_address",
     "is_ip",
     "is_ipv6",
@@ -120,6 +121,11 @@ def unix_path(text: str) -> str | None:
     """The path of `unix:/path`, `unix:./path` and `unix:../path`, or the `@name` of `unix:@name`; None: no such."""
     match = UNIX_PATH.fullmatch(text) if text.startswith(UNIX) else None
     return match and match[1]
+
+
+def bound_name(path: str) -> str:
+    """What bind(2) and connect(2) take for `unix_path()`: a name without a file begins with a zero byte (unix(7))."""
+    return f"\0{path[1:]}" if path.startswith("@") else path
 
 
 def format_address(host: str, port: int) -> str:

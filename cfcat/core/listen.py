@@ -1,7 +1,7 @@
 """Where connections come in: one bound address of the operating system, TCP or Unix, that accepts.
 
-What is accepted here becomes a socket in `accepting`. Resolving names is not done here, nor is anything decided about
-who may connect.
+What is accepted here becomes a socket in `accepting`. Resolving names is not done here. TCP's doors let everybody in,
+Unix's their owner.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ import errno
 import os
 import socket
 import stat
+import struct
 import time
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from cfcat.core.address import UNIX
+from cfcat.core.address import UNIX, bound_name
 from cfcat.core.loop import running_loop
 from cfcat.core.promise import Promise
 from cfcat.core.race import Address
 
-__all__ = ["Accepted", "Door", "TcpDoor", "UnixDoor"]
+__all__ = ["Accepted", "Door", "NameDoor", "TcpDoor", "UnixDoor"]
 
 BACKLOG = 128  # connections that the kernel keeps until they are accepted; Linux allowed no more for a long time
 OWNER_ONLY = 0o177  # a mask of permissions
+ROOT = 0
+CREDENTIALS = struct.Struct("3i")  # process, user and group of the one that has connected: SO_PEERCRED, unix(7)
 # A server that has bound its Unix socket and does not listen yet refuses as one that has died does. Its two calls
 # follow each other: this is enough on a busy machine, and nobody waits for it but a start after such a death.
 BIND_TO_LISTEN_S = 0.05
@@ -64,6 +67,9 @@ class Door(ABC):
         def try_it() -> None:
             try:
                 sock, address = self._sock.accept()
+                while not self._is_welcome(sock):
+                    sock.close()
+                    sock, address = self._sock.accept()
             except OSError as error:
                 if error.errno in GONE_ALREADY:
                     loop.add_reader(self._sock, try_it)
@@ -84,6 +90,10 @@ class Door(ABC):
     @abstractmethod
     def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
         """Where the connection comes from: `Accepted.remote`."""
+
+    def _is_welcome(self, sock: socket.socket) -> bool:
+        """May who has connected come in? Otherwise the connection is closed."""
+        return True
 
     def _listen(self) -> None:
         self._sock.listen(BACKLOG)
@@ -162,6 +172,38 @@ class UnixDoor(Door):
         with contextlib.suppress(OSError, ValueError):
             if _identity(os.lstat(self.path)) == self._file:
                 os.unlink(self.path)
+
+
+class NameDoor(Door):
+    """Listens on a name without a file (unix(7)), `@name`.
+
+    Such a name has no permissions. Its door looks at each client, so that it is for its owner, and for root, as the
+    file of a Unix socket is.
+
+    Raises:
+        OSError: somebody listens there, or the name is too long.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(socket.AF_UNIX)
+        self._name = name
+        try:
+            self._sock.bind(bound_name(name))
+            self._listen()
+        except BaseException:
+            self._sock.close()
+            raise
+
+    @property
+    def text(self) -> str:
+        return UNIX + self._name
+
+    def _remote(self, sock: socket.socket, address: tuple[object, ...]) -> str:
+        return ""
+
+    def _is_welcome(self, sock: socket.socket) -> bool:
+        _, user, _ = CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+        return user in (os.geteuid(), ROOT)
 
 
 def _remove_stale(path: str) -> None:

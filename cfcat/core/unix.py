@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from cfcat.core.address import Target, unix_path
+from cfcat.core.address import Target, bound_name, unix_path
 from cfcat.core.dial import connect_failed
 from cfcat.core.race import Dialed
 from cfcat.core.waiting import sleep
@@ -52,7 +52,7 @@ class ByPath:
             trace(Resolved((target.text,), 0.0, target.text))
         try:
             sock.setblocking(False)
-            await _connect(sock, _name(unix_path(target.text) or ""))
+            await _connect(sock, bound_name(unix_path(target.text) or ""))
             if self._capture is not None:
                 from cfcat.core.watched import WatchedSocket  # lazy: most connections are not watched
 
@@ -73,11 +73,6 @@ class ByPath:
 
     def missing(self, target: Target) -> str:
         return f"{target.text}: no connection"
-
-
-def _name(path: str) -> str:
-    """What connect(2) takes: a name without a file begins with a zero byte (unix(7))."""
-    return f"\0{path[1:]}" if path.startswith("@") else path
 
 
 async def _connect(sock: socket.socket, name: str) -> None:

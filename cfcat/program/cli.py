@@ -393,13 +393,11 @@ def cfcat(
     wanted_tls = TlsRequest(cacert, insecure, cert, key, offered, tls_min or "1.2", tls_max)
     if ciphers is not None:
         wanted_tls = wanted_tls._replace(ciphers=ciphers)
-    names = tuple(sni or ())
-    for name in names:
-        check_name(name)
+    names = tuple(check_name(name) for name in sni or ())
     if len(names) > 1 and not listen:
         raise UsageError("--sni is given more than once: a connection has one server name")
     if source is not None:
-        check_source(source)
+        source = check_source(source)
     if proxy_protocol is not None:
         check_claim(proxy_protocol, listens=listen)
     way = None

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cfcat.edges.target import proxy_in_ascii
 from cfcat.errors import OptionsError, UsageError
 from cfcat.program.request import ProxyRequest
 from cfcat.proxies.environment import named_proxy
@@ -56,7 +57,7 @@ class Proxies:
             return None
         variable, url = named
         try:
-            return self._complete(proxy(url))
+            return self._complete(proxy(proxy_in_ascii(url)))
         except OptionsError as error:
             raise UsageError(f"--proxy env: {variable}: {error.message}") from error
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from cfcat.edges.target import listen_target, typed_target
+from cfcat.edges.target import in_ascii, listen_target, proxy_in_ascii, typed_name, typed_target
 from cfcat.errors import AddressError, CommandError, OptionsError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 MOST_WORDS = 2  # a host, and its port
-LABEL_BYTES = 63  # between two dots of a name (RFC 1035 §2.3.4)
 
 
 def check_words(words: list[str], given: list[str]) -> None:
@@ -99,12 +98,18 @@ def _has_port(text: str) -> bool:
     return True
 
 
-def check_name(name: str) -> None:
-    """The name of `--sni`. Raises UsageError."""
+def check_name(name: str) -> str:
+    """The name of `--sni`, in ASCII. Raises UsageError."""
     if not name:
         raise UsageError("--sni needs a name")
-    if not _is_name(name):
-        raise UsageError(f"--sni: '{_shown(name)}' is not a host name")
+    try:
+        return typed_name(name)
+    except AddressError as error:
+        raise UsageError(f"--sni: '{_shown(name)}' is not a host name{_why(error)}") from error
+
+
+def _why(error: AddressError) -> str:
+    return f": {_shown(error.detail)}" if error.detail else ""
 
 
 def check_proxy(url: str) -> Proxy | None:
@@ -119,19 +124,28 @@ def check_proxy(url: str) -> Proxy | None:
     user, password = os.environ.get("CFCAT_PROXY_USER"), os.environ.get("CFCAT_PROXY_PASSWORD")
     has_passwords = not url.lower().startswith("socks4")
     try:
-        return proxy(url, user=user, password=password if has_passwords else None)
+        return proxy(proxy_in_ascii(url), user=user, password=password if has_passwords else None)
     except OptionsError as error:
         raise UsageError(f"--proxy: {error.message}", "socks5h://HOST:PORT, http://USER:PASSWORD@HOST:PORT") from error
 
 
-def check_source(text: str) -> None:
-    """The value of `--source`. Raises UsageError."""
+def check_source(text: str) -> str:
+    """The value of `--source`, in ASCII. Raises UsageError."""
     from cfcat.core.route import parse_source  # lazy: most runs have none
 
+    text = _in_ascii("--source", text)
     try:
         parse_source(text)
     except OptionsError as error:
         raise UsageError(f"--source: {error.message}") from error
+    return text
+
+
+def _in_ascii(option: str, text: str) -> str:
+    try:
+        return in_ascii(text)
+    except AddressError as error:
+        raise UsageError(f"{option}: '{_shown(text)}': not a host name{_why(error)}") from error
 
 
 def check_claim(text: str, *, listens: bool) -> None:
@@ -151,7 +165,7 @@ def check_resolve(entries: list[str]) -> dict[str, list[str]]:
     from cfcat.core.route import parse_resolve  # lazy: most runs have none
 
     try:
-        return parse_resolve(entries)
+        return parse_resolve(_in_ascii("--resolve", entry) for entry in entries)
     except OptionsError as error:
         raise UsageError(f"--resolve: {error.message}", "--resolve example.com:443:192.0.2.7,2001:db8::7") from error
 
@@ -163,13 +177,6 @@ def check_helo(name: str) -> None:
     if not is_helo_name(name):
         hint = "a domain, or an address: [192.0.2.7], [IPv6:2001:db8::7]"
         raise UsageError(f"--helo: '{_shown(name)}' is no name for EHLO", hint)
-
-
-def _is_name(text: str) -> bool:
-    """Could it be a host name in a certificate? A dot may end it."""
-    labels = text.removesuffix(".").split(".")
-    printable = text.isascii() and text.isprintable() and " " not in text
-    return printable and all(0 < len(label) <= LABEL_BYTES for label in labels)
 
 
 def check_protocol(name: str) -> Protocol:

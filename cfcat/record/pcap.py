@@ -225,7 +225,7 @@ def _ends(local: Any, remote: Any, *, accepted: bool, number: int) -> tuple[_End
     """Both ends, ours first, and a comment where their addresses are made up."""
     if not isinstance(local, tuple) or not isinstance(remote, tuple):
         path = next((name for name in (local, remote) if name), "") or "without a name"
-        shown = path.decode(errors="backslashreplace") if isinstance(path, bytes) else path
+        shown = f"@{path[1:].decode(errors='backslashreplace')}" if isinstance(path, bytes) else path
         loopback = socket.inet_aton("127.0.0.1")
         server, client = _End(loopback, UNIX_PORT), _End(loopback, (FIRST_UNIX_CLIENT + number) % 65536)
         us, peer = (server, client) if accepted else (client, server)

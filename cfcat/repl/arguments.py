@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from cfcat.core.choices import SECURE_TRANSPORTS, SecureTransport
-from cfcat.edges.target import typed_target
+from cfcat.edges.target import typed_name, typed_target
 from cfcat.errors import AddressError, CommandError
 from cfcat.protocols import PROTOCOLS, Protocol
 from cfcat.repl.settings import EOLS, SETTINGS, VIEWS
@@ -211,7 +211,15 @@ def _open_value(option: str, value: str) -> str:
         raise CommandError(f"{option} needs a value", ":help open")
     if option == "--starttls":
         return _choose(value, tuple(PROTOCOLS), option)
-    return value
+    return _name(value) if option == "--sni" else value
+
+
+def _name(text: str) -> str:
+    try:
+        return typed_name(text)
+    except AddressError as error:
+        why = f": {escape(error.detail)}" if error.detail else ""
+        raise CommandError(f"--sni: '{escape(clip(text))}' is not a host name{why}", ":help open") from error
 
 
 def _parse_target(words: Sequence[str]) -> str:

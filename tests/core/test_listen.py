@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cfcat.core.listen import TcpDoor, UnixDoor
+from cfcat.core.listen import NameDoor, TcpDoor, UnixDoor
 from cfcat.core.race import Address
 from tests.helpers.links import open_descriptors, outcome, turns
 
@@ -95,6 +95,46 @@ async def test_a_unix_door_is_for_its_owner_and_goes_with_it(tmp_path: Path) -> 
     assert remote == ""
     door.close()
     assert not path.exists()
+
+
+ABSTRACT = pytest.mark.skipif(not os.path.exists("/proc/net/unix"), reason="names without a file are Linux's")
+
+
+@ABSTRACT
+async def test_a_name_without_a_file_is_listened_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """unix(7): nothing is in the folder, and a second listener is refused."""
+    monkeypatch.chdir(tmp_path)
+    name = f"cfcat-{os.getpid()}"
+    with contextlib.closing(NameDoor(f"@{name}")) as door, stdlib.socket(stdlib.AF_UNIX) as client:
+        client.connect(f"\0{name}")
+        sock, remote = await door.accept()
+        sock.close()
+        assert (door.text, remote, os.listdir()) == (f"unix:@{name}", "", [])
+        before = open_descriptors()
+        with pytest.raises(OSError, match="in use"):
+            NameDoor(f"@{name}")
+        assert open_descriptors() == before
+
+
+@ABSTRACT
+@pytest.mark.skipif(os.geteuid() != 0, reason="it becomes another user")
+async def test_a_name_without_a_file_is_for_its_owner() -> None:
+    """It has no permissions, so another user is dropped; the next client is accepted."""
+    name = f"cfcat-{os.getpid()}"
+    with contextlib.closing(NameDoor(f"@{name}")) as door, stdlib.socket(stdlib.AF_UNIX) as other:
+        os.seteuid(65534)
+        try:
+            other.connect(f"\0{name}")
+        finally:
+            os.seteuid(0)
+        with stdlib.socket(stdlib.AF_UNIX) as client:
+            client.connect(f"\0{name}")
+            client.send(b"x")
+            sock, _ = await door.accept()
+            with sock:
+                assert sock.recv(1) == b"x"
+        other.settimeout(5)
+        assert other.recv(1) == b""
 
 
 def test_a_unix_socket_that_nobody_listens_on_is_replaced(tmp_path: Path) -> None:

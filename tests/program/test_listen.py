@@ -171,6 +171,7 @@ def test_a_signal_ends_it_and_takes_the_files_along(number: int, tmp_path: Path)
         (("-l", "localhost"), "-l: 'localhost' is not an address to listen on"),
         (("-l", "70000"), "-l: '70000' is not an address to listen on"),
         (("-l", "unix:"), "-l: 'unix:' is not an address to listen on"),
+        (("-l", "unix:@"), "-l: 'unix:@' is not an address to listen on"),
         (("-l", "127.0.0.1:1", "2"), "two ports given: '127.0.0.1:1' and '2'"),
         (("-l", "1", "2", "3"), "more than a host and a port: '3'"),
         (("-l", "0", "-k", "--tls", "on"), "-l excludes -k"),

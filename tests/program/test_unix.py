@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,25 @@ def test_with_itself_under_tls(tmp_path: Path, certs: CertSet) -> None:
         assert listener.read_until(b"\n") == b"ping\n"
         assert finish(listener).status == 0
     assert result == Result(b"", "", 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names without a file are Linux's")
+def test_a_name_without_a_file(tmp_path: Path) -> None:
+    """From both ends, and as each of them shows it."""
+    address = f"unix:@cfcat-{os.getpid()}"
+    with start("-v", "-l", address, "--events", tmp_path / "events", "--pcap", tmp_path / "pcap") as listener:
+        listener.read_stderr_until(f"listening on {address}\n")
+        listener.end_input()
+        result = cfcat("-v", address, stdin=b"ping\n")
+        assert finish(listener).stdout == b"ping\n"
+    assert result.stderr.startswith(f"cfcat: connected to {address} in ")
+    connected = next(
+        event
+        for line in (tmp_path / "events").read_text().splitlines()
+        if (event := json.loads(line))["event"] == "connected"
+    )
+    assert connected["local_address"] == address
+    assert f"a Unix socket: {address[5:]}; ".encode() in (tmp_path / "pcap").read_bytes()
 
 
 def test_a_session(tmp_path: Path) -> None:
