@@ -29,6 +29,14 @@ class Codec(Protocol):
         """Can the next bytes on the wire be handed to the reader unchanged?"""
 
     @property
+    def is_drained(self) -> bool:
+        """Must the wire give more before there is anything to read? False: `read_into` knows."""
+
+    @property
+    def has_answer(self) -> bool:
+        """Has reading produced something to send, for `answer`?"""
+
+    @property
     def clear_out(self) -> bool:
         """Do written bytes go on the wire unchanged?"""
 
@@ -60,33 +68,41 @@ class Codec(Protocol):
 class PlainCodec:
     """Clear text: what is on the wire is what is read."""
 
+    __slots__ = ("_chunks", "_is_eof", "is_drained")
     ends_with_fin = True
     clear_out = True
     reset_is_eof = False
+    has_answer = False
 
     def __init__(self) -> None:
-        self._chunks: deque[memoryview] = deque()
+        self._chunks: deque[memoryview] | None = None  # a reader takes nearly everything from the wire itself
         self._is_eof = False
+        self.is_drained = True
 
     @property
     def clear_in(self) -> bool:
-        return not self._chunks and not self._is_eof
+        return self.is_drained
 
     @property
     def unread_bytes(self) -> int:
         """How much has come and was not read."""
-        return sum(map(len, self._chunks))
+        return sum(map(len, self._chunks or ()))
 
     def receive(self, data: Buffer) -> None:
-        if data:
-            self._chunks.append(memoryview(bytes(data)))
-        else:
+        self.is_drained = False
+        if not data:
             self._is_eof = True
+        elif self._chunks is None:
+            self._chunks = deque((memoryview(bytes(data)),))
+        else:
+            self._chunks.append(memoryview(bytes(data)))
 
     def read_into(self, buffer: memoryview) -> int | None:
         if not self._chunks:
             return 0 if self._is_eof else None
-        return fill(buffer, self._chunks)
+        size = fill(buffer, self._chunks)
+        self.is_drained = not self._chunks and not self._is_eof
+        return size
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         return chunk, len(chunk)

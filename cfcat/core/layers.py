@@ -105,6 +105,14 @@ class Layered:
     def reset_is_eof(self) -> bool:
         return self._inner.reset_is_eof
 
+    @property
+    def is_drained(self) -> bool:
+        return self._inner.is_drained
+
+    @property
+    def has_answer(self) -> bool:
+        return self._inner.has_answer or self._outer.codec.has_answer
+
     def receive(self, data: Buffer) -> None:
         self._outer.codec.receive(data)
         self._pass_on()

@@ -2,26 +2,27 @@
 
 It is JavaScript's promise: the call has been made, in program order, and awaiting only waits. An outcome may be awaited
 any number of times (N3, D5), cancelling one waiter harms no other, and a failure that nobody awaits is never reported.
-Callbacks and waiters get their turn later; whoever settles a promise is not called back from within.
+Callbacks and waiters get their turn later; whoever settles a promise is not called back from within, unless it asks for
+that (`at_once`).
 
-It needs no asyncio. Where somebody awaits it in asyncio, that wait has a future of its own.
+It needs no asyncio, and no future of asyncio's: a wait is an object that asyncio's tasks take for one.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from enum import Enum
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from cfcat.core.loop import Loop
 from cfcat.errors import SocketError
 
 if TYPE_CHECKING:
-    import asyncio
     from contextvars import Context
 
-__all__ = ["Promise", "Spelt", "in_daemon_thread", "job_for"]
+__all__ = ["RESOLVED", "Promise", "Spelt", "in_daemon_thread", "is_others_turn", "job_for"]
 
 T = TypeVar("T")
 
@@ -35,6 +36,11 @@ class State(Enum):
 
 # Looked at for each chunk: an attribute of an Enum costs more than a name of the module.
 PENDING, RESOLVED, REJECTED, CANCELLED = State
+# So many calls that succeed at once may go on without a turn of the loop; more would starve other tasks.
+CALLS_A_TURN = 16
+is_others_turn = cycle([False] * (CALLS_A_TURN - 1) + [True])
+# Whom to call, with what, and in which context (None: any).
+_Callback = tuple[Callable[[Any], object], Any, "Context | None"]
 
 
 class Spelt:
@@ -77,7 +83,7 @@ class Promise(Spelt, Generic[T]):
         self._loop = loop
         self._on_cancel = on_cancel  # None once it cannot be undone: it has failed, or somebody has the value
         self._state = PENDING
-        self._callbacks: list[asyncio.Future[None] | tuple[Callable[[Any], object], Context | None]] = []
+        self._callbacks: Sequence[_Callback] = ()  # a list as soon as there is one: most promises have none
         self._waiting = 0  # how many await it
         self._error: BaseException | None = None
 
@@ -101,11 +107,15 @@ class Promise(Spelt, Generic[T]):
         promise.reject(error)
         return promise
 
-    def resolve(self, value: T) -> None:
-        """Settle it with a value, unless it is settled."""
+    def resolve(self, value: T, *, at_once: bool = False) -> None:
+        """Settle it with a value, unless it is settled.
+
+        `at_once`: for a callback of the loop that has nothing else to do. Where one waits, it is called from within,
+        which saves it a turn of the loop.
+        """
         if self._state is PENDING:
             self._value = value
-            self._settle(RESOLVED)
+            self._settle(RESOLVED, at_once)
 
     def reject(self, error: BaseException) -> None:
         """Settle it with an error, unless it is settled."""
@@ -114,51 +124,59 @@ class Promise(Spelt, Generic[T]):
             self._on_cancel = None
             self._settle(REJECTED)
 
-    def _settle(self, state: State) -> None:
+    def _settle(self, state: State, at_once: bool = False) -> None:
         self._state = state
-        if self._callbacks:
-            callbacks, self._callbacks = self._callbacks, []
-            for each in callbacks:
-                if isinstance(each, tuple):
-                    self._call(*each)
-                elif not each.done():
-                    each.set_result(None)
-
-    def _call(self, callback: Callable[[Any], object], context: Context | None) -> None:
-        if context is None:
-            self._loop.call_soon(callback, self)
+        callbacks, self._callbacks = self._callbacks, ()
+        if at_once and len(callbacks) == 1:
+            callback, argument, context = callbacks[0]
+            if context is None:
+                callback(argument)
+            else:
+                context.run(callback, argument)
         else:
-            self._loop.call_soon(context.run, callback, self)
+            for each in callbacks:
+                self._call(*each)
+
+    def _call(self, callback: Callable[[Any], object], argument: object, context: Context | None) -> None:
+        if context is None:
+            self._loop.call_soon(callback, argument)
+        else:
+            self._loop.call_soon(context.run, callback, argument)
+
+    def _add(self, callback: _Callback) -> None:
+        if self._callbacks:
+            self._callbacks = [*self._callbacks, callback]
+        else:
+            self._callbacks = (callback,)
+
+    def _remove(self, callback: _Callback) -> bool:
+        """Was it there?"""
+        before = len(self._callbacks)
+        self._callbacks = [each for each in self._callbacks if each is not callback]
+        return len(self._callbacks) < before
 
     # ---- waiting
 
     def __await__(self) -> Generator[Any, Any, T]:
-        self._waiting += 1
-        try:
-            if self._state is PENDING:
-                yield from self._wait()
-            else:
-                yield  # a loop of calls that succeed at once must not starve other tasks
-        except BaseException:
-            if self._waiting == 1 and not self._callbacks:
-                self._undo()
-            raise
-        finally:
-            self._waiting -= 1
+        if self._state is PENDING or self._takes_turn():
+            self._waiting += 1
+            waiter = _Waiter(self) if self._state is PENDING else None
+            try:
+                yield waiter
+            except BaseException:
+                if waiter is not None:
+                    waiter.leave()
+                if self._waiting == 1 and not self._callbacks:
+                    self._undo()
+                raise
+            finally:
+                self._waiting -= 1
         return self.result()
 
-    def _wait(self) -> Generator[Any, Any, None]:
-        make_future: Callable[[], asyncio.Future[None]] | None = getattr(self._loop, "create_future", None)
-        if make_future is None:  # the loop is no asyncio's: whoever awaits is a `Job`
-            yield self
-            return
-        waiter = make_future()
-        self._callbacks.append(waiter)
-        try:
-            yield from waiter
-        finally:
-            if waiter in self._callbacks:  # cancelled
-                self._callbacks.remove(waiter)
+    def _takes_turn(self) -> bool:
+        """Does awaiting it take a turn of the loop, although it has settled? A loop of such calls must not starve other
+        tasks; the calls of which many are made say no now and then, by `is_others_turn`."""
+        return True
 
     def _undo(self) -> None:
         if self._on_cancel is not None and self._state is not CANCELLED:
@@ -228,21 +246,64 @@ class Promise(Spelt, Generic[T]):
     def add_done_callback(self, callback: Callable[[Promise[T]], object], *, context: Context | None = None) -> None:
         """In the turn after it has settled, call back with the promise."""
         if self._state is PENDING:
-            self._callbacks.append((callback, context))
+            self._add((callback, self, context))
         else:
-            self._call(callback, context)
+            self._call(callback, self, context)
 
     def remove_done_callback(self, callback: Callable[[Promise[T]], object], /) -> int:
         """Do not call it back; returns how often it would have been."""
-        kept = [each for each in self._callbacks if not (isinstance(each, tuple) and each[0] == callback)]
+        kept = [each for each in self._callbacks if each[0] != callback]
         removed = len(self._callbacks) - len(kept)
         self._callbacks = kept
         return removed
 
     def _make_cancelled_error(self) -> BaseException:
-        from asyncio import CancelledError  # lazy: only asyncio cancels
+        return _cancelled_error()
 
-        return CancelledError()
+
+class _Waiter:
+    """One who awaits a pending promise. To the task it is a future, which it may cancel: the promise stays as it is."""
+
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_error", "_loop", "_promise")
+
+    def __init__(self, promise: Promise[Any]) -> None:
+        self._asyncio_future_blocking = True
+        self._loop = promise._loop
+        self._promise = promise
+        self._callback: _Callback | None = None
+        self._error: BaseException | None = None  # it was cancelled
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """Call back when the promise has settled. A waiter has one callback, the task or the job that waits."""
+        self._callback = callback, self, context
+        self._promise._add(self._callback)
+
+    def remove_done_callback(self, callback: object) -> None:
+        """Do not call it back."""
+        self.leave()
+
+    def leave(self) -> bool:
+        """Wait no longer; has it been waiting?"""
+        return self._callback is not None and self._promise._remove(self._callback)
+
+    def cancel(self, msg: str | None = None) -> bool:
+        """Wait no longer, and call back to say so. False: the promise has settled, and its outcome is on the way."""
+        if self._callback is None or not self.leave():
+            return False
+        self._error = _cancelled_error(msg)
+        self._promise._call(*self._callback)
+        return True
+
+    def result(self) -> None:
+        """Raise CancelledError, if it was cancelled: the outcome is the promise's to give."""
+        if self._error is not None:
+            raise self._error
+
+
+def _cancelled_error(*words: str | None) -> BaseException:
+    from asyncio import CancelledError  # lazy: only asyncio cancels
+
+    return CancelledError(*(word for word in words if word is not None))
 
 
 def job_for(promise: Promise[T], work: Callable[[], T]) -> Callable[[], None]:

@@ -190,16 +190,21 @@ class ReadableStream(Spelt):
         """Bytes that a read gave back or left over: received, and unread."""
         return len(self._returned)
 
-    def deliver(self, chunk: bytes) -> None:
-        """Give a chunk to the read that waits; b"" is the peer's EOF: it takes effect now that a read sees it (H2)."""
+    def deliver(self, chunk: bytes, *, at_once: bool = False) -> bool:
+        """Give a chunk to the read that waits; b"" is the peer's EOF: it takes effect now that a read sees it (H2).
+
+        False: the read gathers more. `at_once`: as for `Promise.resolve`.
+        """
         assert self._read is not None
         read, self._read = self._read, None
         if len(chunk) == self.read_bytes < MAX_READ_BYTES:
             self.read_bytes *= 2
         if not chunk:
             self._end()
-        if not read.deliver(chunk):
-            self._read = read  # it gathers more
+        is_done = read.deliver(chunk, at_once=at_once)
+        if not is_done:
+            self._read = read
+        return is_done
 
     def _end(self) -> None:
         self.outcome.end()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cfcat.core.loop import Loop
-from cfcat.core.promise import Promise
+from cfcat.core.promise import RESOLVED, Promise, is_others_turn
 
 __all__ = ["BufferRead", "ChunkRead", "Read", "taken"]
 
@@ -36,12 +36,16 @@ class Read(Promise[T]):
         super().__init__(loop, give_back)
         self.limit = limit
 
+    def _takes_turn(self) -> bool:
+        # The end brings more with it than an answer, in the next turn (H1).
+        return self._state is not RESOLVED or not self._value or next(is_others_turn)
+
     def begin(self, unread: bytearray) -> bool:
         """Take from what was received before; was it enough?"""
         return bool(unread) and self.deliver(taken(unread, self.limit))
 
-    def deliver(self, chunk: bytes) -> bool:
-        """Take a chunk, b"" at EOF; is the read done?"""
+    def deliver(self, chunk: bytes, *, at_once: bool = False) -> bool:
+        """Take a chunk, b"" at EOF; is the read done? `at_once`: as for `Promise.resolve`."""
         raise NotImplementedError
 
     def delivered(self) -> bytes:
@@ -52,8 +56,8 @@ class Read(Promise[T]):
 class ChunkRead(Read[bytes]):
     __slots__ = ()
 
-    def deliver(self, chunk: bytes) -> bool:
-        self.resolve(chunk)
+    def deliver(self, chunk: bytes, *, at_once: bool = False) -> bool:
+        self.resolve(chunk, at_once=at_once)
         return True
 
     def delivered(self) -> bytes:
@@ -67,9 +71,9 @@ class BufferRead(Read[int]):
         super().__init__(loop, len(view), give_back)
         self._view = view
 
-    def deliver(self, chunk: bytes) -> bool:
+    def deliver(self, chunk: bytes, *, at_once: bool = False) -> bool:
         self._view[: len(chunk)] = chunk
-        self.resolve(len(chunk))
+        self.resolve(len(chunk), at_once=at_once)
         return True
 
     def delivered(self) -> bytes:

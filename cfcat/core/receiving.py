@@ -12,6 +12,7 @@ import errno
 import threading
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from cfcat.core.loop import Handle
 from cfcat.core.readable import ReadableStream
@@ -56,7 +57,7 @@ class Receiving:
         - The descriptor is registered with the loop at most once, for the watcher where there is one.
 
     `ReadableStream` calls `pull`, `take_into`, `receive_by` and `watch`, `Wire` the rest; the event loop calls
-    `_serve`, `_discard` or the watcher.
+    `_on_readable`, `discard` or the watcher.
     """
 
     def __init__(self, transport: Transport, readable: ReadableStream, sending: Sending) -> None:
@@ -71,22 +72,30 @@ class Receiving:
 
     def pull(self) -> None:
         """A read waits: answer it from what is here, else when the peer sends."""
-        if not self._readable.wanted:
-            return
-        if self._transport.is_open or self._transport.lost is not None:
+        transport = self._transport
+        if transport.lost is not None or (transport.is_open and not transport.codec.is_drained):
             self._serve(from_codec_only=True)
-        if self._readable.wanted:
+        if not self._is_registered and self._readable.wanted:
             self._register()
 
-    def _serve(self, from_codec_only: bool = False) -> None:
-        """Give waiting reads what has come: from the codec first, then from the kernel."""
+    def _on_readable(self) -> None:
+        """There is something, the end, or an error."""
+        # Stay registered for the next read; but if nobody is reading, leave it to the kernel (API-R3).
+        if self._readable.wanted:
+            self._serve(at_once=True)
+        else:
+            self._unregister()
+
+    def _serve(self, *, from_codec_only: bool = False, at_once: bool = False) -> None:
+        """Give waiting reads what has come: from the codec first, then from the kernel.
+
+        `at_once`: the loop calls, so whoever reads may go on from within.
+        """
         transport, readable = self._transport, self._readable
         moved = 0
         while (limit := readable.wanted) and moved < TURN_BYTES:
-            buffer = _scratch.chunk[:limit]
             try:
-                size = self._take(buffer, from_codec_only=from_codec_only)
-                chunk = bytes(buffer[: size or 0])
+                chunk = self._next_chunk(limit, from_codec_only=from_codec_only)
             except (SocketError, MemoryError) as error:
                 if transport.lost is None:
                     # `lose` pulls again, so that the read gets what it still found in the kernel.
@@ -94,15 +103,31 @@ class Receiving:
                 else:
                     readable.fail(transport.lost)
                 return
-            if size is None:
+            if chunk is None:
                 self._sending.answer()
                 return
-            moved += size
-            readable.deliver(chunk)
+            moved += len(chunk)
+            is_last = at_once and bool(chunk) and not transport.codec.has_answer  # nothing else is to be done here
+            if readable.deliver(chunk, at_once=is_last) and is_last:
+                return
             self._sending.answer()  # may find the connection broken: the read has its chunk by then
-        # Nobody wants more: stay registered for the next read; unregister if the loop calls and nobody is reading.
-        if self._is_registered and not moved and not readable.wanted:
+        if not moved and not readable.wanted:  # the end
             self._unregister()
+
+    def _next_chunk(self, limit: int, *, from_codec_only: bool) -> bytes | None:
+        """As `_take`, but what it has taken."""
+        transport = self._transport
+        if transport.codec.clear_in and not from_codec_only and transport.sock is not None and transport.lost is None:
+            chunk: bytes | None = self._ask(transport.sock.recv, limit)
+            if chunk is not None:
+                self._count(len(chunk))
+                if not chunk:
+                    transport.codec.receive(chunk)
+                    transport.peer_has_ended = True
+            return chunk
+        buffer = _scratch.chunk[:limit]
+        size = self._take(buffer, from_codec_only=from_codec_only)
+        return None if size is None else bytes(buffer[:size])
 
     def _take(self, buffer: memoryview, *, from_codec_only: bool = False) -> int | None:
         """Fill a buffer: 0 at EOF, None where there is nothing now.
@@ -128,18 +153,23 @@ class Receiving:
         """Ask the kernel for bytes; None where there are none now. The codec gets what it must see of them."""
         transport = self._transport
         assert transport.sock is not None
+        size: int | None = self._ask(transport.sock.recv_into, buffer)
+        if size is not None:
+            self._count(size)
+            if not size or not transport.codec.clear_in:
+                transport.codec.receive(buffer[:size])
+        return size
+
+    def _ask(self, call: Callable[[Any], Any], argument: object) -> Any:
+        """What a system call returns; None where there is nothing now."""
         try:
-            size = transport.sock.recv_into(buffer)
+            return call(argument)
         except (BlockingIOError, InterruptedError):
             return None
         except (OSError, MemoryError) as error:
-            if not (transport.codec.reset_is_eof and isinstance(error, ConnectionResetError)):
+            if not (self._transport.codec.reset_is_eof and isinstance(error, ConnectionResetError)):
                 raise lost_by(error, sending=self._sending.has_queued) from error
-            size = 0
-        self._count(size)
-        if not size or not transport.codec.clear_in:
-            transport.codec.receive(buffer[:size])
-        return size
+            return 0
 
     # ---- the non-blocking receive path, used by pipe mode
 
@@ -247,7 +277,7 @@ class Receiving:
         transport = self._transport
         if transport.is_open and transport.sock is not None and not self._is_registered:
             self._is_registered = True
-            transport.loop.add_reader(transport.sock.fileno(), self._watcher or self._serve)
+            transport.loop.add_reader(transport.sock.fileno(), self._watcher or self._on_readable)
 
     def _unregister(self) -> None:
         if self._is_registered and self._transport.sock is not None:

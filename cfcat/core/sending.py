@@ -249,27 +249,26 @@ class Sending:
         queue = self._writable.queue
         moved = 0
         while transport.sock is not None:
-            if self._unsent:
-                if transport.notes_arrivals:
-                    transport.about_to_send()
-                try:
-                    count = transport.sock.send(self._unsent)
-                except (BlockingIOError, InterruptedError):
+            if not self._unsent:
+                if not transport.is_open or self._sent_writes == len(queue):
+                    return True
+                if moved >= TURN_BYTES:
                     return False
-                self._unsent = self._unsent[count:]
-                moved += count
-                transport.moved_bytes += count
-            elif not transport.is_open or self._sent_writes == len(queue):
-                return True
-            elif not queue[self._sent_writes].data:
-                self._sent_writes += 1
-            elif moved >= TURN_BYTES:
-                return False
-            else:
                 write = queue[self._sent_writes]
                 wire_bytes, taken = transport.codec.encode(write.data)
                 write.data = write.data[taken:]
                 self._unsent = memoryview(wire_bytes)
+            if transport.notes_arrivals:
+                transport.about_to_send()
+            try:
+                count = transport.sock.send(self._unsent)
+            except (BlockingIOError, InterruptedError):
+                return False
+            moved += count
+            transport.moved_bytes += count
+            self._unsent = self._unsent[count:]
+            if not self._unsent and self._sent_writes < len(queue) and not queue[self._sent_writes].data:
+                self._sent_writes += 1
         return True
 
     def _settle(self) -> None:

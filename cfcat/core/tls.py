@@ -75,7 +75,8 @@ class TlsCodec:
         self._hello = b""  # of a client, until the handshake is done
         self._client_asked_for: str | None = None
         self._version = ""
-        self._decrypted: deque[memoryview] = deque()  # read ahead; comes before what OpenSSL still has
+        self._decrypted: deque[memoryview] | None = None  # read ahead; comes before what OpenSSL still has
+        self.is_drained = False
         self._is_eof = False
         self._has_fin = False
         self._is_handshake_done = False
@@ -89,11 +90,13 @@ class TlsCodec:
     def receive(self, data: Buffer) -> None:
         if not data:
             self._keep_records()
+            self.is_drained = False
             self._has_fin = True
             # OpenSSL takes it for fatal, and we could send nothing more.
             if not (self._ignore_unexpected_eof and self._is_handshake_done):
                 self._incoming.write_eof()
             return
+        self.is_drained = False
         if len(self._first_bytes) < QUOTE_BYTES:
             self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
         if self._tls.server_side and not self._is_handshake_done and len(self._hello) < MAX_HELLO_BYTES:
@@ -143,6 +146,7 @@ class TlsCodec:
         A record holds 16 KiB at most: join what is there, a wake-up should move more than that.
         """
         size, limit, read = 0, len(buffer), self._tls.read
+        self.is_drained = False
         if self._is_eof or self._error is not None:
             return 0
         try:
@@ -152,9 +156,14 @@ class TlsCodec:
                     self._end_of_data()
                     break
                 size += count
+                if size < limit and not self._incoming.pending and not self._has_fin:
+                    self.is_drained = True  # nothing is left of that record either, or it would have filled the buffer
+                    break
         except ssl.SSLWantReadError:
             if self._has_fin:
                 self._end_without_close_notify(None)
+            else:
+                self.is_drained = True
         except ssl.SSLZeroReturnError:  # a clean EOF after our own close_notify; before it, read() returns 0
             self._end_of_data()
         except ssl.SSLError as error:
@@ -192,7 +201,10 @@ class TlsCodec:
     def _keep_records(self) -> None:
         buffer = memoryview(bytearray(RECORD_BYTES))
         while size := self._read_records(buffer):
+            if self._decrypted is None:
+                self._decrypted = deque()
             self._decrypted.append(memoryview(bytes(buffer[:size])))
+        self.is_drained = False
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         try:
@@ -219,6 +231,10 @@ class TlsCodec:
         except ssl.SSLError as error:
             if not self._is_eof:  # else the peer has shut TLS down already, in its own way
                 self._fail(error)
+
+    @property
+    def has_answer(self) -> bool:
+        return self._outgoing.pending > 0
 
     def answer(self) -> bytes:
         if not self._outgoing.pending:

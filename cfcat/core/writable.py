@@ -15,7 +15,7 @@ from typing import Any
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
 from cfcat.core.loop import Loop
-from cfcat.core.promise import Promise, Spelt
+from cfcat.core.promise import RESOLVED, Promise, Spelt, is_others_turn
 from cfcat.core.streams import (
     NOT_BYTES,
     SOCKET_CLOSED,
@@ -34,47 +34,24 @@ __all__ = ["WritableStream", "WritableStreamWriter"]
 DEFAULT_HIGH_WATER_BYTES = 1  # O4
 
 
-class _Written(Promise[None]):
-    """The promise of a write. A write that is sent settles in the next turn (W4), or as soon as somebody awaits it."""
+class Write(Promise[None]):
+    """A chunk on its way, and what is left of it. It is settled in the turn after it was sent (W4), or as soon as
+    somebody awaits it."""
 
-    __slots__ = ("_settle_now",)
+    __slots__ = ("_sending", "data", "size")
 
-    def __init__(self, loop: Loop, settle_now: Callable[[], object]) -> None:
+    def __init__(self, loop: Loop, data: memoryview, sending: Outgoing) -> None:
         super().__init__(loop)
-        self._settle_now = settle_now
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        if not self.done():
-            self._settle_now()
-        return super().__await__()
-
-
-class Write:
-    """A chunk on its way: what is left of it, how it ended, and who waits for that, if anybody does."""
-
-    __slots__ = ("_promise", "data", "error", "settled", "size")
-
-    def __init__(self, data: memoryview) -> None:
         self.data = data
         self.size = len(data)
-        self.settled = False
-        self.error: BaseException | None = None
-        self._promise: Promise[None] | None = None
+        self._sending = sending
 
-    def promise(self, loop: Loop, settle_now: Callable[[], object]) -> Promise[None]:
-        """The promise for a waiter; must be asked for before the write has settled. `settle_now`
-        settles the writes that are sent."""
-        self._promise = _Written(loop, settle_now)
-        return self._promise
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._sending.settle_writes()
+        return super().__await__()
 
-    def settle(self, error: BaseException | None = None) -> None:
-        self.settled = True
-        self.error = error
-        if self._promise is not None:
-            if error is None:
-                self._promise.resolve(None)
-            else:
-                self._promise.reject(error)
+    def _takes_turn(self) -> bool:
+        return self._state is not RESOLVED or next(is_others_turn)
 
 
 class WritableStream(Spelt):
@@ -151,7 +128,7 @@ class WritableStream(Spelt):
         """The first write of the queue has been handed to the kernel (W4)."""
         write = self.queue.popleft()
         self.queued_bytes -= write.size
-        write.settle()
+        write.resolve(None)
         if self._ready:
             self._tell_ready()
 
@@ -166,7 +143,7 @@ class WritableStream(Spelt):
         """Forget what is queued; every write that waits fails, and `closed` with it."""
         self._failure_told = bool(self.queue) or self._ending is not None or self._failure_told
         while self.queue:
-            self.queue.popleft().settle(error)
+            self.queue.popleft().reject(error)
         self.queued_bytes = 0
         if self._ending is not None:
             self._ending.reject(error)
@@ -192,12 +169,12 @@ class WritableStream(Spelt):
         Otherwise the chunk is queued, is to be left alone, and the promise settles as that of a write.
         """
         sending = self._outgoing()
-        write = self._enqueue(chunk)
+        write = self._enqueue(chunk, sending)
         sending.push_now()
-        if not write.settled:
-            return write.promise(self.owner.loop, sending.settle_writes)
-        if write.error is not None:
-            raise write.error
+        if not write.done():
+            return write
+        if (error := write.exception()) is not None:
+            raise error
         return None
 
     def send_by(self, move: Callable[[int], int]) -> int | None:
@@ -256,12 +233,12 @@ class WritableStream(Spelt):
             return Promise.resolved(self.owner.loop, None)  # W2
         sending = self.owner.sending
         assert sending is not None, "whoever may write has a connection"
-        promise = self._enqueue(data).promise(self.owner.loop, sending.settle_writes)
+        write = self._enqueue(data, sending)
         sending.push()
-        return promise
+        return write
 
-    def _enqueue(self, data: memoryview) -> Write:
-        write = Write(data)
+    def _enqueue(self, data: memoryview, sending: Outgoing) -> Write:
+        write = Write(self.owner.loop, data, sending)
         self.queue.append(write)
         self.queued_bytes += write.size
         return write

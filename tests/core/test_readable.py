@@ -14,7 +14,7 @@ from cfcat import (
     Socket,
     connect,
 )
-from tests.helpers.links import BIG, outcome, read_all, turns, until
+from tests.helpers.links import BIG, outcome, read_all, turns, until, watched
 from tests.helpers.peers import Peer, serve
 from tests.helpers.streams import (
     READER_LOCKED,
@@ -171,7 +171,7 @@ def test_a_cancelled_read_into_gives_its_bytes_back() -> None:
 
     async def client(socket: Socket) -> None:
         reader = socket.readable.get_reader(mode="byob")
-        read = reader.read_into(bytearray(4))
+        read = watched(reader.read_into(bytearray(4)))
         task = asyncio.create_task(outcome(read))
         await until(read.done)
         task.cancel()
@@ -219,6 +219,7 @@ def test_a_read_that_was_undone_neither_hangs_nor_gives_its_chunk_twice(came: bo
         task = asyncio.create_task(outcome(read))
         await turns(2)
         if came:
+            watched(read)
             await writer.write(b"?")
             await until(read.done)
         task.cancel()

@@ -47,6 +47,7 @@ from tests.helpers.links import (
     read_all,
     turns,
     until,
+    watched,
 )
 from tests.helpers.links import Kind as LinkKind
 from tests.helpers.peers import Peer, blackhole, refusing, serve
@@ -787,7 +788,7 @@ async def test_v13_bytes_that_a_cancelled_read_gave_back_are_unread(certs: CertS
         old = starttls(certs, server.address)
         await ask_for_tls(old)
         reader = old.readable.get_reader()
-        read = reader.read()
+        read = watched(reader.read())
         task = asyncio.create_task(outcome(read))
         await until(read.done)
         task.cancel()

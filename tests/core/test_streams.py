@@ -18,7 +18,7 @@ from cfcat import (
     Socket,
     connect,
 )
-from tests.helpers.links import BIG, Link, fact, outcome, read_all, turns, until
+from tests.helpers.links import BIG, Link, fact, outcome, read_all, turns, until, watched
 from tests.helpers.peers import Peer, serve
 from tests.helpers.streams import (
     READABLE_CLOSING,
@@ -273,7 +273,7 @@ async def test_a_cancelled_read_loses_nothing(link: Link) -> None:
         await asyncio.wait({task})
         asked[0].set()
         assert await reader.read() == b"first"
-        read = reader.read()
+        read = watched(reader.read())
         task = asyncio.create_task(outcome(read))
         await turns(2)
         asked[1].set()

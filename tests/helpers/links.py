@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from cfcat import Socket, connect, make_tls_context
+from cfcat.core.promise import Promise
 from cfcat.core.readable import ReadableStream
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import End, Peer, Script, Server, serve
@@ -31,6 +32,7 @@ __all__ = [
     "take_all",
     "turns",
     "until",
+    "watched",
 ]
 
 T = TypeVar("T")
@@ -110,6 +112,12 @@ class Link:
 async def outcome(promise: Awaitable[T]) -> T:
     """The promise as a coroutine, of which tasks are made."""
     return await promise
+
+
+def watched(promise: Promise[T]) -> Promise[T]:
+    """A promise of two who wait, so that each has its turn after it has settled: one alone goes on at once."""
+    promise.add_done_callback(lambda _: None)
+    return promise
 
 
 async def read_all(socket: Socket) -> bytes:
