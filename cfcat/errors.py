@@ -224,11 +224,16 @@ class TlsError(SocketError):
 
 
 class CertificateError(TlsError):
-    """The peer's certificate is not trusted, or is for another name (T1). `verify_code`: X509_V_ERR_…"""
+    """The peer's certificate is not trusted, or is for another name (T1). `verify_code`: X509_V_ERR_…
 
-    def __init__(self, message: str, detail: str = "", *, verify_code: int = 0) -> None:
+    `chain`: that certificate, then those of its issuers that were found, each a `PeerCertificate`; nobody vouches for
+    what they say, and it must be escaped before it is shown. Empty where the peer has shown none.
+    """
+
+    def __init__(self, message: str, detail: str = "", *, verify_code: int = 0, chain: Sequence[Any] = ()) -> None:
         super().__init__(message, detail, reason="CERTIFICATE_VERIFY_FAILED")
         self.verify_code = verify_code
+        self.chain = tuple(chain)
 
 
 class CrossedWiresError(TlsError):

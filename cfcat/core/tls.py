@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from typing import Any, cast
 
-from cfcat.core.certificate import TlsInfo, distrust, read_certificate
+from cfcat.core.certificate import PeerCertificate, TlsInfo, distrust, read_certificate
 from cfcat.core.client_hello import MAX_HELLO_BYTES, server_name_in
 from cfcat.core.codec import Buffer, fill
 from cfcat.errors import LOST, CertificateError, TlsError, TruncatedError
@@ -250,7 +250,9 @@ class TlsCodec:
             host = self._tls.server_hostname
             chain = self._chain("get_verified_chain") or self._chain("get_unverified_chain")  # as far as it was built
             text = distrust(error.verify_code, error.verify_message, [_decoded(each) for each in chain], host)
-            return CertificateError(f"certificate not trusted: {text}", verify_code=error.verify_code)
+            return CertificateError(
+                f"certificate not trusted: {text}", verify_code=error.verify_code, chain=list(map(_read, chain))
+            )
         if self._first_bytes and self._first_bytes[0] not in TLS_FIRST_BYTES:
             return TlsError("peer does not speak TLS", reason=_reason(error), said=self._first_bytes)
         if _is_eof(error):
@@ -295,9 +297,7 @@ class TlsCodec:
             alpn=self._tls.selected_alpn_protocol(),
             server_name=self._client_asked_for if self._tls.server_side else self._tls.server_hostname,
             verified=verified,
-            chain=tuple(
-                read_certificate(_decoded(certificate), certificate.public_bytes(DER)) for certificate in chain or shown
-            ),
+            chain=tuple(map(_read, chain or shown)),
         )
 
     def _chain(self, way: str) -> list[Any]:
@@ -311,6 +311,10 @@ class TlsCodec:
             return [each for each in found or [] if each is not None]  # None: a client may show none, and has not
         except (AttributeError, ssl.SSLError):
             return []
+
+
+def _read(certificate: Any) -> PeerCertificate:
+    return read_certificate(_decoded(certificate), certificate.public_bytes(DER))
 
 
 def _decoded(certificate: Any) -> dict[str, Any]:

@@ -92,7 +92,7 @@ async def _tls(session: Session, argument: str) -> None:
 
 @_action("cert")
 async def _cert(session: Session, argument: str) -> None:
-    session.notice("\n".join(describe_chain(_tls_info(session), time.time())))
+    session.notice("\n".join(describe_chain(_tls_info(session).chain, time.time())))
 
 
 def _tls_info(session: Session) -> TlsInfo:

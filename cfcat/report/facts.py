@@ -31,16 +31,16 @@ def describe_tls(info: TlsInfo, offered: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def describe_chain(info: TlsInfo, now_s: float) -> list[str]:
+def describe_chain(chain: Sequence[PeerCertificate], now_s: float) -> list[str]:
     """Each certificate, from the peer's own up: subject, names, issuer, dates, serial number, SHA-256.
 
     `now_s`: seconds since 1970, for the days that are left.
     """
     lines: list[str] = []
-    for number, certificate in enumerate(info.chain[:MAX_CERTIFICATES]):
+    for number, certificate in enumerate(chain[:MAX_CERTIFICATES]):
         first, *others = describe_certificate(certificate, now_s)
         lines += [f"{number} {first}", *(f"  {line}" for line in others)]
-    if (more := len(info.chain) - MAX_CERTIFICATES) > 0:
+    if (more := len(chain) - MAX_CERTIFICATES) > 0:
         lines.append(f"{more} more certificates")
     return lines or ["no certificate"]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from cfcat.errors import CertificateError
 from cfcat.record.events import MARKS, Dialog
 from cfcat.record.kept import Kept
 from cfcat.record.making import TlsEstablished
-from cfcat.report.facts import describe_certificate, describe_tls
+from cfcat.report.facts import describe_certificate, describe_chain, describe_tls
 from cfcat.report.render import escape
 
-__all__ = ["describe", "dialog_lines"]
+__all__ = ["describe", "dialog_lines", "untrusted_lines"]
 
 
 def describe(event: Kept, *, offered: Sequence[str] = ()) -> list[str]:
@@ -27,6 +28,17 @@ def describe(event: Kept, *, offered: Sequence[str] = ()) -> list[str]:
             details += describe_certificate(event.info.chain[0], time.time())
         lines += [f"  {line}" for line in details]
     return lines
+
+
+def untrusted_lines(error: CertificateError) -> list[str]:
+    """The certificates that an error is about, each whole: the message says only what is wrong."""
+    if not error.chain:
+        return []
+    whose = "proxy" if error.proxy else "client" if error.by_client else "server"
+    return [
+        f"the {whose}'s certificate, and its issuers that were found:",
+        *(f"  {line}" for line in describe_chain(error.chain, time.time())),
+    ]
 
 
 def dialog_lines(message: Dialog) -> list[str]:

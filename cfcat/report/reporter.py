@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cfcat.core.loop import Handle, running_loop
+from cfcat.errors import CertificateError
 from cfcat.record.events import (
     MARKS,
     Accepted,
@@ -28,6 +29,7 @@ from cfcat.record.events import (
     Dialog,
     Entered,
     Exited,
+    LineFailed,
     Moved,
     Moving,
     NotReady,
@@ -45,7 +47,7 @@ from cfcat.record.sides import ClientCame, ClientTls, SideEnded
 from cfcat.record.subscribers import Subscriber, Subscribers
 from cfcat.record.words import plural
 from cfcat.report.hexdump import ROW_BYTES, HexDump
-from cfcat.report.lines import describe, dialog_lines
+from cfcat.report.lines import describe, dialog_lines, untrusted_lines
 from cfcat.report.messages import Message
 from cfcat.report.notes import log_note
 from cfcat.report.render import escape
@@ -120,6 +122,8 @@ class Reporter:
             self._enter(*event)
         elif isinstance(event, Dialog) and self._verbose:
             self._say(dialog_lines(event))
+        elif isinstance(event, (Broke, LineFailed)) and isinstance(event.error, CertificateError) and self._verbose:
+            self._say(untrusted_lines(event.error))
         elif isinstance(event, Moving):
             self._counters = event.counters
             if self._progress is not None:

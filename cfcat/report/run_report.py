@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from cfcat.core.certificate import PeerCertificate, TlsInfo
-from cfcat.errors import EarlyEndError, IdleTimeout, LostError, TruncatedError, UnansweredError
+from cfcat.errors import CertificateError, EarlyEndError, IdleTimeout, LostError, TruncatedError, UnansweredError
 from cfcat.record.events import (
     Accepted,
     Broke,
@@ -85,6 +85,7 @@ class RunReport:
         """Note what has happened; what a socket tells decides which phase comes next."""
         if isinstance(event, Connecting):
             self.proxy, self.proxied, self.dns_s = event.proxy, None, None
+            self.tls = self.tls_s = None  # that was another connection's
         elif isinstance(event, Resolved):
             self.dns_s = event.seconds + (self.dns_s or 0)  # of the proxy's name, and then of the target's
             self.phase = "connect"
@@ -152,6 +153,7 @@ class RunReport:
             "proxy": None if self.proxy is None else _proxy(self.proxy, proxied),
             "times": {name: _rounded(seconds) for name, seconds in times.items()},
             "tls": None if self.tls is None else _tls(self.tls, time.time()),
+            "untrusted_chain": self._untrusted_chain(time.time()),
             "bytes": {"sent": self.sent_bytes, "received": self.received_bytes},
             "end": self.end,
             "status": self.status,
@@ -163,6 +165,12 @@ class RunReport:
         if self.connection is not None:
             report |= {"connection": self.connection, "client": self._client(), "ends": self._ends()}
         return json.dumps(report)
+
+    def _untrusted_chain(self, now_s: float) -> list[dict[str, Any]] | None:
+        """The certificates for which the run failed; None where it did not fail for any."""
+        if not isinstance(self.error, CertificateError) or not self.error.chain:
+            return None
+        return [_certificate(certificate, now_s) for certificate in self.error.chain]
 
     def _client(self) -> dict[str, Any]:
         tls = self.client_tls

@@ -176,6 +176,7 @@ def normalized(run: Run) -> str:
     text = re.sub(r"\b\d+\.\d+ m?s\b", "TIME", text)
     text = re.sub(r"(subject|issuer|by|serial|sha256)(:?) .*", r"\1\2 ...", text)
     text = re.sub(r"valid: .*, \d+ days left", "valid: ..., N days left", text)
+    text = re.sub(r"expired \d+ days ago", "expired N days ago", text)
     return re.sub(r"EHLO [^\s\\\"]+", "EHLO ME", text)
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from cfcat.record.transcript import parse_entry
-from tests.helpers.certs import CertSet
+from tests.helpers.certs import Certificate, CertSet, Kind
 from tests.helpers.hostile import make_hostile
 from tests.helpers.installed import demand
 from tests.helpers.json_schema import violations
@@ -121,10 +123,23 @@ SHOWN = {
     cfcat: 127.0.0.1:PORT: the connection ended without TLS close_notify: output may be truncated
       hint: --ignore-unexpected-eof accepts it; --shutdown never keeps our end from the server
     """,
-    # SEC-R11: not a word of TLS before the certificate is verified.
+    # SEC-R11: TLS is not established before the certificate is verified; what was refused is told.
     "expired": """
     cfcat: connected to 127.0.0.1:PORT from 127.0.0.1:LOCAL in TIME
     cfcat: over after TIME: 0 bytes sent, 0 bytes received
+    cfcat: the server's certificate, and its issuers that were found:
+    cfcat:   0 subject: ...
+    cfcat:     names: localhost, 127.0.0.1, ::1
+    cfcat:     issuer: ...
+    cfcat:     valid: 2020-01-01 to 2020-01-02, expired N days ago
+    cfcat:     serial: ...
+    cfcat:     sha256: ...
+    cfcat:   1 subject: ...
+    cfcat:     names: none
+    cfcat:     issuer: ...
+    cfcat:     valid: ..., N days left
+    cfcat:     serial: ...
+    cfcat:     sha256: ...
     cfcat: 127.0.0.1:PORT: certificate not trusted: it expired on 2020-01-02
       hint: whoever runs the server has to renew it; -k connects anyway, without protection
     """,
@@ -199,6 +214,51 @@ def echo(conn: Peer) -> None:
     conn.send(conn.recv_until_eof())
 
 
+def fingerprint(certificate: Certificate) -> str:
+    """Of the first certificate in its file."""
+    first = x509.load_pem_x509_certificates(certificate.chain.read_bytes())[0]
+    return first.fingerprint(hashes.SHA256()).hex()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [("self_signed", 1), ("untrusted", 1), ("incomplete", 1), ("wrong_host", 2), ("not_yet", 2)],
+)
+def test_what_was_presented_is_told_where_it_is_not_trusted(kind: Kind, shown: int, certs: CertSet) -> None:
+    """Status 60: the certificate, whole, and as much of its chain as was found, to a person and to a program."""
+    with serve(lambda conn: conn.start_tls(certs.server_context(kind), may_fail=True)) as server:
+        said, told = (
+            cfcat("-z", flag, "--tls", "on", "--cacert", certs.ca, server.address) for flag in ("-v", "--json")
+        )
+    chain = report_of(told)["untrusted_chain"]
+    assert (said.status, told.status, len(chain)) == (60, 60, shown)
+    assert chain[0]["sha256"] == fingerprint(certs[kind])
+    for certificate in chain:
+        for name in ("subject", "issuer", "serial", "sha256"):
+            assert f" {name}: {certificate[name]}\n" in said.stderr
+        assert f" valid: {certificate['not_before'][:10]} to {certificate['not_after'][:10]}, " in said.stderr
+
+
+def test_a_script_tells_what_was_presented_to_it(certs: CertSet) -> None:
+    """And not the TLS of the connection before it."""
+
+    def greets_under_tls(conn: Peer) -> None:
+        conn.start_tls(certs.server_context())
+        conn.recv_until_eof()
+
+    with (
+        serve(greets_under_tls) as good,
+        serve(lambda conn: conn.start_tls(certs.server_context("expired"), may_fail=True)) as bad,
+    ):
+        told = cfcat(
+            *("--repl", "--json", "--tls", "on", "--cacert", certs.ca, good.address),
+            stdin=f":open --tls on {bad.address}\n".encode(),
+        )
+    report = report_of(told)
+    assert (report["status"], report["remote_address"], report["tls"]) == (60, bad.address, None)
+    assert report["untrusted_chain"][0]["sha256"] == fingerprint(certs["expired"])
+
+
 @pytest.mark.parametrize("kind", RUNS)
 def test_verbose(kind: str, certs: CertSet) -> None:
     """Golden: each address, both ends, the dialog, TLS and who vouches, both ends of the data, the sum."""
@@ -227,7 +287,11 @@ def test_json(kind: str, certs: CertSet) -> None:
         assert report["remote_address"] == live
     elif kind == "nobody":
         assert addresses == [(f"127.0.0.1:{port}", "failed", "connection refused") for port in run.ports]
-    tls = report["tls"]
+    tls, untrusted = report["tls"], report["untrusted_chain"]
+    assert (untrusted is not None) == (kind == "expired")
+    if untrusted:
+        assert untrusted[0]["not_after"] == "2020-01-02T00:00:00Z"
+        assert untrusted[0]["sha256"] == fingerprint(certs["expired"])
     if kind not in ("tls", "insecure", "starttls", "truncated"):
         assert tls is None
         return

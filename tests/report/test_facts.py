@@ -58,7 +58,7 @@ def test_sec_r8_a_list_that_the_peer_took_no_notice_of() -> None:
 
 def test_the_chain() -> None:
     """From the peer's own certificate up, all that is known of each."""
-    assert describe_chain(INFO, at("2026-12-01")) == [
+    assert describe_chain(INFO.chain, at("2026-12-01")) == [
         "0 subject: CN=mail.example, O=Example",
         "  names: mail.example, 192.0.2.7",
         "  issuer: CN=Some CA",
@@ -87,19 +87,19 @@ def test_the_chain() -> None:
 def test_days_left(now: str, left: int, words: str) -> None:
     """Whole days, at midday of the last one."""
     assert days_left(LEAF, at(now)) == left
-    assert describe_chain(INFO, at(now))[3].endswith(f", {words}")
+    assert describe_chain(INFO.chain, at(now))[3].endswith(f", {words}")
 
 
 def test_dates_that_make_no_sense() -> None:
     """A certificate may say anything, when nobody checks it."""
     broken = dataclasses.replace(LEAF, not_before="", not_after="x")
     assert days_left(broken, 0) is None
-    assert describe_chain(dataclasses.replace(INFO, chain=(broken,)), 0)[3] == "  valid:  to x, which makes no sense"
+    assert describe_chain((broken,), 0)[3] == "  valid:  to x, which makes no sense"
 
 
 def test_no_certificate() -> None:
     """Ciphers without one exist."""
-    assert describe_chain(dataclasses.replace(INFO, chain=()), 0) == ["no certificate"]
+    assert describe_chain((), 0) == ["no certificate"]
 
 
 texts = st.text(max_size=5000)
@@ -118,7 +118,7 @@ def test_row_77_hostile_certificates_are_escaped_and_bounded(
 ) -> None:
     """SEC-R20: whatever it says, each line is printable; megabytes of names and a hundred certificates are cut."""
     info = TlsInfo("TLSv1.3", "x", name, name, True, (certificate,) * count)
-    lines = describe_tls(info) + describe_chain(info, 0)
+    lines = describe_tls(info) + describe_chain(info.chain, 0)
     assert all(line.isprintable() for line in lines), lines
     assert len(lines) < 200
     assert max(map(len, lines)) < 20_000
@@ -127,6 +127,6 @@ def test_row_77_hostile_certificates_are_escaped_and_bounded(
 def test_what_was_left_out_is_counted() -> None:
     """Nobody thinks that it was all."""
     flood = dataclasses.replace(LEAF, names=tuple(f"{number}.example" for number in range(30)))
-    lines = describe_chain(dataclasses.replace(INFO, chain=(flood,) * 25), 0)
+    lines = describe_chain((flood,) * 25, 0)
     assert lines[1].endswith("19.example, 10 more")
     assert lines[-1] == "5 more certificates"
