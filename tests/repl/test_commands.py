@@ -155,6 +155,7 @@ def test_arguments_begin_after_the_name(line: str, argument: str) -> None:
         (":Quit", [":quit"]),
         (":exit", [":quit"]),
         (":bye", [":quit"]),
+        (":until x", [":expect"]),
         (":?", [":help"]),
         (":hlep", [":help"]),
         (":connect h:1", [":open"]),
