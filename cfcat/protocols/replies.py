@@ -13,6 +13,8 @@ last (IMAP); there the grammar asks `Asked`, which keeps what was sent.
 | ManageSieve | the lines up to OK, NO or BYE (RFC 5804 §1.2), or a challenge of AUTHENTICATE | its last line |
 | Redis | one value, with all in it (RESP2, RESP3) | its beginning |
 | anything else | one line | its beginning |
+
+Where nobody says which protocol it is, the server's greeting does, if it has one: GREETINGS.
 """
 
 from __future__ import annotations
@@ -247,19 +249,31 @@ GRAMMARS: Mapping[str, Callable[[Asked], Grammar]] = {
     "redis": _redis,
 }
 JUDGED_AT_ITS_LAST_LINE = frozenset({"imap", "sieve"})
+# How the first line of a server tells its protocol. The grammar of FTP reads the replies of SMTP and LMTP, too.
+GREETINGS = (
+    (re.compile(rb"\d{3}[ -].*\bE?SMTP\b", re.IGNORECASE), "smtp"),
+    (re.compile(rb"\d{3}[ -].*\bLMTP\b", re.IGNORECASE), "lmtp"),
+    (re.compile(rb"220[ -]"), "ftp"),
+    (re.compile(rb"20[01] "), "nntp"),
+    (re.compile(rb"\+OK\b"), "pop3"),
+    (re.compile(rb"\* (?:OK|PREAUTH|BYE)\b", re.IGNORECASE), "imap"),
+    (re.compile(rb'"IMPLEMENTATION"', re.IGNORECASE), "sieve"),
+)
 
 
 class ReplyReader:
-    """The replies of one connection. `protocol`: None, or one without a grammar, makes each line a reply.
+    """The replies of one connection. A `protocol` without a grammar makes each line a reply; None: the greeting tells.
 
     `place`: where in the stream the first reply begins. `greets`: does that one answer no command? The caller tells all
     that is sent and received, in order. Of replies that nobody asks for, the last MEMORY_BYTES are kept.
     """
 
     def __init__(self, protocol: str | None, *, place: int = 0, greets: bool = True) -> None:
-        self._grammar = GRAMMARS.get(protocol or "", _line)
-        self._by_last_line = protocol in JUDGED_AT_ITS_LAST_LINE
-        self._asked = AskedImap(greets=greets) if protocol == "imap" else Asked(greets=greets)
+        self.protocol = protocol  # None: nobody knows, or not yet
+        self._greets = greets
+        self._said = bytearray()  # before the greeting: what it answers is judged by its protocol
+        self._awaits_greeting = protocol is None and greets
+        self._read_as(protocol)
         self._rest = bytearray()
         self._searched = 0  # so many bytes of the rest have no line end
         self._place = place  # where in the stream the rest begins
@@ -267,6 +281,11 @@ class ReplyReader:
         self._begin = self._last_begin = place  # where it begins, and its last line
         self._needs = LINE  # what its grammar needs next
         self._text, self._last = bytearray(), bytearray()  # its beginning, and its last line
+
+    def _read_as(self, protocol: str | None) -> None:
+        self._grammar = GRAMMARS.get(protocol or "", _line)
+        self._by_last_line = protocol in JUDGED_AT_ITS_LAST_LINE
+        self._asked = AskedImap(greets=self._greets) if protocol == "imap" else Asked(greets=self._greets)
 
     @property
     def partial(self) -> bytes:
@@ -276,13 +295,25 @@ class ReplyReader:
     def sent(self, data: bytes) -> None:
         """Take what is sent."""
         self._asked.sent(data)
+        if self._awaits_greeting:
+            self._said += data[: MEMORY_BYTES - len(self._said)]
 
     def received(self, data: bytes) -> None:
         """Take what has come."""
         self._asked.received(data)
         self._rest += data
+        if self._awaits_greeting and (b"\n" in self._rest or len(self._rest) > MEMORY_BYTES):
+            self._be_greeted(bytes(self._rest[:COMMAND_BYTES]).split(b"\n")[0])
         if len(self._rest) > MEMORY_BYTES:
             self._make_room()
+
+    def _be_greeted(self, line: bytes) -> None:
+        """Read on by the protocol that the first line tells, if it does."""
+        self._awaits_greeting = False
+        self.protocol = next((protocol for greeting, protocol in GREETINGS if greeting.match(line)), None)
+        self._read_as(self.protocol)
+        self._asked.sent(bytes(self._said))
+        self._said.clear()
 
     def next(self, begin: int) -> Reply | None:
         """Return the next reply whose judged part begins at `begin` or later; None: it is not whole yet.
@@ -305,7 +336,7 @@ class ReplyReader:
         """Read on to the end of a reply; None: it is not whole yet."""
         while True:
             if self._reading is None:
-                if not self._rest:
+                if not self._rest or self._awaits_greeting:
                     return None
                 self._reading, self._begin = self._grammar(self._asked), self._place
                 self._text, self._last = bytearray(), bytearray()

@@ -16,7 +16,7 @@ __all__ = ["dialog_lines", "explain_here", "is_loopback", "silent_note_here"]
 
 # What the command line would be told, and what a session is told.
 WITHOUT_WORKERS = ("without --workers ", "after :set workers off ")
-KEPT = "--shutdown "  # after a script's end: the next run of it has a command line
+KEPT = ("--shutdown ", "--var ")  # for the next run of a script, which has a command line
 OPTION = re.compile(r"(?:try )?(--?[a-z][a-z-]*)")
 MENTIONED = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 

@@ -217,11 +217,11 @@ For scripts. SECS is how long nothing must come: 0.5 unless given.""",
         ":reply [-t SECS] REGEX",
         "wait for the next reply, and see that it is this",
         details="""\
-For scripts: a whole reply of the protocol (:set proto), whose beginning must
-match; of IMAP and sieve the beginning of its last line. Any other reply is an
-error at once, as is none within SECS (10 unless given). SMTP, LMTP, FTP, NNTP,
-POP3, IMAP, sieve and redis have replies of several lines; elsewhere it is a
-line. Each reply is looked at once.
+For scripts: a whole reply of the protocol (:set proto, else of the port, or as
+the server greets), whose beginning must match; of IMAP and sieve the beginning
+of its last line. Any other reply is an error at once, as is none within SECS
+(10 unless given). SMTP, LMTP, FTP, NNTP, POP3, IMAP, sieve and redis have
+replies of several lines; elsewhere it is a line. Each reply is looked at once.
   :reply 250
   :reply -t 60 a1 OK
   :reply (?P<session>\\S+)""",
@@ -299,6 +299,7 @@ _WORDS_OF_OTHERS = {
     "ssl": "starttls",
     "status": "info",
     "wq": "quit",
+    "until": "expect",
     "x": "quit",
 }
 

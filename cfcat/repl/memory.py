@@ -81,10 +81,10 @@ class Memory:
         self._greets = False
 
     def read_replies(self, protocol: str | None) -> None:
-        """From here on read replies of this protocol in what has come, and what will."""
+        """From here on read replies of this protocol in what has come, and what will; None: of the one that greeted."""
         heard = self.heard
         greets = self._greets and not heard.matched
-        self.replies = ReplyReader(protocol, place=heard.begin, greets=greets)
+        self.replies = ReplyReader(protocol or self.replies.protocol, place=heard.begin, greets=greets)
         self.replies.received(bytes(heard.unmatched))
 
     def end(self) -> None:

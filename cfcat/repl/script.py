@@ -37,6 +37,7 @@ from cfcat.report.status import ExitStatus
 
 __all__ = ["MAX_LINE_BYTES", "run_script"]
 
+SHEBANG = "#!"  # the first line of a script that is a program: for the system, which has started cfcat with it
 MAX_LINE_BYTES = 1024 * 1024  # a line is held in memory as a whole
 
 MakeSession = Callable[[Face], Session]
@@ -86,7 +87,8 @@ async def _run(session: Session, lines: _Lines, ends: PumpOptions, face: _Script
         try:
             if (line := await lines.next()) is None:
                 break
-            await session.execute(line)
+            if number > 1 or not line.startswith(SHEBANG):
+                await session.execute(line)
         except StdinError:
             await _hear_out(session.need_connection(), ends)
             raise

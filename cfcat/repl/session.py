@@ -38,7 +38,7 @@ from cfcat.record.words import plural
 from cfcat.repl.actions import ACTIONS
 from cfcat.repl.advice import explain_here, is_loopback, silent_note_here
 from cfcat.repl.arguments import encode
-from cfcat.repl.commands import Line, parse
+from cfcat.repl.commands import Call, Line, parse
 from cfcat.repl.connection import Connection
 from cfcat.repl.face import Face, PromptState
 from cfcat.repl.keeping import Keeping
@@ -48,6 +48,7 @@ from cfcat.repl.typed_secrets import TypedSecrets
 from cfcat.repl.variables import Variables
 from cfcat.report.messages import Message
 from cfcat.report.notes import ignored_note
+from cfcat.report.render import escape
 
 if TYPE_CHECKING:
     from cfcat.core.clients import Clients
@@ -102,6 +103,7 @@ class Session:
         self.reaching = Reaching(self, clients, choose_proxy)
         self.keeping = Keeping(self.events, recorder or Recorder(), self.notice, log_secrets=settings.log_secrets)
         self._secrets = TypedSecrets()
+        self._has_told_of_names = False
         self._turn = asyncio.Lock()
 
     # ---- what the faces ask
@@ -257,11 +259,20 @@ class Session:
             if self.settings.expand == "on":
                 wanted = self._variables.expand_line(wanted)
                 self.last_was_secret |= self._secrets.are_in(wanted.line)
+            elif not self._has_told_of_names:
+                self._tell_of_names(wanted)
             if isinstance(wanted, Line):
                 await self.send(encode(wanted.text, self.settings.encoding) + self.line_end)
             else:
                 await ACTIONS[wanted.command.name](self, wanted.argument)
         self.face.state_changed()
+
+    def _tell_of_names(self, wanted: Line | Call) -> None:
+        """Say once that the name of a value stays as it is: a script's author may have forgotten to turn it on."""
+        if wanted.line.startswith(":#") or (name := self._variables.known(wanted.line)) is None:
+            return
+        self._has_told_of_names = True
+        self.notice(f"${{{escape(name)}}} is taken as it is; :set expand on puts in its value")
 
     async def end(self) -> None:
         """Ctrl-D: end our side; where that is done, leave."""
@@ -301,6 +312,7 @@ class Session:
         self.settings = self.settings.changed(name, value)
         if name == "proto":
             self.follow_protocol()
+        self._has_told_of_names |= name == "expand"
 
     async def send(self, data: bytes) -> None:
         """Send; a secret that would go out in clear text over a network only after a yes.

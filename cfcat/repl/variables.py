@@ -32,6 +32,11 @@ class Variables:
         """A match had these groups."""
         self._groups.update(groups)
 
+    def known(self, text: str) -> str | None:
+        """The first name in this text that has a value; None: there is none."""
+        names = (found[1] for found in REFERENCE.finditer(text))
+        return next((name for name in names if name in {**self._environment, **self._given, **self._groups}), None)
+
     def expand(self, text: str, quote: Callable[[str], str] = str) -> str:
         """The text with the values in place of their names; `quote`: what makes a value stand for itself in it.
 

@@ -86,6 +86,15 @@ TALKS = (
         ),
     ),
     Talk("unknown", None, b"", (b"one\r\n", b"\r\n", b"two\n")),
+    Talk("unknown behind TLS", None, b"", (b"250-a\r\n", b"250 b\r\n"), greets=False),
+    Talk("greets as smtp", None, b"EHLO x\r\n", (b"220 a ESMTP\r\n", b"250-a\r\n250 HELP\r\n")),
+    Talk("greets as lmtp", None, b"", (b"220-a LMTP\r\n220 b\r\n", b"250-a\r\n250 HELP\r\n")),
+    Talk("greets with a code", None, b"", (b"220-a\r\nb\r\n220 c\r\n", b"211-x\r\n y\r\n211 z\r\n")),
+    Talk("greets as nntp", None, b"LISTGROUP a\r\n", (b"201 a\r\n", b"211 1 1 1 a\r\n1\r\n.\r\n")),
+    Talk("greets as pop3", None, b"RETR 1\r\n", (b"+OK a\r\n", MAIL)),
+    Talk("greets as imap", None, b"a1 FETCH\r\na2 FETCH\r\n", (b"* OK hi\r\na1 OK\r\n" + FETCH,)),
+    Talk("greets as imap, alone", None, b"", (b"* OK hi\r\n",)),
+    Talk("greets as sieve", None, b"", (b'"IMPLEMENTATION" "x"\r\nOK "ready"\r\n', b"NO {4}\r\nOK\r\n\r\n")),
     Talk("without replies", "http", b"", (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n")),
 )
 EACH = pytest.mark.parametrize("talk", TALKS, ids=[talk.name for talk in TALKS])

@@ -158,6 +158,7 @@ def test_arguments_begin_after_the_name(line: str, argument: str) -> None:
         (":logout", [":quit"]),
         (":status", [":info"]),
         (":ssl", [":starttls"]),
+        (":until x", [":expect"]),
         (":?", [":help"]),
         (":hlep", [":help"]),
         (":connect h:1", [":open"]),

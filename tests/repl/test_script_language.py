@@ -147,11 +147,32 @@ async def test_replies_in_a_session_after_an_upgrade_and_a_change_of_protocol() 
     """`:set proto` begins with what no match has taken; what failed has been looked at."""
     with serve(says(b"220-a\r\n220 b\r\n250 c\r\n")) as server:
         async with opened(server.address) as (session, face):
+            await session.execute(":set proto none")
             await face.until_received(b"250 c\r\n")
             assert (await refused(session, ":reply 250")).message == ':reply 250: the reply is "220-a"'
             await session.execute(":set proto smtp")
             await session.execute(":reply 220 b")
             await session.execute(":reply 250")
+
+
+def test_protocol_that_greets_is_known_at_any_port_and_behind_an_upgrade(certs: CertSet) -> None:
+    """A refusal is not taken for good because older lines would match; STARTTLS was typed."""
+
+    def mail(conn: Peer) -> None:
+        conn.send(b"220 mail.example ESMTP\r\n")
+        conn.recv_until(b"STARTTLS\r\n")
+        conn.send(b"220 go\r\n")
+        conn.start_tls(certs.server_context())
+        while line := conn.recv_until(b"\n"):
+            conn.send(b"250-mail\r\n250-SIZE\r\n250 HELP\r\n" if line.startswith(b"EHLO") else b"550 no\r\n")
+            if line.startswith(b"RCPT"):
+                break
+        conn.recv_until_eof()
+
+    script = b":reply 220\nSTARTTLS\n:reply 220\n:starttls\nEHLO x\n:reply 250\nRCPT TO:<a@b>\n:reply 250\nQUIT\n"
+    result, _ = run_script(mail, script, "--tls", "starttls", "--cacert", str(certs.ca))
+    assert result.stderr.endswith('cfcat: line 8: :reply 250: the reply is "550 no"\n')
+    assert result.status == 1
 
 
 def test_export_waits_for_the_reply(tmp_path: Path) -> None:
@@ -289,11 +310,13 @@ def test_values_take_the_place_of_names() -> None:
 
 
 def test_names_are_text_without_being_asked_for() -> None:
-    """As before; and `:set expand off` ends it."""
-    result, received = run_script(
-        Peer.recv_until_eof, b"${A}\n:set expand on\n${A}\n:set expand off\n${A}\n", env={"A": "1"}
-    )
-    assert (result.status, received) == (0, b"${A}\r\n1\r\n${A}\r\n")
+    """And `:set expand off` ends it. That a value is left out is told once, unless that was asked for."""
+    script = b":# ${A}\n${none}\n${A}\n:echo ${A}\n:set expand on\n${A}\n:set expand off\n${A}\n"
+    result, received = run_script(Peer.recv_until_eof, script, env={"A": "1", "none": None})
+    assert (result.status, received) == (0, b"${none}\r\n${A}\r\n1\r\n${A}\r\n")
+    assert result.stderr == "cfcat: ${A} is taken as it is; :set expand on puts in its value\n${A}\n"
+    result, _ = run_script(Peer.recv_until_eof, b":set expand off\n${A}\n", env={"A": "1"})
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("name", ["missing", "", "a b", "LINES_"])
@@ -301,7 +324,8 @@ def test_unknown_name_fails_the_line(name: str) -> None:
     """And nothing of it is sent; so does a value with a line end."""
     env: Environment = {"LINES_": "a\nb"}
     result, received = run_script(greeting(b""), b"x${" + name.encode() + b"}\n", "--var", "A=1", env=env)
-    text, _ = check_form(result.stderr)
+    text, hint = check_form(result.stderr)
+    assert name == "LINES_" or hint.startswith("--var NAME=VALUE, ")
     why = "has a line end in it" if name == "LINES_" else "is not set"
     assert text == f"line 1: ${{{name}}} {why}; nothing was sent"
     assert (result.status, received) == (1, b"")
@@ -436,6 +460,16 @@ def test_encoding_of_what_is_quoted() -> None:
 
 
 # ------------------------------------------------------------------------------------------- --script
+
+
+def test_script_that_is_a_program(tmp_path: Path) -> None:
+    """Its first line is for the system; any other one of the kind is sent."""
+    program = tmp_path / "check"
+    program.write_text("#!/usr/bin/env -S cfcat --script\n:reply 220\n#!QUIT\n")
+    program.chmod(0o755)
+    with serve(greeting(b"220 hi\r\n")) as server:
+        done = shell(f"{program} {server.address} -q 0")
+    assert (done.stdout, done.stderr, server.received) == (b"220 hi\r\n", "", b"#!QUIT\r\n")
 
 
 def test_script_from_a_file(tmp_path: Path) -> None:

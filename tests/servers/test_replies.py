@@ -135,10 +135,15 @@ QUIT
 # Where a login is taken under TLS alone; POP3's and IMAP's greeting goes with the dialog.
 UNDER_TLS = ("pop3", "imap", "sieve")
 
+# Whose protocol need not be named, though the port is not the usual one.
+GREET = ("smtp", "lmtp", "ftp", "nntp", *UNDER_TLS)
+
 
 def talk(daemon: Fleet, certs: CertSet, name: Name, script: str) -> Result:
     options = ["--starttls", name, "--cacert", str(certs.ca)] if name in UNDER_TLS else []
-    return cfcat("--repl", "--proto", name, *options, f"localhost:{daemon(name).port}", stdin=script.encode())
+    if name not in GREET:
+        options += ["--proto", name]
+    return cfcat("--repl", *options, f"localhost:{daemon(name).port}", stdin=script.encode())
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
