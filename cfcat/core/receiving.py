@@ -72,6 +72,8 @@ class Receiving:
 
     def pull(self) -> None:
         """A read waits: answer it from what is here, else when the peer sends."""
+        if not self._readable.wanted:
+            return
         transport = self._transport
         if transport.lost is not None or (transport.is_open and not transport.codec.is_drained):
             self._serve(from_codec_only=True)
