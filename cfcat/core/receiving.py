@@ -71,10 +71,11 @@ class Receiving:
     # ---- for a read that waits
 
     def pull(self) -> None:
-        """A read waits: answer it from what is here, else when the peer sends."""
+        """Answer a read that waits from what is here, else when the peer sends. A watcher stays registered."""
         transport = self._transport
         if transport.lost is not None or (transport.is_open and not transport.codec.is_drained):
-            self._serve(from_codec_only=True)
+            if self._readable.wanted:
+                self._serve(from_codec_only=True)
         if not self._is_registered and self._readable.wanted:
             self._register()
 
