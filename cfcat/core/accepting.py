@@ -198,6 +198,10 @@ class Listener:
             await self._wait(())
         return self._accepted.pop(0)
 
+    def give_back(self, accepted: Accepted) -> None:
+        """Let this one, which was taken and is as it came, be the next."""
+        self._accepted.insert(0, accepted)
+
     def __aiter__(self) -> Listener:
         return self
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cfcat.core.accepting import OUT_OF_SOMETHING_S, Listener
 from cfcat.core.address import Target
+from cfcat.core.listen import Accepted as Come
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import in_time, settled
@@ -56,10 +57,15 @@ class Clients:
         try:
             listener = await self._listen(options)
             try:
-                socket = await in_time(self._to.wait_s, self._accept(listener, options))
+                accepted = await in_time(self._to.wait_s, self._take(listener), lost=listener.give_back)
             except TimeoutError as error:
                 text = f"{self._to.target.text}: no client came within {self._to.wait_s:g} s"
                 raise ConnectTimeout(text, text) from error
+            if self._to.reads_header:
+                from cfcat.core.named import named  # lazy: most clients come without a proxy
+
+                accepted = await named(accepted, options.connect_timeout)
+            socket = listener.adopt(accepted)
         finally:
             if not self.keep:
                 self.close()
@@ -75,24 +81,18 @@ class Clients:
         self._listener.use(options)
         return self._listener
 
-    async def _accept(self, listener: Listener, options: SocketOptions) -> Socket:
+    async def _take(self, listener: Listener) -> Come:
         """With `keep`, a client that cannot be accepted for now is waited for, and told of once."""
         is_told = False
         while True:
             try:
-                accepted = await listener.take()
+                return await listener.take()
             except ListenError as error:
                 if not self.keep:
                     raise
                 if not is_told:
                     self._events.tell(NotAccepted(error.message))
                     is_told = True
-            else:
-                if self._to.reads_header:
-                    from cfcat.core.named import named  # lazy: most clients come without a proxy
-
-                    accepted = await named(accepted, options.connect_timeout)
-                return listener.adopt(accepted)
             await settled((), OUT_OF_SOMETHING_S)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from cfcat.core.channel import Channel
 from cfcat.errors import SocketError, reason_of
-from cfcat.proxies.dialog import Refusal, Step
+from cfcat.proxies.dialog import Refusal, Secret, Step
 
 __all__ = ["SAID_BYTES", "converse"]
 
@@ -29,7 +29,7 @@ async def converse(dialog: Step[T], channel: Channel) -> T:
             if isinstance(request, int):
                 answer = await _exactly(channel, request)
             else:
-                await channel.send(request)
+                await channel.send(request, request.shown if isinstance(request, Secret) else None)
                 answer = b""
     except StopIteration as stop:
         outcome: T = stop.value

@@ -75,7 +75,8 @@ class OuterChannel(Channel):
         self._channel = channel
         self._outer = outer
 
-    async def send(self, data: Buffer) -> None:
+    async def send(self, data: Buffer, shown: Buffer | None = None) -> None:
+        """As `Channel.send`; a capture has what it has of the TLS."""
         await self._channel.send(self._outer.encode(data))
 
     async def receive(self, limit: int) -> bytes:

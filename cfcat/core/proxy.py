@@ -148,7 +148,8 @@ class Through:
             async def receive() -> None:
                 codec.receive(await channel.receive(HANDSHAKE_READ_BYTES))
 
-            with holding(sock, context):
+            # A capture gets no keys where credentials follow: they would open these, too.
+            with holding(sock if self._proxy.user is None else None, context):
                 await shake_hands(codec, send, receive)
         except TlsError as error:
             error.proxy = self._proxy.address

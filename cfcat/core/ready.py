@@ -63,7 +63,7 @@ async def wait_for(
                 raise ConnectTimeout(f"{target}: not ready", f"{target}: it connects, but is not ready")
         return socket
 
-    return await keep_trying(attempt, timeout, target)
+    return await keep_trying(attempt, timeout, target, lost=Socket.abort)
 
 
 @contextlib.contextmanager
@@ -97,10 +97,11 @@ async def keep_trying(
     target: str,
     *,
     failed: Callable[[SocketError], object] = lambda error: None,
+    lost: Callable[[T], object] | None = None,
 ) -> T:
     """Call `attempt` until it succeeds, for `limit_s` seconds; the deadline cancels an attempt that is under way.
 
-    `failed` is told of each error after which there may be another attempt.
+    `failed` is told of each error after which there may be another attempt. `lost`: as for `in_time()`.
 
     Raises:
         SocketError: the last one before the deadline; or one that would come again.
@@ -110,7 +111,7 @@ async def keep_trying(
     last: SocketError | None = None
     while (left_s := until_s - time.monotonic()) > 0:
         try:
-            return await in_time(left_s, attempt())
+            return await in_time(left_s, attempt(), lost=lost)
         except SocketError as error:
             if not error.may_pass:
                 raise

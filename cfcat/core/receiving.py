@@ -71,7 +71,7 @@ class Receiving:
     # ---- for a read that waits
 
     def pull(self) -> None:
-        """A read waits: answer it from what is here, else when the peer sends."""
+        """Answer a read that waits from what is here, else when the peer sends. A watcher stays registered."""
         if not self._readable.wanted:
             return
         transport = self._transport

@@ -70,8 +70,12 @@ class _Settled(Promise[None]):
             self._timer.cancel()
 
 
-async def in_time(limit_s: float | None, work: Coroutine[Any, Any, T]) -> T:
+async def in_time(
+    limit_s: float | None, work: Coroutine[Any, Any, T], *, lost: Callable[[T], object] | None = None
+) -> T:
     """Do something under a deadline; None: without one.
+
+    `lost` gets the result of work that was done in the moment in which the caller was cancelled.
 
     Raises:
         TimeoutError: it was not done after so many seconds, and is cancelled.
@@ -81,11 +85,16 @@ async def in_time(limit_s: float | None, work: Coroutine[Any, Any, T]) -> T:
     job = Job(running_loop(), work)
     try:
         await settled([job], limit_s)
-        if job.done():
-            return job.result()
-        raise TimeoutError
-    finally:
-        job.cancel()
+    except BaseException:
+        if not job.done():
+            job.cancel()
+        elif lost is not None and job.exception() is None:
+            lost(job.result())
+        raise
+    if job.done():
+        return job.result()
+    job.cancel()
+    raise TimeoutError
 
 
 def is_readable(loop: Loop, sock: socket.socket) -> Promise[None]:

@@ -16,7 +16,7 @@ from cfcat.core.codec import Buffer
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Capture", "Passing", "WatchedSocket", "holding"]
+__all__ = ["Capture", "Passing", "WatchedSocket", "disguise", "holding"]
 
 RESET = frozenset({errno.ECONNRESET, errno.EPIPE})
 
@@ -56,13 +56,14 @@ class WatchedSocket(socket.socket):
     Raises OSError where that was reset in the moment that it was made; it is left as it is then.
     """
 
-    __slots__ = ("_is_over", "_is_reset", "_resets", "passing")
+    __slots__ = ("_is_over", "_is_reset", "_resets", "passing", "shown")
 
     def __init__(self, sock: socket.socket, capture: Capture, *, accepted: bool) -> None:
         local, remote = sock.getsockname(), sock.getpeername()
         super().__init__(fileno=sock.detach())
         self.setblocking(False)
         self.passing = capture(local, remote, accepted=accepted)
+        self.shown = memoryview(b"")  # in place of the next bytes that are sent
         self._is_over = False  # nothing more will be told
         self._is_reset = False  # by the peer, as the kernel has told; what came before may still be unread
         self._resets = False  # close() will
@@ -74,7 +75,8 @@ class WatchedSocket(socket.socket):
         except (ConnectionResetError, BrokenPipeError):
             self._was_reset()
             raise
-        self.passing.sent(memoryview(data).cast("B")[:count])
+        self.passing.sent((self.shown or memoryview(data).cast("B"))[:count])
+        self.shown = self.shown[count:]
         return count
 
     def recv(self, limit: int, flags: int = 0, /) -> bytes:
@@ -145,6 +147,12 @@ class WatchedSocket(socket.socket):
             self.passing.reset(by_us=True)
         else:
             self.passing.ended(by_us=True)
+
+
+def disguise(sock: socket.socket, shown: Buffer) -> None:
+    """Let what is sent next be told as `shown`, which has the same length."""
+    if isinstance(sock, WatchedSocket):
+        sock.shown = memoryview(shown).cast("B")
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ async def open_upgraded(
     try:
         return await _in_time(target, options, socket, waiting, work())
     except BaseException:
-        socket.abort()
+        socket.latest.abort()
         raise
 
 

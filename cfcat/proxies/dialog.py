@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal, TypeAlias, TypeVar
 
-__all__ = ["Dialog", "Refusal", "RefusalKind", "Step"]
+__all__ = ["Dialog", "Refusal", "RefusalKind", "Secret", "Step"]
 
 T = TypeVar("T")
 # A part of a dialog: `head = yield from read_header()`
@@ -21,6 +21,19 @@ Dialog: TypeAlias = Step[str]
 # "target": another address of the target may work; "credentials": other ones may work; "nonsense": it speaks another
 # protocol.
 RefusalKind = Literal["target", "credentials", "nonsense", "ended", "other"]
+
+
+class Secret(bytes):
+    """Bytes to send that have credentials in them. A capture has `shown` in their place, of the same length."""
+
+    shown: bytes
+
+    @classmethod
+    def between(cls, *parts: bytes) -> Secret:
+        """What may be shown and what may not, in turn: the second part, and the fourth, are asterisks in `shown`."""
+        made = cls(b"".join(parts))
+        made.shown = b"".join(b"*" * len(part) if number % 2 else part for number, part in enumerate(parts))
+        return made
 
 
 class Refusal(Exception):

@@ -9,7 +9,7 @@ import re
 
 from cfcat.core.address import Target, format_address
 from cfcat.errors import shortened
-from cfcat.proxies.dialog import Dialog, Refusal, Step
+from cfcat.proxies.dialog import Dialog, Refusal, Secret, Step
 
 __all__ = ["MAX_HEADER_BYTES", "tunnel"]
 
@@ -27,10 +27,11 @@ def tunnel(target: Target, user: str | None = None, password: str = "") -> Dialo
     It returns "": HTTP does not say which address the proxy connects from.
     """
     authority = format_address(target.host, target.port)
-    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
-    if user is not None:
-        lines.append(f"Proxy-Authorization: Basic {_basic(user, password)}")
-    yield "\r\n".join([*lines, "", ""]).encode()
+    request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n".encode()
+    if user is None:
+        yield request + b"\r\n"
+    else:
+        yield Secret.between(request + b"Proxy-Authorization: Basic ", _basic(user, password), b"\r\n\r\n")
     left = MAX_HEADER_BYTES
     while True:
         status_line, *fields = yield from _read_header(left)
@@ -88,7 +89,7 @@ def _nonsense(said: bytes) -> Refusal:
     return Refusal("its answer is not that of an HTTP proxy", kind="nonsense", said=said)
 
 
-def _basic(user: str, password: str) -> str:
+def _basic(user: str, password: str) -> bytes:
     from base64 import b64encode  # lazy: most proxies ask for none
 
-    return b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
+    return b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape"))

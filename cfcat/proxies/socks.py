@@ -9,7 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cfcat.core.address import Target, format_address
-from cfcat.proxies.dialog import Dialog, Refusal, RefusalKind, Step
+from cfcat.proxies.dialog import Dialog, Refusal, RefusalKind, Secret, Step
 
 __all__ = ["socks4", "socks5"]
 
@@ -67,7 +67,7 @@ def socks5(target: Target, user: str | None = None, password: str = "") -> Dialo
 
 def _log_in(user: bytes, password: bytes) -> Step[None]:
     """RFC 1929 §2. Ignore the version in the answer, as other clients do: some servers send another than 1."""
-    yield bytes((1, len(user))) + user + bytes((len(password),)) + password
+    yield Secret.between(bytes((1, len(user))), user, bytes((len(password),)), password)
     _, status = yield 2
     if status:
         raise Refusal("it refused the user name and the password", kind="credentials")
@@ -112,7 +112,8 @@ def socks4(target: Target, user: str | None = None) -> Dialog:
     if ip is None:
         name = target.host.encode("ascii") + b"\0"
     packed = BY_NAME if ip is None else ip.packed
-    yield bytes((4, CONNECT)) + target.port.to_bytes(2, "big") + packed + _encoded(user or "") + b"\0" + name
+    place = target.port.to_bytes(2, "big") + packed
+    yield Secret.between(bytes((4, CONNECT)) + place, _encoded(user or ""), b"\0" + name)
     version, code = yield 2
     if version != 0:  # of the answer, not of the protocol
         raise _nonsense(4, bytes((version, code)))

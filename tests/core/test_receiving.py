@@ -141,6 +141,29 @@ async def test_who_watches_is_told_of_the_end(link: Link, end: Callable[[Socket]
         server.release()
 
 
+async def test_who_watches_is_told_of_what_comes_after_our_end(link: Link) -> None:
+    """A watcher stays until it is taken away, also where the end of TLS wakes it."""
+
+    def script(conn: Peer) -> None:
+        conn.recv_until_eof()
+        conn.send(b"bye")
+
+    heard, buffer = bytearray(), memoryview(bytearray(100))
+
+    with link.serve(script) as server:
+        socket = await link.connect(server)
+        await socket.opened
+
+        def look() -> None:
+            heard.extend(buffer[: socket.readable.take_into(buffer) or 0])
+
+        socket.readable.watch(look)
+        await socket.writable.get_writer().close()
+        await until(lambda: heard == b"bye")
+        socket.readable.watch(None)
+        socket.abort()
+
+
 # ------------------------------------------------------------------------------------------ within the kernel
 
 

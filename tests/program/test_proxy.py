@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.core.test_proxy import granted
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, Script, refusing, serve
-from tests.helpers.program import Argument, Result, cfcat
+from tests.helpers.program import Argument, Result, cfcat, finish, start
 from tests.helpers.terminal import terminal
 from tests.program.command import Command
 from tests.report.form import check_form
@@ -272,11 +273,61 @@ def test_credentials_are_in_no_output(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- --proxy env
 
 
-def test_the_environment_is_not_looked_at_unasked() -> None:
-    """A proxy that somebody else has set up is none of ours."""
-    env = {"ALL_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}
-    with serve(lambda conn: conn.send(b"hello")) as server:
-        assert cfcat(server.address, env=env) == Result(b"hello", "", 0)
+NOT_ASKED = {
+    name: "http://us:s3cret@127.0.0.1:1"
+    for each in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+    for name in (each, each.lower())
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "stdin", "stdout"),
+    [
+        ([], b"", b"hello\n"),
+        (["-z", "--wait", "2"], b"", b""),
+        (["--repl"], b":expect hello\n:open\n:expect hello\n", b"hello\nhello\n"),
+        (["--tls", "on"], b"", b"hello\n"),
+        (["--replay"], b"", b""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_environment_is_not_looked_at_unasked(
+    options: list[str], stdin: bytes, stdout: bytes, certs: CertSet, tmp_path: Path
+) -> None:
+    """A proxy that somebody else has set up is none of ours: it changes nothing, and is nowhere shown."""
+
+    def script(conn: Peer) -> None:
+        if "--tls" in options:
+            conn.start_tls(certs.server_context())
+        conn.send(b"hello\n")
+        if "-z" in options:
+            conn.recv_until_eof()
+
+    given: list[Argument] = [*options]
+    if "--tls" in options:
+        given += ["--cacert", certs.ca]
+    with serve(script) as server:
+        if "--replay" in options:
+            assert cfcat("--log", tmp_path / "log", server.address).status == 0
+            given += [tmp_path / "log"]
+        result = cfcat("-vvv", *given, f"localhost:{server.port}", stdin=stdin, env=NOT_ASKED)
+    assert (result.stdout, result.status) == (stdout, 0)
+    assert "proxy" not in result.stderr.lower()
+    assert "s3cret" not in result.stderr
+
+
+def test_the_tap_does_not_look_at_the_environment_unasked() -> None:
+    """Nor does its connection to the server go anywhere else."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    with serve(lambda conn: conn.send(b"hello\n")) as server:
+        with start("-v", "--tap", str(address[1]), "--once", server.address, env=NOT_ASKED) as tap:
+            tap.read_stderr_until("listening on ")
+            with socket.create_connection(address, 5) as client:
+                assert client.recv(100) == b"hello\n"
+            result = finish(tap)
+    assert "proxy" not in result.stderr.lower()
+    assert result.status == 0
 
 
 def test_the_environment_names_a_proxy() -> None:
