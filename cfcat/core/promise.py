@@ -11,7 +11,7 @@ It needs no asyncio, and no future of asyncio's: a wait is an object that asynci
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from enum import Enum
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -83,7 +83,7 @@ class Promise(Spelt, Generic[T]):
         self._loop = loop
         self._on_cancel = on_cancel  # None once it cannot be undone: it has failed, or somebody has the value
         self._state = PENDING
-        self._callbacks: Sequence[_Callback] = ()  # a list as soon as there is one: most promises have none
+        self._callbacks: tuple[_Callback, ...] = ()
         self._waiting = 0  # how many await it
         self._error: BaseException | None = None
 
@@ -115,17 +115,19 @@ class Promise(Spelt, Generic[T]):
         """
         if self._state is PENDING:
             self._value = value
-            self._settle(RESOLVED, at_once)
+            self._state = RESOLVED
+            if self._callbacks:
+                self._call_back(at_once)
 
     def reject(self, error: BaseException) -> None:
         """Settle it with an error, unless it is settled."""
         if self._state is PENDING:
             self._error = error
             self._on_cancel = None
-            self._settle(REJECTED)
+            self._state = REJECTED
+            self._call_back()
 
-    def _settle(self, state: State, at_once: bool = False) -> None:
-        self._state = state
+    def _call_back(self, at_once: bool = False) -> None:
         callbacks, self._callbacks = self._callbacks, ()
         if at_once and len(callbacks) == 1:
             callback, argument, context = callbacks[0]
@@ -143,16 +145,10 @@ class Promise(Spelt, Generic[T]):
         else:
             self._loop.call_soon(context.run, callback, argument)
 
-    def _add(self, callback: _Callback) -> None:
-        if self._callbacks:
-            self._callbacks = [*self._callbacks, callback]
-        else:
-            self._callbacks = (callback,)
-
     def _remove(self, callback: _Callback) -> bool:
         """Was it there?"""
         before = len(self._callbacks)
-        self._callbacks = [each for each in self._callbacks if each is not callback]
+        self._callbacks = tuple(each for each in self._callbacks if each is not callback)
         return len(self._callbacks) < before
 
     # ---- waiting
@@ -171,6 +167,9 @@ class Promise(Spelt, Generic[T]):
                 raise
             finally:
                 self._waiting -= 1
+        if self._state is RESOLVED:  # as `result()`, which costs a call
+            self._on_cancel = None
+            return self._value
         return self.result()
 
     def _takes_turn(self) -> bool:
@@ -182,7 +181,8 @@ class Promise(Spelt, Generic[T]):
         if self._on_cancel is not None and self._state is not CANCELLED:
             on_cancel, self._on_cancel = self._on_cancel, None
             on_cancel(self)
-            self._settle(CANCELLED)
+            self._state = CANCELLED
+            self._call_back()
 
     # ---- what asyncio asks of a future
 
@@ -246,13 +246,13 @@ class Promise(Spelt, Generic[T]):
     def add_done_callback(self, callback: Callable[[Promise[T]], object], *, context: Context | None = None) -> None:
         """In the turn after it has settled, call back with the promise."""
         if self._state is PENDING:
-            self._add((callback, self, context))
+            self._callbacks += ((callback, self, context),)
         else:
             self._call(callback, self, context)
 
     def remove_done_callback(self, callback: Callable[[Promise[T]], object], /) -> int:
         """Do not call it back; returns how often it would have been."""
-        kept = [each for each in self._callbacks if each[0] != callback]
+        kept = tuple(each for each in self._callbacks if each[0] != callback)
         removed = len(self._callbacks) - len(kept)
         self._callbacks = kept
         return removed
@@ -276,7 +276,7 @@ class _Waiter:
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
         """Call back when the promise has settled. A waiter has one callback, the task or the job that waits."""
         self._callback = callback, self, context
-        self._promise._add(self._callback)
+        self._promise._callbacks += (self._callback,)
 
     def remove_done_callback(self, callback: object) -> None:
         """Do not call it back."""

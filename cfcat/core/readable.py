@@ -82,7 +82,7 @@ class ReadableStream(Spelt):
         self._is_held = False  # by a reader; a reference to it would make a circle
         self._is_piped = False
         self.pipe: Promise[None] | None = None  # that reads here, while it is under way
-        self._read: Read[Any] | None = None
+        self.read: Read[Any] | None = None  # that waits; None: nobody reads, leave it to the kernel (API-R3)
         self._returned = bytearray()  # by cancelled reads, or left by gathering ones; the next read has them first
         self.read_bytes = FIRST_READ_BYTES
         self.outcome = Outcome()
@@ -170,11 +170,6 @@ class ReadableStream(Spelt):
 
     # ---- the wire's side
 
-    @property
-    def wanted(self) -> int:
-        """How many bytes a waiting read would take; 0: nobody reads, leave it to the kernel (API-R3)."""
-        return self._read.limit if self._read is not None else 0
-
     def take_returned(self) -> bytes:
         """Take what a read gave back or left over, so that another may have it: the upgraded socket's handshake."""
         returned = bytes(self._returned)
@@ -195,15 +190,15 @@ class ReadableStream(Spelt):
 
         False: the read gathers more. `at_once`: as for `Promise.resolve`.
         """
-        assert self._read is not None
-        read, self._read = self._read, None
+        assert self.read is not None
+        read, self.read = self.read, None
         if len(chunk) == self.read_bytes < MAX_READ_BYTES:
             self.read_bytes *= 2
         if not chunk:
             self._end()
         is_done = read.deliver(chunk, at_once=at_once)
         if not is_done:
-            self._read = read
+            self.read = read
         return is_done
 
     def _end(self) -> None:
@@ -212,7 +207,7 @@ class ReadableStream(Spelt):
 
     def stop(self, error: BaseException) -> None:
         """Fail the read that waits, if one does."""
-        read, self._read = self._read, None
+        read, self.read = self.read, None
         if read is not None:
             read.reject(error)
 
@@ -275,7 +270,9 @@ class ReadableStream(Spelt):
     def _request(self, read: Read[Any]) -> None:
         """Begin a read; it may be answered at once."""
         meets = self.owner.reading
-        if self._read is not None:
+        if meets is Reading.RELEASED:
+            read.reject(ClosedError(READER_RELEASED))
+        elif self.read is not None:
             read.reject(LockError(ONE_READ))
         elif meets is Reading.CLOSING:
             read.reject(ClosedError(READABLE_CLOSING))
@@ -286,13 +283,13 @@ class ReadableStream(Spelt):
         elif self.owner.receiving is None:
             read.reject(self.owner.error)
         else:
-            self._read = read
+            self.read = read
             self.owner.receiving.pull()
 
     def _give_back(self, read: Any) -> None:
         """A read was cancelled: forget it, or keep the chunk that it had got for the next read."""
-        if self._read is read:
-            self._read = None
+        if self.read is read:
+            self.read = None
         else:
             self._returned[:0] = read.delivered()
 
@@ -333,7 +330,7 @@ class ReadableStreamReader(Spelt):
             ConnectError, TlsError: it never came about (V2).
         """
         stream = self._stream
-        if stream is None or not self._attached:
+        if stream is None:
             return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
         read = ChunkRead(self._loop, stream.read_bytes, stream._give_back)
         stream._request(read)
@@ -381,7 +378,7 @@ class ReadableStreamReader(Spelt):
         from cfcat.core.gathering import Gather  # lazy: as above
 
         stream = self._stream
-        if stream is None or not self._attached:
+        if stream is None:
             return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
         read = Gather(self._loop, stream._returned, goal, stream._give_back)
         stream._request(read)
@@ -403,7 +400,7 @@ class ReadableStreamReader(Spelt):
         stream = self._stream
         if stream is None:
             return
-        if stream._read is not None:
+        if stream.read is not None:
             raise LockError(READ_OUTSTANDING)
         self._stream = None
         stream._is_held = stream._is_piped = False
@@ -433,7 +430,7 @@ class ReadableStreamBYOBReader(ReadableStreamReader):
         if not len(view):
             return Promise.rejected(self._loop, TypeError(EMPTY_BUFFER))
         stream = self._stream
-        if stream is None or not self._attached:
+        if stream is None:
             return Promise.rejected(self._loop, ClosedError(READER_RELEASED))
         read = BufferRead(self._loop, view, stream._give_back)
         stream._request(read)

@@ -12,6 +12,7 @@ import errno
 import threading
 from collections.abc import Callable
 from functools import cached_property
+from time import monotonic
 from typing import Any
 
 from cfcat.core.loop import Handle
@@ -77,13 +78,13 @@ class Receiving:
         transport = self._transport
         if transport.lost is not None or (transport.is_open and not transport.codec.is_drained):
             self._serve(from_codec_only=True)
-        if not self._is_registered and self._readable.wanted:
+        if not self._is_registered and self._readable.read is not None:
             self._register()
 
     def _on_readable(self) -> None:
         """There is something, the end, or an error."""
         # Stay registered for the next read; but if nobody is reading, leave it to the kernel (API-R3).
-        if self._readable.wanted:
+        if self._readable.read is not None:
             self._serve(at_once=True)
         else:
             self._unregister()
@@ -95,9 +96,9 @@ class Receiving:
         """
         transport, readable = self._transport, self._readable
         moved = 0
-        while (limit := readable.wanted) and moved < TURN_BYTES:
+        while (read := readable.read) is not None and moved < TURN_BYTES:
             try:
-                chunk = self._next_chunk(limit, from_codec_only=from_codec_only)
+                chunk = self._next_chunk(read.limit, from_codec_only=from_codec_only)
             except (SocketError, MemoryError) as error:
                 if transport.lost is None:
                     # `lose` pulls again, so that the read gets what it still found in the kernel.
@@ -113,7 +114,7 @@ class Receiving:
             if readable.deliver(chunk, at_once=is_last) and is_last:
                 return
             self._sending.answer()  # may find the connection broken: the read has its chunk by then
-        if not moved and not readable.wanted:  # the end
+        if not moved and readable.read is None:  # the end
             self._unregister()
 
     def _next_chunk(self, limit: int, *, from_codec_only: bool) -> bytes | None:
@@ -219,11 +220,8 @@ class Receiving:
         return size
 
     def _count(self, size: int) -> None:
-        transport = self._transport
-        transport.moved_bytes += size
-        transport.received_bytes += size
-        transport.has_received = True
-        transport.received_s = transport.loop.time()
+        self._transport.received_bytes += size
+        self._transport.received_s = monotonic()
 
     def watch(self, callback: Callable[[], object] | None) -> None:
         """Call back whenever `take_into()` may have something, an error included; None ends that."""

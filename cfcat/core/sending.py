@@ -20,6 +20,8 @@ from cfcat.errors import SocketError
 
 __all__ = ["Sending"]
 
+NOTHING = memoryview(b"")
+
 
 class Sending:
     """Sends what `writable` has queued.
@@ -42,7 +44,7 @@ class Sending:
         self._writable = writable
         self._on_flushed = on_flushed
         self._is_watching = False  # registered with the loop
-        self._unsent = memoryview(b"")  # wire bytes that the kernel has not taken
+        self._unsent = NOTHING  # wire bytes that the kernel has not taken
         self._sent_writes = 0  # writes already sent but not yet settled
         self._is_settling = False
         self._follow: Callable[[], None] | None = None  # to be done when the queue is empty
@@ -93,19 +95,19 @@ class Sending:
         except OSError as error:
             transport.join_failed(error, sending=True)
             return None
-        transport.moved_bytes += size
+        transport.sent_bytes += size
         return size
 
     def settle_writes(self) -> None:
         """Settle the writes whose bytes the kernel has (W4)."""
-        while self._sent_writes:
-            self._sent_writes -= 1
-            self._writable.sent()
+        if count := self._sent_writes:
+            self._sent_writes = 0
+            self._writable.sent(count)
 
     def drop_unsent(self) -> None:
         """Forget what the kernel has not taken. From now on there is no orderly end to send."""
         self.is_cut = True
-        self._unsent = memoryview(b"")
+        self._unsent = NOTHING
         if self._follow in (self._end, self._fin, self._shut_down):
             self._follow = None
         self.unwatch()  # nothing waits for room any more; what is to follow must not
@@ -232,13 +234,14 @@ class Sending:
         except (OSError, MemoryError) as error:
             if self._is_ending and (transport.peer_has_ended or transport.codec.reset_is_eof):
                 # Row 19: nothing is lost, and nobody waits for our end.
-                self._unsent = memoryview(b"")
+                self._unsent = NOTHING
                 self.unwatch()
             else:
                 transport.lose(lost_by(error, sending=True))
         else:
             if all_sent:
-                self.unwatch()
+                if self._is_watching:
+                    self.unwatch()
             elif transport.sock is not None and not self._is_watching:
                 self._is_watching = True
                 transport.loop.add_writer(transport.sock.fileno(), self._on_writable)
@@ -255,9 +258,12 @@ class Sending:
                 if moved >= TURN_BYTES:
                     return False
                 write = queue[self._sent_writes]
-                wire_bytes, taken = transport.codec.encode(write.data)
-                write.data = write.data[taken:]
-                self._unsent = memoryview(wire_bytes)
+                if transport.codec.clear_out:
+                    self._unsent, write.data = write.data, NOTHING
+                else:
+                    wire_bytes, taken = transport.codec.encode(write.data)
+                    write.data = write.data[taken:]
+                    self._unsent = memoryview(wire_bytes)
             if transport.notes_arrivals:
                 transport.about_to_send()
             try:
@@ -265,7 +271,7 @@ class Sending:
             except (BlockingIOError, InterruptedError):
                 return False
             moved += count
-            transport.moved_bytes += count
+            transport.sent_bytes += count
             self._unsent = self._unsent[count:]
             if not self._unsent and self._sent_writes < len(queue) and not queue[self._sent_writes].data:
                 self._sent_writes += 1

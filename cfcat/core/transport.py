@@ -40,13 +40,17 @@ class Transport(ABC):
         self.codec: Codec = PlainCodec()
         self.is_open = False
         self.lost: BaseException | None = None
-        self.moved_bytes = 0  # on the wire, either way; counted by each direction
+        self.sent_bytes = 0  # on the wire, as all counts; by the handshake, and by `Sending`
         self.can_join = True  # until the kernel tells a direction that it cannot
-        self.has_received = False  # anything since the handshake; set by `Receiving`
-        self.received_s = -math.inf  # when bytes, or the end, last came, by the loop's clock; set by `Receiving`
+        self.received_s = -math.inf  # when bytes, or the end, last came since the handshake; set by `Receiving`
         self.peer_has_ended = False  # its EOF was read; set by `Receiving`
-        self.received_bytes = 0  # from the wire; counted by `Receiving`
+        self.received_bytes = 0  # by the handshake, and by `Receiving`
         self.notes_arrivals = False  # is `about_to_send` to be called?
+
+    @property
+    def moved_bytes(self) -> int:
+        """How much went over the wire, either way."""
+        return self.sent_bytes + self.received_bytes
 
     @abstractmethod
     def lose(self, error: SocketError) -> None:

@@ -8,10 +8,12 @@ connection's beginning, the handshake, what breaks it, and its end.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -156,7 +158,7 @@ class Wire(Transport):
     @property
     def quiet_s(self) -> float:
         """Seconds since anything came from the network, after the handshake; 0 while the kernel has it unread."""
-        return 0.0 if self._has_unread() else self.loop.time() - self.received_s
+        return 0.0 if self._has_unread() else time.monotonic() - self.received_s
 
     def _has_unread(self) -> bool:
         """Would a read find something, the end and an error included?
@@ -193,7 +195,7 @@ class Wire(Transport):
 
     async def say(self, data: bytes) -> None:
         """Send this before anything else. Raises OSError where the connection is broken."""
-        self.moved_bytes += len(data)
+        self.sent_bytes += len(data)
         await self._channel().send(data)
 
     def _channel(self) -> Channel:
@@ -207,7 +209,7 @@ class Wire(Transport):
         answer = codec.answer()
         if answer and self.sock is not None:
             data = answer if wrapper is None else wrapper.wrap(answer)
-            self.moved_bytes += len(data)
+            self.sent_bytes += len(data)
             await self._channel().send(data)
 
     async def _receive_handshake(self, codec: TlsCodec, wrapper: HandshakeWrapper | None) -> None:
@@ -215,7 +217,7 @@ class Wire(Transport):
         data, self._early = self._early[:limit], self._early[limit:]
         if not data:
             data = await self._channel().receive(limit)
-        self.moved_bytes += len(data)
+        self.received_bytes += len(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)
             if not data:
@@ -273,7 +275,7 @@ class Wire(Transport):
             return False  # the client is to see a reset (V23), and no FIN before it
         if self._accepted and self._has_unread():  # V24
             return True
-        return not (self.codec.ends_with_fin or self.has_received)
+        return not (self.codec.ends_with_fin or self.received_s > -math.inf)
 
     def linger(self, then: Callable[[], None]) -> None:
         """Send TCP's FIN and wait a moment for the peer's end, so that what was sent arrives.

@@ -9,13 +9,13 @@ Source: RULES.md, W1-W11, H3, C5-C11, S6.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
 from cfcat.core.loop import Loop
-from cfcat.core.promise import RESOLVED, Promise, Spelt, is_others_turn
+from cfcat.core.promise import PENDING, RESOLVED, Promise, Spelt, is_others_turn
 from cfcat.core.streams import (
     NOT_BYTES,
     SOCKET_CLOSED,
@@ -32,6 +32,8 @@ from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
 __all__ = ["WritableStream", "WritableStreamWriter"]
 
 DEFAULT_HIGH_WATER_BYTES = 1  # O4
+FLOWING = Writing.FLOWING  # asked for each chunk: an attribute of an Enum costs more than a name of the module
+AT_ONCE: Iterator[Any] = iter(())  # awaiting it gives None
 
 
 class Write(Promise[None]):
@@ -46,12 +48,12 @@ class Write(Promise[None]):
         self.size = len(data)
         self._sending = sending
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        self._sending.settle_writes()
+    def __await__(self) -> Iterator[Any]:  # type: ignore[override]  # as good as a generator: nobody sends into it
+        if self._state is PENDING:
+            self._sending.settle_writes()
+        if self._state is RESOLVED and not next(is_others_turn):
+            return AT_ONCE
         return super().__await__()
-
-    def _takes_turn(self) -> bool:
-        return self._state is not RESOLVED or next(is_others_turn)
 
 
 class WritableStream(Spelt):
@@ -124,11 +126,12 @@ class WritableStream(Spelt):
 
     # ---- the wire's side
 
-    def sent(self) -> None:
-        """The first write of the queue has been handed to the kernel (W4)."""
-        write = self.queue.popleft()
-        self.queued_bytes -= write.size
-        write.resolve(None)
+    def sent(self, count: int) -> None:
+        """The first writes of the queue have been handed to the kernel (W4)."""
+        for _ in range(count):
+            write = self.queue.popleft()
+            self.queued_bytes -= write.size
+            write.resolve(None)
         if self._ready:
             self._tell_ready()
 
@@ -209,7 +212,7 @@ class WritableStream(Spelt):
     def _refusal(self, lock: object | None) -> BaseException | None:
         """Why a write or an end is refused now, or None."""
         meets = self.owner.writing
-        if meets is Writing.FLOWING:
+        if meets is FLOWING:
             return None
         if meets is Writing.FAILED and not self._failure_told:
             self._failure_told = True
@@ -219,19 +222,21 @@ class WritableStream(Spelt):
         return ClosedError(WRITABLE_CLOSED)
 
     def _write(self, chunk: Buffer, lock: object) -> Promise[None]:
+        owner = self.owner
+        if owner.writing is Writing.RELEASED:
+            return Promise.rejected(owner.loop, ClosedError(WRITER_RELEASED))
         try:
             data = memoryview(chunk).cast("B")
         except TypeError:
             # V4, W3: the stream goes on working
             return Promise.rejected(
-                self.owner.loop, WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}")
+                owner.loop, WrongTypeError(NOT_BYTES, f"a chunk is bytes-like, not {type(chunk).__name__}")
             )
-        refusal = self._refusal(lock)
-        if refusal is not None:
-            return Promise.rejected(self.owner.loop, refusal)
+        if owner.writing is not FLOWING and (refusal := self._refusal(lock)) is not None:
+            return Promise.rejected(owner.loop, refusal)
         if not data:
-            return Promise.resolved(self.owner.loop, None)  # W2
-        sending = self.owner.sending
+            return Promise.resolved(owner.loop, None)  # W2
+        sending = owner.sending
         assert sending is not None, "whoever may write has a connection"
         write = self._enqueue(data, sending)
         sending.push()
@@ -314,7 +319,7 @@ class WritableStreamWriter(Spelt):
                 `allow_half_open` (W7, H3, C7, V8).
             LostError: the connection broke (W10). ConnectError: it never came about (N7).
         """
-        stream = self._attached
+        stream = self._stream
         if stream is None:
             return Promise.rejected(self._loop, ClosedError(WRITER_RELEASED))
         return stream._write(chunk, self._lock)

@@ -49,7 +49,7 @@ async def test_taking_and_reading_may_take_turns(link: Link) -> None:
         reader = socket.readable.get_reader()
         await socket.opened
         reading = asyncio.ensure_future(reader.read())
-        await until(lambda: socket.readable.wanted == 0 and socket.moved_bytes)
+        await until(lambda: socket.readable.read is None and socket.moved_bytes)
         reading.cancel()
         await turns(2)
         assert await take(socket.readable, 2) == b"fi"

@@ -65,7 +65,7 @@ async def test_a_connection_that_broke_while_joined_is_lost(code: int, sending: 
 async def test_a_transport_begins_with_nothing() -> None:
     """In clear text, with nothing received: the last arrival is longer ago than any silence."""
     transport = Losing()
-    assert (transport.sock, transport.lost, transport.is_open, transport.has_received) == (None, None, False, False)
+    assert (transport.sock, transport.lost, transport.is_open, transport.moved_bytes) == (None, None, False, 0)
     assert transport.codec.clear_in
     assert transport.codec.clear_out
     assert transport.loop.time() - transport.received_s == float("inf")
