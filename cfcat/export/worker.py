@@ -103,7 +103,8 @@ class _Secrets:
         if not self._known:
             return ""
         rows = [
-            f"//   {name}  what was sent after {before or 'nothing: a line of its own'}" for name, before in self._known
+            f"//   {name}  {f'what was sent after {before}' if before else 'a line of its own'}"
+            for name, before in self._known
         ]
         return "//\n// Secrets are not in here. These bindings must have them (wrangler secret put NAME):\n" + "".join(
             f"{row}\n" for row in rows
