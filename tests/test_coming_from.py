@@ -109,16 +109,19 @@ def test_lines_for_a_telnet_user(lines: tuple[str, ...]) -> None:
 
 
 def test_lines_for_a_swaks_user(daemon: Fleet, certs: CertSet, tmp_path: Path) -> None:
-    """Together they are a mail that exim takes."""
-    (tmp_path / "file").write_bytes(b"Subject: by hand\r\n\r\nHello.")
+    """Together they are a mail that exim takes, with all lines of a file that an editor has written."""
+    (tmp_path / "file").write_bytes(b"Subject: by hand\n\n.\n.hidden\n..two\nHello.")
     script = [":reply 220", *(line for lines in lines_of("swaks") for line in lines), ""]
     text = (
-        "\n".join(script).replace(":file file", f":file {tmp_path}/file").replace("you@mail.example", "you@localhost")
+        "\n".join(script)
+        .replace(":file -m file", f":file -m {tmp_path}/file")
+        .replace("you@mail.example", "you@localhost")
     )
     options = ["--tls", "starttls", "--proto", "smtp", "--cacert", str(certs.ca)]
     result = cfcat("--repl", *options, f"localhost:{daemon('smtp').port}", stdin=text.encode())
     assert result.status == 0, result
     assert b"\r\n250 OK id=" in result.stdout
+    assert b"Subject: by hand\n\n.\n.hidden\n..two\nHello.\n" in (daemon("smtp").folder / "mbox").read_bytes()
 
 
 def test_lines_for_an_expect_user(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Receiving:
 
     def pull(self) -> None:
         """Answer a read that waits from what is here, else when the peer sends. A watcher stays registered."""
-        if not self._readable.wanted:
+        if self._readable.read is None:
             return
         transport = self._transport
         if transport.lost is not None or (transport.is_open and not transport.codec.is_drained):

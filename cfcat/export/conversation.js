@@ -58,6 +58,16 @@ class Conversation {
     });
   }
 
+  /** Waits for a reply, which must match at its beginning: one line, or all lines of a code. @param {RegExp} pattern */
+  async reply(pattern) {
+    const reply = await this.until("a reply", (text) => {
+      const found = /^(?:(\d{3})-[^\n]*\n(?:[^\n]*\n)*?\1(?=[ \r\n])[^\n]*\n|(?!\d{3}-)[^\n]*\n)/.exec(text);
+      return found === null ? -1 : found[0].length;
+    });
+    const found = pattern.exec(reply);
+    if (found === null || found.index > 0) throw new Error(`the server says ${JSON.stringify(reply)}, not ${pattern}`);
+  }
+
   /** Reads to the server's end. */
   async rest() {
     while (await this.read());

@@ -18,7 +18,7 @@ from cfcat.core.address import is_ipv6, parse_address
 from cfcat.edges.search import SearchTimeout, search_within
 from cfcat.errors import AddressError, CommandError
 from cfcat.export.javascript import bytes_literals, string_literal
-from cfcat.export.waits import Bytes, Lines, Wait, Waits
+from cfcat.export.waits import Bytes, Lines, Replied, Wait, Waits
 from cfcat.record.recording import Conversation, End, Expect, PeerEnd, ReceiveStep, SendStep, StartTls
 from cfcat.report.render import escape
 
@@ -103,7 +103,8 @@ class _Secrets:
         if not self._known:
             return ""
         rows = [
-            f"//   {name}  what was sent after {before or 'nothing: a line of its own'}" for name, before in self._known
+            f"//   {name}  {f'what was sent after {before}' if before else 'a line of its own'}"
+            for name, before in self._known
         ]
         return "//\n// Secrets are not in here. These bindings must have them (wrangler secret put NAME):\n" + "".join(
             f"{row}\n" for row in rows
@@ -131,7 +132,7 @@ def _conversation(conversation: Conversation, secrets: _Secrets) -> Iterator[str
         if isinstance(step, ReceiveStep):
             waits.receive(bytes(step.data))
         elif isinstance(step, Expect):
-            waits.expect(step.pattern)
+            (waits.reply if step.is_reply else waits.expect)(step.pattern)
         elif isinstance(step, SendStep):
             yield from _wait(waits.take())
             yield from _send(step, secrets)
@@ -188,7 +189,7 @@ def _wait(waits: Sequence[Wait]) -> Iterator[str]:
             exactly = f", {string_literal(wait.exactly)}" if wait.exactly else ""
             yield f"await server.bytes({wait.number}{exactly});"
         else:
-            yield f"await server.match({wait.regex});"
+            yield f"await server.{'reply' if isinstance(wait, Replied) else 'match'}({wait.regex});"
 
 
 def _send(step: SendStep, secrets: _Secrets) -> Iterator[str]:

@@ -276,18 +276,19 @@ class Stopped(Fact):
 
 
 class Expected(Fact):
-    """`:expect` has found its match."""
+    """`:expect` has found its match; or a reply was what `:reply` wanted, at its beginning."""
 
     pattern: bytes
+    is_reply: bool = False
 
     def text(self) -> str:
-        """`expected ^220 `; bytes that are no UTF-8 are surrogates."""
-        return "expected " + self.pattern.decode("utf-8", "surrogateescape")
+        """`expected ^220 `, `replied 220`; bytes that are no UTF-8 are surrogates."""
+        return ("replied " if self.is_reply else "expected ") + self.pattern.decode("utf-8", "surrogateescape")
 
     @classmethod
     def parse(cls, text: str) -> Expected | None:
-        match = re.fullmatch(r"expected (.*)", text, re.DOTALL)
-        return match and cls(match[1].encode("utf-8", "surrogateescape"))
+        match = re.fullmatch(r"(expected|replied) (.*)", text, re.DOTALL)
+        return match and cls(match[2].encode("utf-8", "surrogateescape"), match[1] == "replied")
 
 
 class StdinEnded(Fact):

@@ -61,9 +61,10 @@ class ReceiveStep:
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """A match of this pattern was waited for, and found."""
+    """A match of this pattern was waited for, and found; or a reply that matches at its beginning."""
 
     pattern: bytes
+    is_reply: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class Recorder:
         elif isinstance(event, Failed):
             self._conversations.pop()
         elif isinstance(event, Expected):
-            self._add(Expect(event.pattern))
+            self._add(Expect(event.pattern, event.is_reply))
         elif _is_peers_end(event):
             self._add(PeerEnd())
         elif _is_our_end(event) and self._passes_end_on():

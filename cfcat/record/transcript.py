@@ -43,7 +43,8 @@ EVENT = "*"
 ENTRY = re.compile(r"(?:#(\d{1,9}) )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([<>*]) ([T-]) (.*)")
 DIRECTION_OF = {mark: direction for direction, mark in MARKS.items()}
 ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|.)", re.DOTALL)
-ESCAPED = re.compile(rb"(?:[^\\]+|\\(?:x[0-9a-f]{2}|[\\rn]))*")
+# One way alone to match a text: where an escape is unknown, every other way would be tried, for ever.
+ESCAPED = re.compile(rb"[^\\]*(?:\\(?:x[0-9a-f]{2}|[\\rn])[^\\]*)*")
 SHORT = {"\\": "\\\\", "\r": "\\r", "\n": "\\n"}
 LONG = {"\\": "\\", "r": "\r", "n": "\n"}
 

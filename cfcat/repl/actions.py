@@ -20,11 +20,13 @@ from cfcat.core.workers import WorkersPolicy
 from cfcat.edges.heard import RECENT_BYTES
 from cfcat.edges.stdin import open_input
 from cfcat.errors import CommandError, StdinError, reason_of
+from cfcat.protocols.message import Message
 from cfcat.repl.arguments import (
     encode,
     parse_dump,
     parse_eol,
     parse_expect,
+    parse_file,
     parse_hex,
     parse_log,
     parse_open,
@@ -132,7 +134,8 @@ async def _hex(session: Session, argument: str) -> None:
 async def _file(session: Session, argument: str) -> None:
     connection = session.need_connection()
     connection.need_writing()
-    path = parse_path(argument)
+    path, is_message = parse_file(argument)
+    message = Message() if is_message else None
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
@@ -141,7 +144,9 @@ async def _file(session: Session, argument: str) -> None:
     try:
         source = open_input(fd, asyncio.get_running_loop())
         while chunk := await source.read():
-            await session.send_part(bytes(chunk))
+            await session.send_part(bytes(chunk) if message is None else message.feed(bytes(chunk)))
+        if message is not None:
+            await session.send_part(message.end())
     except StdinError as error:
         raise _unreadable(path, error.detail) from error
     finally:

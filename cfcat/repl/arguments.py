@@ -34,6 +34,7 @@ __all__ = [
     "parse_dump",
     "parse_eol",
     "parse_expect",
+    "parse_file",
     "parse_hex",
     "parse_log",
     "parse_open",
@@ -350,8 +351,22 @@ def parse_set(argument: str) -> Change | None:
 
 
 def parse_path(argument: str) -> str:
-    """The PATH of `:file`: the rest of the line, with `~` as in a shell."""
+    """A PATH: the rest of the line, with `~` as in a shell."""
     return os.path.expanduser(argument)
+
+
+def parse_file(argument: str) -> tuple[str, bool]:
+    """`[-m] PATH` of `:file`: the path, and whether the file is a message.
+
+    Raises:
+        CommandError: there is no path.
+    """
+    option, _, path = argument.partition(" ")
+    if option != "-m":
+        return parse_path(argument), False
+    if not path.strip():
+        raise missing("file", "PATH")
+    return parse_path(path.strip()), True
 
 
 def parse_log(argument: str) -> str | None:

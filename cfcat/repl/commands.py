@@ -103,11 +103,14 @@ Two digits a byte, in either case; blanks and 0x before a piece are allowed.
     ),
     Command(
         "file",
-        ":file PATH",
-        "send a file as it is",
+        ":file [-m] PATH",
+        "send a file as it is, or with -m as a message",
         "file",
         """\
-PATH is the rest of the line, without quotes; ~ is your home.""",
+PATH is the rest of the line, without quotes; ~ is your home. -m is for what
+stands behind DATA of SMTP and POST of NNTP: line ends become CR LF, a dot at
+the beginning of a line is doubled, and a line with a dot alone ends it.
+  :file -m message.eml""",
     ),
     Command(
         "secret",

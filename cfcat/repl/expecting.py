@@ -6,7 +6,6 @@ Both look at what came behind the last match. Another process searches where tha
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING
 
 from cfcat.edges.heard import LINE_BYTES
@@ -25,7 +24,6 @@ __all__ = ["expect", "reply"]
 DEFAULT_WAIT_S = 10.0
 # For so long after the deadline, what came before it is still searched.
 SEARCH_GRACE_S = 0.4
-FLAGS = re.compile(rb"(?:\(\?[aiLmsux]+\))?")
 
 
 async def expect(session: Session, wanted: Expectation) -> None:
@@ -99,7 +97,7 @@ class _Waiting:
             raise CommandError(f"{self._command}: no match within {self._limit_s:g} s") from error
         if found is None:
             raise CommandError(f"{self._command}: the reply is {self._quote(reply.judged[:LINE_BYTES])}")
-        self._session.note_match(_anchored(pattern.pattern), found.groups)
+        self._session.note_match(pattern.pattern, found.groups, is_reply=True)
 
     async def _next_reply(self) -> Reply:
         memory = self._memory
@@ -133,10 +131,3 @@ def _line_at(text: bytes | bytearray, place: int) -> bytes:
     begin = text.rfind(b"\n", 0, place) + 1
     end = text.find(b"\n", place)
     return bytes(text[begin : None if end < 0 else end][:LINE_BYTES])
-
-
-def _anchored(pattern: bytes) -> bytes:
-    """The pattern, at the beginning of a line only: what an export waits for."""
-    flags = FLAGS.match(pattern)
-    assert flags is not None
-    return flags[0] + b"^(?:" + pattern[flags.end() :] + b")"

@@ -373,11 +373,11 @@ class Session:
         capture = self.keeping.capture_to(path, is_connected=self.connection is not None)
         self.options = self.options._replace(capture=capture)
 
-    def note_match(self, pattern: bytes, groups: Mapping[str, bytes]) -> None:
+    def note_match(self, pattern: bytes, groups: Mapping[str, bytes], *, is_reply: bool = False) -> None:
         """Tell that `:expect` or `:reply` has found what it waited for, with these groups."""
         encoding = self.settings.encoding
         self._variables.match({name: value.decode(encoding, "surrogateescape") for name, value in groups.items()})
-        self.events.tell(Expected(pattern))
+        self.events.tell(Expected(pattern, is_reply))
 
     def note_tls(self) -> None:
         """Tell what a handshake came to."""

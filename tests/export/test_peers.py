@@ -52,6 +52,27 @@ def test_session_ends_its_side(certs: CertSet, tmp_path: Path, lines: bytes) -> 
             assert worker.fetch() == (200, b"answer to question\r\n")
 
 
+def test_another_reply_ends_the_worker_at_once(certs: CertSet, tmp_path: Path) -> None:
+    """Each reply is looked at once, and whole: an older line that would match does not count."""
+    answers = iter((b"250 ok\r\n", b"550 no\r\n"))
+
+    def script(conn: Peer) -> None:
+        conn.send(b"220 mail ESMTP\r\n")
+        conn.recv_until(b"\n")
+        conn.send(b"250-mail\r\n250-SIZE\r\n250 HELP\r\n")
+        conn.recv_until(b"\n")
+        conn.send(next(answers))
+        conn.recv_until_eof()
+
+    with serve(script) as server:
+        module = export(
+            tmp_path, "--repl", server.address, stdin=b":reply 220\nEHLO x\n:reply 250\nMAIL\n:reply 250\n:quit\n"
+        )
+        with serving(module, certs) as worker:
+            status, body = worker.fetch()
+    assert (status, body.split(b", not ")[0]) == (502, b'Error: the server says "550 no\\r\\n"')
+
+
 def test_answers_are_waited_for(certs: CertSet, tmp_path: Path) -> None:
     """Each line is sent when what the session had waited for is there, :expect or not, over several connections."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cfcat.export.waits import Bytes, Lines, Match, Waits
+from cfcat.export.waits import Bytes, Lines, Match, Replied, Waits
 
 
 def _find(pattern: bytes, text: bytes) -> int | None:
@@ -47,6 +47,34 @@ def test_pattern_is_enough() -> None:
     assert made.take() == [Match(r"/(?<![^\n])220 [^\n]*\n/")]
     made.receive(b"c\r\n")
     assert made.take() == [Lines(2)]
+
+
+def test_whole_reply() -> None:
+    """All lines of a code, or one line; what has come behind it is the next one."""
+    made = waits(b"250-a\r\n250-b\r\n250 c\r\n250\r\n211-x\r\n 211 y\r\n211 z\r\n+OK\r\n")
+    for pattern in (b"250", b"(?i)250", b"(?s)211.*z", rb"\+OK"):
+        made.reply(pattern)
+    regexes = (r"/(?<![^\n])(?:250)/", r"/(?<![^\n])(?:250)/i", "/(?:)/", r"/(?<![^\n])(?:\+OK)/")
+    assert made.take_matches() == [Replied(regex) for regex in regexes]
+    assert made.take_all() == []
+
+
+def test_reply_whose_end_nobody_sees() -> None:
+    """The match has to do: of IMAP's last line, behind a body, in the middle of a line, behind a change by hand."""
+    match = Match(r"/(?<![^\n])(?:a1)/")
+    for received in (b"* 1 EXISTS\r\na1 OK\r\n", b"x\r\n.\r\na1 OK\r\n"):
+        made = waits(received)
+        made.reply(b"a1")
+        assert made.take() == [match]
+    made = waits(b"x\r\na1 OK\r\n", expected=b"x")
+    made.reply(b"a1")
+    assert made.take() == [Match("/x/"), match]
+    made = waits(b"250-a\r\n")
+    made.reply(b"250")
+    assert made.take() == [Match(r"/(?<![^\n])(?:250)/")]
+    made = waits(b"b1 OK\r\n")
+    made.reply(b"a1")
+    assert made.take() == [Lines(1)]
 
 
 def test_everything_before_an_upgrade() -> None:

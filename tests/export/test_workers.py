@@ -39,8 +39,8 @@ class Talk(NamedTuple):
 TALKS: dict[Name, Talk] = {
     "gopher": Talk("\n:expect ^\\.\\r\\n\n"),
     "smtp": Talk(
-        ":expect ^220 .*\\r\\n\nEHLO me\n:expect ^250 .*\\r\\n\nSTARTTLS\n:expect ^220 .*\\r\\n\n:starttls\n"
-        "EHLO me\n:wait 0.2\nNOOP\n:expect ^250 OK\nQUIT\n:expect ^221 .*\\r\\n\n",
+        ":reply 220\nEHLO me\n:reply 250\nSTARTTLS\n:reply 220\n:starttls\n"
+        "EHLO me\n:reply (?s)250.*^250 HELP\nNOOP\n:reply 250 OK\nRSET\n:wait 0.2\nQUIT\n:expect ^221 .*\\r\\n\n",
         ("--tls", "starttls"),
     ),
     "imap": Talk(

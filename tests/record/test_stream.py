@@ -165,7 +165,7 @@ events = st.one_of(
     st.builds(LineFailed, st.just(ValueError()), words, words),
     st.builds(Failed, words),
     st.builds(NotReady, words),
-    st.builds(Expected, st.binary()),
+    st.builds(Expected, st.binary(), st.booleans()),
     st.builds(Said, words),
     st.builds(Over, seconds, st.integers(0), st.integers(0)),
     st.builds(Exited, st.integers(0, 143)),

@@ -227,6 +227,12 @@ def test_what_is_no_entry(line: str) -> None:
         parse_entry(line)
 
 
+def test_unknown_escape_behind_much_text_is_found_at_once() -> None:
+    """The time of reading a damaged line grows with its length, not with a power of two."""
+    with pytest.raises(ValueError, match="unknown escape"):
+        parse_entry(f"{TIME} > - {'a' * 100_000}\\q")
+
+
 def test_the_clock_is_the_worlds() -> None:
     """UTC, with milliseconds."""
     recorder = Recorder()

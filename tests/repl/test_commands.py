@@ -130,6 +130,7 @@ def test_aliases() -> None:
         (":send\tx", "x"),
         (":send  ", " "),
         (":file  my file ", "my file"),
+        (":file -m  my file ", "-m  my file"),
         (":open", ""),
         (":open \t", ""),
         (":expect  login: ", " login: "),

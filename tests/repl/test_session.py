@@ -63,6 +63,7 @@ BAD_LINES = [
     (":hex 0x0", "digit too many or too few", ""),
     (r":send \q", "is no escape", ""),
     (":file", "needs PATH", ""),
+    (":file -m", "needs PATH", ""),
     (":open nowhere", "no port given", ""),
     (":view upside-down", "does not know", ""),
     (":expect (", "is not a regular expression", ""),

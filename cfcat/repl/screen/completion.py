@@ -33,7 +33,8 @@ def candidates(text: str, protocol: str | None, target: str) -> list[str]:
 def _split(argument: str, command: Command) -> tuple[str, str]:
     """What is settled of an argument, and the word that is not."""
     if command.arguments == "file":
-        return "", argument  # blanks are part of its name
+        option = "-m " if command.name == "file" and argument.startswith("-m ") else ""
+        return option, argument.removeprefix(option)  # blanks are part of its name
     done, blank, last = argument.rpartition(" ")
     return done + blank, last
 

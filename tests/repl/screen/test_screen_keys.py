@@ -140,6 +140,7 @@ def test_tab_completes(tmp_path: Path) -> None:
             (":set proto ima", ":set proto imap"),
             (":help vi", ":help view"),
             (f":file {tmp_path}/a", f":file {tmp_path}/a file.txt"),
+            (f":file -m {tmp_path}/a f", f":file -m {tmp_path}/a file.txt"),
             (f":file {tmp_path}/a f", f":file {tmp_path}/a file.txt"),
             (f":file {tmp_path}/f", f":file {tmp_path}/folder/"),
             ("ehl", "ehlo"),
