@@ -89,7 +89,13 @@ OPTIONS: dict[str, tuple[Mode, ...]] = {
 
 
 # What is meant by an option in the wrong mode, where that is not the mode's fault.
-INSTEAD = {("-w", Mode.CHECK): "--connect-timeout SECS is its deadline"}  # nc -z -w 3
+INSTEAD = {
+    ("-w", Mode.CHECK): "--connect-timeout SECS is its deadline",  # nc -z -w 3
+    ("-w", Mode.REPL): "a session stays until you leave; --connect-timeout SECS to connect, and --pipe has it",
+    ("-q", Mode.REPL): "a session stays until you leave, with Ctrl-D or :quit; --pipe has it",
+    ("--crlf", Mode.REPL): "leave it out: Enter sends CR LF, unless --eol says otherwise",
+    ("--crlf", Mode.SCRIPT): "leave it out: a line is sent with CR LF, unless --eol says otherwise",
+}
 
 
 class Needs(NamedTuple):

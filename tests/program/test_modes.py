@@ -133,7 +133,7 @@ def test_option_in_the_wrong_mode() -> None:
             with pytest.raises(UsageError) as caught:
                 check_options(mode, [option])
             assert caught.value.message == f"{option} is not for {mode.value}"
-            instead = INSTEAD.get((option, mode))
+            instead = INSTEAD.get((option, mode))  # for a hand that has another tool's habit
             assert caught.value.hint == instead or all(meant.value in caught.value.hint for meant in modes)
 
 
