@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "AbortError",
@@ -64,6 +64,9 @@ NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 MOST_PARTS = 8  # of a list in a message
 CONNECT_FAILED = "proxy request failed, cannot connect to the specified address"
 LOST = "Network connection lost."
+# A handshake from the first byte, one after clear text, one in the tap because the client has begun TLS with its first
+# byte; the dialog of STARTTLS; clear text. Whoever says nothing there may expect another of them.
+SilentIn = Literal["handshake", "upgrade", "tapped handshake", "dialog", "clear text"]
 
 
 class SocketError(OSError):
@@ -71,9 +74,11 @@ class SocketError(OSError):
 
     `message`: the reference text. `detail`: what happened here, or "". `was_raised`: somebody has met it. `client`:
     whose connection it is about, `ip:port`, where that one was accepted by a run that listens. `may_pass`: another
-    attempt may succeed while nothing is changed here: the server may be about to start.
+    attempt may succeed while nothing is changed here: the server may be about to start. `silent_in`: the peer had not
+    said a byte when it failed, and this was going on.
     """
 
+    silent_in: SilentIn | None = None
     was_raised = False
     may_pass = False
     client = ""
@@ -185,8 +190,7 @@ class ProxyError(ConnectError):
 class ConnectTimeout(ConnectError, TimeoutError):
     """`connect_timeout` ran out before the connection, or its TLS handshake, was complete.
 
-    `is_silent_dialog`: a STARTTLS dialog had begun, and not a byte had come. `while_waiting`: the deadline was that of
-    all attempts together, of which the first had not ended.
+    `while_waiting`: the deadline was that of all attempts together, of which the first had not ended.
     """
 
     def __init__(
@@ -195,11 +199,9 @@ class ConnectTimeout(ConnectError, TimeoutError):
         detail: str = "",
         attempts: Sequence[Attempt] = (),
         *,
-        is_silent_dialog: bool = False,
         while_waiting: bool = False,
     ) -> None:
         super().__init__(message, detail, attempts)
-        self.is_silent_dialog = is_silent_dialog
         self.while_waiting = while_waiting
 
 

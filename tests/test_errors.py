@@ -33,7 +33,7 @@ MADE = [
     BlockedError("message", "detail", rule="P2"),
     CertificateError("message", verify_code=10),
     ConnectError("message", "detail", [Attempt("192.0.2.7:25", OSError(111, "refused"), 0.5)]),
-    ConnectTimeout("message", "detail", is_silent_dialog=True),
+    ConnectTimeout("message", "detail", while_waiting=True),
     DialogError("message", said=b"500 no", speaks_tls=True),
     InjectionError("message", 23),
     LostError(detail="connection reset", sending=True),

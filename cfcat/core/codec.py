@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from cfcat.errors import SocketError
+
 __all__ = ["TLS_ALERT", "TLS_HELLO", "Buffer", "Codec", "PlainCodec", "fill"]
 
 Buffer = bytes | bytearray | memoryview
@@ -64,6 +66,9 @@ class Codec(Protocol):
     def answer(self) -> bytes:
         """Bytes to send that reading produced: handshake, alerts, KeyUpdate answers."""
 
+    def refusal(self) -> SocketError | None:
+        """Why the peer has broken the connection, where it has said so; what it said before stays to be read."""
+
 
 class PlainCodec:
     """Clear text: what is on the wire is what is read."""
@@ -112,6 +117,9 @@ class PlainCodec:
 
     def answer(self) -> bytes:
         return b""
+
+    def refusal(self) -> None:
+        return None
 
 
 def fill(buffer: memoryview, chunks: deque[memoryview]) -> int:

@@ -12,7 +12,7 @@ import socket
 from cfcat.core.channel import Channel
 from cfcat.core.codec import Buffer, Codec, PlainCodec
 from cfcat.core.tls import TlsCodec
-from cfcat.errors import TlsError
+from cfcat.errors import SocketError, TlsError
 
 __all__ = ["Layered", "Outer"]
 
@@ -136,6 +136,9 @@ class Layered:
 
     def answer(self) -> bytes:
         return self._outer.encode(self._inner.answer()) + self._outer.codec.answer()
+
+    def refusal(self) -> SocketError | None:
+        return self._inner.refusal()
 
     @property
     def inner(self) -> Codec:

@@ -16,7 +16,7 @@ from cfcat.core.lifecycle import Event
 from cfcat.core.promise import Promise
 from cfcat.core.reacting import Reacting, SocketInfo
 from cfcat.core.waiting import in_time
-from cfcat.errors import ConnectTimeout, OptionsError, TlsError, reason_of
+from cfcat.errors import ConnectTimeout, OptionsError, SilentIn, SocketError, TlsError, reason_of
 
 if TYPE_CHECKING:
     import socket
@@ -33,6 +33,7 @@ class Opening(Reacting):
     """A socket that comes about: by `_dial`, `_open_accepted`, or `_begin_upgraded` after another one."""
 
     _dialer: Dialer | None = None  # for `connect()` alone
+    _shakes_hands_in: SilentIn | None = None
 
     def _dial(self, dialer: Dialer) -> None:
         """Begin a connection by this dialer."""
@@ -75,6 +76,8 @@ class Opening(Reacting):
             failure.__cause__ = error
             self.on(Event.CONNECT_FAILED, failure)
         except Exception as error:  # SocketError, or whatever a context or a check of the caller's raises
+            if isinstance(error, SocketError) and not (self._accepted or self._wire.has_heard_handshake):
+                error.silent_in = self._shakes_hands_in
             self.on(Event.CONNECT_FAILED, error)
         else:
             self.on(Event.CONNECTED)
@@ -107,6 +110,7 @@ class Opening(Reacting):
         if options.proxy_protocol is not None:
             await self._say_header(sock, options.proxy_protocol)
         if options.secure_transport == "on":
+            self._shakes_hands_in = "handshake"
             try:
                 await self._handshake()
             except TlsError as error:  # N4: one text for every failure; the reason is the detail
@@ -144,6 +148,7 @@ class Opening(Reacting):
         await turn
 
     async def _open_upgrade(self) -> None:
+        self._shakes_hands_in = "upgrade"
         try:
             await self._handshake()
         except TlsError as error:

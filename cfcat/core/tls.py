@@ -206,6 +206,11 @@ class TlsCodec:
             self._decrypted.append(memoryview(bytes(buffer[:size])))
         self.is_drained = False
 
+    def refusal(self) -> TlsError | None:
+        if self._is_handshake_done:
+            self._keep_records()
+        return None if isinstance(self._error, TruncatedError) else self._error
+
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:
         try:
             taken = self._tls.write(chunk[:ENCODE_BYTES])

@@ -87,6 +87,7 @@ class Wire(Transport):
         self._hangups: type[Hangups] | None = None  # while they are watched
         self._early = b""  # read already, and part of the handshake
         self._arrived_bytes = 0  # of `received_bytes`: so many had come, read or not, when we last sent something
+        self.has_heard_handshake = False  # has the peer said a byte in it?
         self.sending = Sending(self, writable, lambda: on(Event.FLUSHED, None))
         self.receiving = Receiving(self, readable, self.sending)
 
@@ -218,6 +219,7 @@ class Wire(Transport):
         if not data:
             data = await self._channel().receive(limit)
         self.received_bytes += len(data)
+        self.has_heard_handshake = self.has_heard_handshake or bool(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)
             if not data:
@@ -254,6 +256,7 @@ class Wire(Transport):
         self.sending.settle_writes()
         if isinstance(error, LostError):
             self._salvage()
+            self.lost = error = self._refusal() or error
         self._on(Event.LOST, error)
         self.receiving.pull()
 
@@ -263,6 +266,12 @@ class Wire(Transport):
         with contextlib.suppress(OSError, MemoryError, SocketError):
             while self.sock is not None and (data := self.sock.recv(SALVAGE_BYTES)):
                 self.codec.receive(data)
+
+    def _refusal(self) -> SocketError | None:
+        """A server that refuses us under TLS 1.3 sends an alert, and then a reset for what we have sent meanwhile."""
+        with contextlib.suppress(MemoryError):
+            return self.codec.refusal()
+        return None
 
     def wake_reader(self) -> None:
         """Wake the reader: it must get a TLS error that was found while our side was ending."""

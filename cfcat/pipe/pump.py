@@ -39,6 +39,7 @@ from cfcat.errors import (
     LostError,
     SocketError,
     StdinError,
+    TlsError,
     UnmatchedError,
 )
 from cfcat.pipe.ending import STDIN_LOST_S, least_s
@@ -190,8 +191,9 @@ class Pump:
         except ClosedError:
             pass  # the peer's EOF has been read: what was queued before it is on its way (H3)
         except SocketError as error:
-            if not isinstance(error, (LostError, StdinError)):
+            if not isinstance(error, (LostError, StdinError, TlsError)):
                 raise
+            self._note_silence(error)
             # What the peer has to say comes before the error: reading goes on to its end, and this error counts.
             self._send_error = error
         finally:
@@ -209,6 +211,7 @@ class Pump:
             self._check_crossed_wires()
             if self._send_error is None:
                 self._end.note_failure(error)
+                self._note_silence(error)
                 raise
         else:
             self._end.peer_ended()
@@ -254,6 +257,11 @@ class Pump:
     def _check_crossed_wires(self) -> None:
         if self._first_bytes.startswith(TLS_ALERT) and not self._is_secure:
             raise CrossedWiresError("the peer answered clear text with a TLS alert")
+
+    def _note_silence(self, error: SocketError) -> None:
+        """A server that resets the first clear text that it gets may want TLS."""
+        if isinstance(error, LostError) and not (self.received_bytes or self._is_secure or self._socket.accepted):
+            error.silent_in = "clear text"
 
     async def _quit_after(self, limit_s: float) -> None:
         """Return so long after stdin's end."""

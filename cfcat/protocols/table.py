@@ -149,6 +149,7 @@ TABLE = (
         tls_ports=(5223, 5270),
         other_ports=(5269,),
         alpn="xmpp-client",
+        greeting=xmpp.GREETING,
         verbs=xmpp.VERBS,
         secrets=xmpp.SECRETS,
     ),
@@ -160,6 +161,7 @@ TABLE = (
         xmpp.s2s_client,
         xmpp.s2s_server,
         alpn="xmpp-server",
+        greeting=xmpp.GREETING,
     ),
     Protocol(
         "irc",

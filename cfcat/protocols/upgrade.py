@@ -147,8 +147,10 @@ async def _in_time(
     except TimeoutError as error:
         what = socket.missing if waiting[0] is CONNECTION else f"{target}: {waiting[0]} was not complete"
         detail = f"{what} after {limit_s:g} s"
-        silent = waiting[0].endswith(DIALOG) and math.isinf(socket.quiet_s)
-        raise ConnectTimeout(detail, detail, is_silent_dialog=silent) from error
+        timeout = ConnectTimeout(detail, detail)
+        if waiting[0].endswith(DIALOG) and math.isinf(socket.quiet_s):
+            timeout.silent_in = "dialog"
+        raise timeout from error
 
 
 def _names(socket: Socket, info: SocketInfo, options: SocketOptions, helo: str | None) -> Names:
@@ -202,6 +204,7 @@ async def converse(
     tell = heard or (lambda direction, data: None)
     try:
         known = 0 if socket.accepted else conversation.feed_earlier(*earlier)
+        is_silent = not (earlier.greeting or socket.accepted)
         while True:
             if data := conversation.to_send():
                 tell("sent", data)
@@ -209,6 +212,7 @@ async def converse(
             if conversation.done:
                 break
             data = await reader.read()
+            is_silent = is_silent and not data
             if socket.accepted and 0 < (size := conversation.wanted) < len(data):
                 # A client's hello may come right behind its last message: it is for the handshake.
                 socket.readable.give_back(data[size:])
@@ -226,8 +230,13 @@ async def converse(
                 if new := said[known:]:
                     tell("received", new)
                 known = max(0, known - len(said))
+    except DialogError as error:
+        error.silent_in = "dialog" if is_silent else None
+        raise
     except LostError as error:
-        raise DialogError(f"{error.detail} during the {protocol.title} dialog") from error
+        failure = DialogError(f"{error.detail} during the {protocol.title} dialog")
+        failure.silent_in = "dialog" if is_silent else None
+        raise failure from error
     finally:
         reader.release_lock()
         writer.release_lock()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cfcat.errors import DialogError
 from cfcat.protocols.dialog import MAX_MESSAGE_BYTES, Dialog, Names, Nonsense, Send, Step, Until, left
 
-__all__ = ["SECRETS", "VERBS", "c2s_client", "c2s_server", "s2s_client", "s2s_server", "starttls_answer"]
+__all__ = ["GREETING", "SECRETS", "VERBS", "c2s_client", "c2s_server", "s2s_client", "s2s_server", "starttls_answer"]
 
 VERBS = (  # RFC 6120
     "<?xml version='1.0'?>",
@@ -20,6 +20,7 @@ VERBS = (  # RFC 6120
 # Prefixed too, and as CDATA; SASL2's <initial-response> (XEP-0388). No "<" in a tag, so that the search is linear.
 SECRETS = (rb"(.*?<(?:[\w.-]+:)?(?:auth|response|password|initial-response)\b[^<>]*>)(?:[^<\s]|<!\[CDATA\[)",)
 
+GREETING = rb"<\?xml[^<>]*\?>\s*<stream:stream"  # to a client that has begun in another way
 XMPP_TLS = b"urn:ietf:params:xml:ns:xmpp-tls"
 XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
 XML_SPACE = b" \t\r\n"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from cfcat.errors import SilentIn
+
 __all__ = [
     "ACCEPT_HINT",
     "CERTIFICATE_HINTS",
     "CLEAR_CLIENT",
+    "DISTRUSTED",
     "FILES_HINT",
     "FOLDER_HINT",
     "INSECURE_HINT",
@@ -18,9 +21,10 @@ __all__ = [
     "PROXY_HINTS",
     "REPLACED",
     "SHUTDOWN_HINT",
+    "SILENT_HINTS",
     "SPEAKS",
-    "TLS_AT_ONCE_HINT",
     "TLS_HINTS",
+    "TRUST_US",
     "VERSIONS_DIFFER",
     "WAIT_HINT",
 ]
@@ -30,7 +34,12 @@ SHUTDOWN_HINT = "--shutdown never keeps our end from the server"
 ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
 LONGER_HINT = "--connect-timeout SECS waits longer"
 WAIT_HINT = "--wait SECS with more seconds waits longer"
-TLS_AT_ONCE_HINT = "--tls on, if TLS begins at once on this port"  # where a server waits for a ClientHello
+SILENT_HINTS: dict[SilentIn, str] = {  # a server that waits for something else says nothing, or goes
+    "handshake": "--starttls PROTO or --tls off, if clear text comes first on this port",
+    "tapped handshake": "--accept-tls on takes TLS from the client alone, if the server wants clear text",
+    "dialog": "--tls on, if TLS begins at once on this port",
+    "clear text": "--tls on, if TLS begins at once on this port",
+}
 INSECURE_HINT = "-k connects anyway, without protection"
 FOLDER_HINT = "SSL_CERT_DIR=DIR in the environment trusts a folder"
 OTHER_AUTHORITY = "--cacert FILE trusts another authority"
@@ -50,11 +59,12 @@ CERTIFICATE_HINTS = {  # by X509_V_ERR_…
 # The hint by OpenSSL's reason: the peer sent this alert, or we refused its ServerHello.
 NEEDS_CERTIFICATE = "--cert FILE shows who we are"
 REFUSES_CERTIFICATE = "the peer does not accept the certificate of --cert"
+WANTS_ANOTHER = f"the peer wants a certificate, or another one: {NEEDS_CERTIFICATE}"  # Go says bad where there is none
 OTHER_VERSION = "TLS 1.2 and 1.3 are spoken here, or what --tls-min and --tls-max leave of them"
 TLS_HINTS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": f"no version or cipher in common, or a certificate is wanted: {NEEDS_CERTIFICATE}",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": NEEDS_CERTIFICATE,
-    "SSLV3_ALERT_BAD_CERTIFICATE": REFUSES_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": WANTS_ANOTHER,
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": REFUSES_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_REVOKED": REFUSES_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": REFUSES_CERTIFICATE,
@@ -82,6 +92,8 @@ SPEAKS = {
     b"\x15": "https:// in the URL, if it wants TLS",
 }
 # Where we are the server.
+DISTRUSTED = (REFUSES_CERTIFICATE, WANTS_ANOTHER)  # the same alerts, from a client
+TRUST_US = "--ca-out FILE keeps the authority that the client has to trust; --cert FILE shows another certificate"
 OTHER_CLIENTS = "--client-ca FILE says whose certificates clients need"
 CLEAR_CLIENT = "without --tls on, or --accept-tls on, it is accepted in clear text; --starttls PROTO upgrades"
 VERSIONS_DIFFER = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER"})

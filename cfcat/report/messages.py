@@ -50,6 +50,7 @@ from cfcat.report.hints import (
     ACCEPT_HINT,
     CERTIFICATE_HINTS,
     CLEAR_CLIENT,
+    DISTRUSTED,
     FILES_HINT,
     FOLDER_HINT,
     INSECURE_HINT,
@@ -62,9 +63,10 @@ from cfcat.report.hints import (
     PROXY_HINTS,
     REPLACED,
     SHUTDOWN_HINT,
+    SILENT_HINTS,
     SPEAKS,
-    TLS_AT_ONCE_HINT,
     TLS_HINTS,
+    TRUST_US,
     VERSIONS_DIFFER,
     WAIT_HINT,
 )
@@ -223,6 +225,8 @@ def _explain_tls(error: TlsError, target: str) -> Message:
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", CLEAR_CLIENT)
     if error.by_client:
         hint = OTHER_VERSION if error.reason in VERSIONS_DIFFER else ""
+        if TLS_HINTS.get(error.reason) in DISTRUSTED:
+            hint = TRUST_US
         return Message(f"{target}: {escape(error.detail or error.message)}", hint)
     if error.said:
         from cfcat.protocols.table import guess  # lazy: few errors need the protocols
@@ -230,12 +234,14 @@ def _explain_tls(error: TlsError, target: str) -> Message:
         protocol = guess(error.said, port_of(target))
         hint = "--tls off talks in clear text" if protocol is None else f"try --starttls {protocol}"
         return Message(f"{target}: peer does not speak TLS; it said {quote(error.said)}", hint)
-    return Message(f"{target}: {escape(error.detail or error.message)}", TLS_HINTS.get(error.reason, ""))
+    hint = TLS_HINTS.get(error.reason, "") or _silent_hint(error, target)
+    return Message(f"{target}: {escape(error.detail or error.message)}", hint)
 
 
 def _explain_dialog(error: DialogError, target: str) -> Message:
     said = f"; it said {quote(error.said)}" if error.said else ""
-    return Message(f"{target}: {error.message}{said}", "--tls on" if error.speaks_tls else "")
+    hint = "--tls on" if error.speaks_tls else _silent_hint(error, target)
+    return Message(f"{target}: {error.message}{said}", hint)
 
 
 def _explain_proxy(error: ProxyError, target: str) -> Message:
@@ -269,10 +275,24 @@ def _explain_listening(error: ListenError, target: str) -> Message:
     return Message(escape(error.message), hint)
 
 
-def _longer_hint(error: ConnectTimeout) -> str:
+def _silent_hint(error: SocketError, target: str) -> str:
+    """What the peer may wait for, in place of what it got; "" where it has said something."""
+    if error.silent_in is None:
+        return ""
+    hint = SILENT_HINTS.get(error.silent_in, "")
+    if error.silent_in == "handshake":
+        from cfcat.protocols.table import PROTOCOLS  # lazy: few errors need the protocols
+
+        port = port_of(target)
+        known = next((row.name for row in PROTOCOLS.values() if port in row.ports), None)
+        return hint if known is None else f"try --starttls {known}"
+    return hint
+
+
+def _longer_hint(error: ConnectTimeout, target: str) -> str:
     if error.while_waiting:
         return WAIT_HINT
-    return TLS_AT_ONCE_HINT if error.is_silent_dialog else LONGER_HINT
+    return _silent_hint(error, target) or LONGER_HINT
 
 
 def _explain_difference(error: DifferenceError, target: str) -> Message:
@@ -285,7 +305,8 @@ def _explain_unmatched(error: UnmatchedError, target: str) -> Message:
 
 def _explain_lost(error: LostError, target: str) -> Message:
     doing = "sending" if error.sending else "receiving"
-    return Message(f"{target}: {error.detail} while {doing}", SHUTDOWN_HINT if error.after_our_end else "")
+    hint = SHUTDOWN_HINT if error.after_our_end else _silent_hint(error, target)
+    return Message(f"{target}: {error.detail} while {doing}", hint)
 
 
 def _explain_early_end(error: EarlyEndError, target: str) -> Message:
@@ -338,7 +359,7 @@ LADDER: tuple[_Row, ...] = (
     _Row(
         ConnectTimeout,
         ExitStatus.TIMEOUT,
-        lambda error, target: Message(error.detail, _longer_hint(error)),
+        lambda error, target: Message(error.detail, _longer_hint(error, target)),
     ),
     _Row(ListenError, ExitStatus.CONNECT, _explain_listening),
     _Row(BlockedError, ExitStatus.CONNECT, _explain_blocked),

@@ -200,7 +200,9 @@ class Relay:
             self._server = self._server.start_tls(self._server_name(hello), tls=context, wrapper=wrapper)
             try:
                 await self._server.opened
-            except SocketError:
+            except SocketError as error:
+                if error.silent_in == "upgrade" and not self.received_bytes:
+                    error.silent_in = "tapped handshake"
                 await self._refuse_client(hello)
                 raise
         await self._secure_client(hello)
