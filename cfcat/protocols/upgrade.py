@@ -204,7 +204,7 @@ async def converse(
     tell = heard or (lambda direction, data: None)
     try:
         known = 0 if socket.accepted else conversation.feed_earlier(*earlier)
-        is_silent = not (earlier.greeting or socket.accepted)
+        is_silent = not (earlier.data or socket.accepted)
         while True:
             if data := conversation.to_send():
                 tell("sent", data)
