@@ -135,7 +135,7 @@ class Through:
     async def _secure(self, channel: Channel, sock: socket.socket, target: Target) -> Outer:
         from cfcat.core.context import default_context  # lazy: ssl
         from cfcat.core.layers import Outer
-        from cfcat.core.watched import holding
+        from cfcat.core.watched import hiding, holding
 
         self._missing = "the TLS handshake was not complete"
         context = self._proxy.tls or default_context()
@@ -149,7 +149,7 @@ class Through:
                 codec.receive(await channel.receive(HANDSHAKE_READ_BYTES))
 
             # A capture gets no keys where credentials follow: they would open these, too.
-            with holding(sock if self._proxy.user is None else None, context):
+            with holding(sock, context) if self._proxy.user is None else hiding(sock):
                 await shake_hands(codec, send, receive)
         except TlsError as error:
             error.proxy = self._proxy.address

@@ -16,7 +16,7 @@ from cfcat.core.codec import Buffer
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Capture", "Passing", "WatchedSocket", "disguise", "holding"]
+__all__ = ["Capture", "Passing", "WatchedSocket", "disguise", "hiding", "holding"]
 
 RESET = frozenset({errno.ECONNRESET, errno.EPIPE})
 
@@ -41,6 +41,9 @@ class Passing(Protocol):
 
     def end_handshake(self) -> None:
         """It is done, or has failed."""
+
+    def forget_keys(self) -> None:
+        """The keys that have come and were not told yet are nobody's business."""
 
 
 class Capture(Protocol):
@@ -166,3 +169,13 @@ def holding(sock: socket.socket | None, context: ssl.SSLContext) -> Iterator[Non
         yield
     finally:
         sock.passing.end_handshake()
+
+
+@contextlib.contextmanager
+def hiding(sock: socket.socket) -> Iterator[None]:
+    """A handshake in this block: what passes cannot be read."""
+    try:
+        yield
+    finally:
+        if isinstance(sock, WatchedSocket):
+            sock.passing.forget_keys()

@@ -194,6 +194,10 @@ class Stream:
         self._let_go()
         self._held = None
 
+    def forget_keys(self) -> None:
+        """As `Passing.forget_keys`: they came into a file that is followed for another connection."""
+        self._keys.take()
+
     def _let_go(self) -> None:
         """Write the keys that there are, and what is held."""
         if self._held is None:

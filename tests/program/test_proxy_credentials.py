@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from tests.core.test_proxy import inner
 from tests.helpers.certs import CertSet
 from tests.helpers.peers import Peer, Script, serve
 from tests.helpers.program import Argument, cfcat, finish, start
@@ -137,3 +140,23 @@ def test_the_keys_of_an_https_proxy_are_captured_where_there_are_none(certs: Cer
             assert cfcat(*options, NAME, env={"SSLKEYLOGFILE": os.fspath(keys)}).status == 0
         assert keys.read_bytes().count(b"CLIENT_TRAFFIC_SECRET_0 ") == 1
         assert file.read_bytes().count(b"CLIENT_TRAFFIC_SECRET_0 ") == count
+
+
+def test_a_key_log_does_not_bring_them_back(certs: CertSet, tmp_path: Path) -> None:
+    """All TLS of a run may log to one file: of the second connection the capture takes the target's keys alone, too."""
+
+    def script(conn: Peer) -> None:
+        conn.start_tls(certs.server_context())
+        conn.recv_until(b"\r\n\r\n")
+        conn.send(GRANTED["http"])
+        with suppress(AssertionError, ssl.SSLError):  # the client may leave as it likes
+            inner(conn, certs.server_context())
+
+    file, keys = tmp_path / "c.pcapng", tmp_path / "keys"
+    with serve(script) as server:
+        options: list[Argument] = ["--proxy", f"https://us:s3cret@{server.address}", "--proxy-cacert", certs.ca]
+        options += ["--tls", "on", "--cacert", certs.ca, "--sni", "localhost", "--pcap", file, "--repl", NAME]
+        result = cfcat(*options, stdin=b":info\n:open\n:info\n", env={"SSLKEYLOGFILE": os.fspath(keys)})
+    assert result.status == 0, result.stderr
+    assert keys.read_bytes().count(b"CLIENT_TRAFFIC_SECRET_0 ") == 4
+    assert file.read_bytes().count(b"CLIENT_TRAFFIC_SECRET_0 ") == 2
