@@ -162,7 +162,8 @@ def world(certs: CertSet, daemon: Fleet) -> Iterator[World]:
 def run(script: str, world: World, certs: CertSet, folder: Path) -> Result:
     """In bash, in an empty folder, trusting the tests' authority."""
     moved = f"cd '{folder}' && exec 2>&1\n{world.localize(script)}"
-    return shell(moved, env={"SSL_CERT_FILE": str(certs.ca), "IMAP_PASSWORD": PASSWORD}, timeout_s=30)
+    env = {"SSL_CERT_FILE": str(certs.ca), "IMAP_PASSWORD": PASSWORD, "MAIL_PASSWORD": PASSWORD}
+    return shell(moved, env=env, timeout_s=30)
 
 
 # ------------------------------------------------------------------------------------------- comparing
@@ -251,9 +252,10 @@ def test_script(block: Example, world: World, certs: CertSet, tmp_path: Path) ->
     if "jq " in block.text:
         demand("jq")
     (tmp_path / "access.log").write_text("GET /\n" * 1000)
+    (tmp_path / "message.eml").write_text("Subject: from a file\n\n.hidden\n")
     result = run(block.text, world, certs, tmp_path)
     assert result.status == 0, result
-    if "Subject: by hand" in block.text:
+    if "Subject: by hand" in block.text or "message.eml" in block.text:
         assert b"\r\n250 OK id=" in result.stdout
     if "collector" in block.text:
         assert world.servers["collector.example:5140"].received == (tmp_path / "access.log").read_bytes()

@@ -549,7 +549,9 @@ def _usage_problem(error: typer.TyperException, arguments: Sequence[str]) -> tup
     unknown = getattr(error, "option_name", "")
     if habit := habit_among(arguments, unknown):
         return f"no such option: {habit[0]}", habit[1]
-    text, hint = error.format_message(), "cfcat --help"
+    # All numbers with a fraction are seconds.
+    text = error.format_message().replace("is not a valid float", "is no number of seconds")
+    hint = "cfcat --help"
     if similar := getattr(error, "possibilities", None):  # of an option that does not exist
         text, hint = error.message, f"{similar[0]}; {hint}"
     return text[:1].lower() + text[1:].rstrip("."), hint

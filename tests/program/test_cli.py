@@ -69,8 +69,9 @@ def test_impossible_time(command: Command, option: str, name: str, text: str, va
     [
         (["-w", "0"], f"invalid value for '-w' / '--idle-timeout': {POSITIVE}"),
         (["--connect-timeout", "0"], f"invalid value for '--connect-timeout': {POSITIVE}"),
-        (["-w", "x"], "invalid value for '-w' / '--idle-timeout': 'x' is not a valid float"),
-        (["-w", ""], "invalid value for '-w' / '--idle-timeout': '' is not a valid float"),
+        (["-w", "x"], "invalid value for '-w' / '--idle-timeout': 'x' is no number of seconds"),
+        (["--wait", "2s"], "invalid value for '--wait': '2s' is no number of seconds"),
+        (["-w", ""], "invalid value for '-w' / '--idle-timeout': '' is no number of seconds"),
         (["--tls", "maybe"], "invalid value for '--tls': 'maybe' is not one of 'off', 'on', 'starttls'"),
         (["--tls", ""], "invalid value for '--tls': '' is not one of 'off', 'on', 'starttls'"),
         (["--no-shutdown=1"], "option '--no-shutdown' does not take a value"),
