@@ -259,8 +259,9 @@ class Pump:
             raise CrossedWiresError("the peer answered clear text with a TLS alert")
 
     def _note_silence(self, error: SocketError) -> None:
-        """A server that resets the first clear text that it gets may want TLS."""
-        if isinstance(error, LostError) and not (self.received_bytes or self._is_secure or self._socket.accepted):
+        """A server that breaks the connection at the first clear text that it gets may want TLS."""
+        was_told = isinstance(error, LostError) and self.sent_bytes > 0
+        if was_told and not (self.received_bytes or self._is_secure or self._socket.accepted):
             error.silent_in = "clear text"
 
     async def _quit_after(self, limit_s: float) -> None:

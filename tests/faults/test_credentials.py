@@ -16,6 +16,7 @@ from tests.helpers.peers import Peer, Script, serve
 from tests.helpers.program import Argument, Result, cfcat
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import Transport
+from tests.servers.fleet import Fleet
 
 pytestmark = pytest.mark.one_python
 
@@ -152,6 +153,17 @@ def test_row_81_client_certificate_that_is_required_and_missing(tls_way: Transpo
     hint = check_message(result, 35, f"{server.address}: TLS ")
     assert f"the peer sent the alert {alert}\n" in result.stderr
     assert hint.endswith("--cert FILE shows who we are")
+
+
+@pytest.mark.parametrize(("option", "status"), [("--pipe", 35), ("--repl", 1)], ids=["pipe", "script"])
+def test_row_81_the_refusal_of_redis_which_resets_what_was_sent_meanwhile(
+    certs: CertSet, daemon: Fleet, option: str, status: int
+) -> None:
+    """35, and 1 for a script's line: the alert came before the reset, and says why; the reset alone said nothing."""
+    server = daemon("redis", client_auth="require")
+    result = cfcat(option, "--tls", "on", "--cacert", certs.ca, f"localhost:{server.tls_port}", stdin=b"PING\r\n")
+    assert result.status == status
+    assert "TLS failed: the peer sent the alert certificate required\n" in result.stderr
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -243,7 +243,8 @@ def test_row_18_reset_before_any_data(way: Transport) -> None:
         program.say(b"x")
         program.wait(DEADLINE_S)
         result = finish(program)
-    assert result == Result(b"", f"cfcat: {server.name}: {RESET} receiving\n", 56)
+    hint = "  hint: --tls on, if TLS begins at once on this port\n" if way.name == "plain" else ""
+    assert result == Result(b"", f"cfcat: {server.name}: {RESET} receiving\n{hint}", 56)
 
 
 def test_row_18_reset_in_the_moment_of_connecting() -> None:

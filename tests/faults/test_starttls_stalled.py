@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import repeat
@@ -45,6 +45,22 @@ def test_row_87_a_port_where_tls_begins_at_once(certs: CertSet, ready: Path) -> 
 
     failed = run("imap", imaps, ready, "--connect-timeout", str(SHORT_S))
     assert failed.result.stderr.endswith(f"the IMAP dialog was not complete after {SHORT_S} s\n  hint: {TLS_AT_ONCE}\n")
+
+
+@pytest.mark.parametrize("end", [Peer.close, Peer.reset], ids=["end", "reset"])
+@pytest.mark.parametrize("protocol", ["ldap", "postgres"])
+def test_row_87_a_port_where_tls_begins_at_once_and_the_server_goes(
+    protocol: str, end: Callable[[Peer], None], ready: Path
+) -> None:
+    """What it gets is no TLS: slapd ends, and others reset. The hint is the same."""
+
+    def leave(conn: Peer) -> None:
+        conn.recv()
+        end(conn)
+
+    failed = run(protocol, leave, ready)
+    assert failed.result.status == 64
+    assert failed.result.stderr.endswith(f"\n  hint: {TLS_AT_ONCE}\n")
 
 
 def test_row_87_half_a_greeting_is_no_silence(ready: Path) -> None:

@@ -69,6 +69,7 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
         [TARGET, 'it said "220 mail.example ESMTP"'],
         ["--starttls smtp"],
     ),
+    (TlsError(REFERENCE, said=b"<?xml version='1.0'?><stream:stream xmln"), ["<?xml"], ["--starttls xmpp"]),
     (TlsError(REFERENCE, said=b"SSH-2.0-x\r\n"), [TARGET, 'it said "SSH-2.0-x"'], ["--tls off"]),
     (TlsError(REFERENCE, "TLS handshake failed: alert"), [TARGET, "TLS handshake failed: alert"], []),
     (
@@ -86,6 +87,22 @@ SAID: list[tuple[Exception, list[str], list[str]]] = [
     (MemoryError(), [TARGET, "out of memory"], []),
     (ZeroDivisionError("division by zero"), ["internal error", "division by zero"], ["bug", "CFCAT_DEBUG=1"]),
 ]
+
+
+SILENT = TlsError(REFERENCE, "peer closed the connection during the TLS handshake", reason="EOF")
+SILENT.silent_in = "handshake"
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("db.example:5432", "try --starttls postgres"),
+        ("db.example:6379", "--starttls PROTO or --tls off, if clear text comes first on this port"),
+    ],
+)
+def test_a_server_that_says_nothing_to_a_client_hello(target: str, hint: str) -> None:
+    """It may wait for clear text: the port says of which protocol."""
+    assert explain(SILENT, target).hint == hint
 
 
 def name(value: object) -> str:
