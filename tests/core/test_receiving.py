@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from cfcat import ClosedError, LostError, Socket, TruncatedError, connect
-from tests.helpers.links import BIG, Link, called, fact, take, take_all, turns, until
+from tests.helpers.links import BIG, Link, called, fact, outcome, take, take_all, turns, until
 from tests.helpers.peers import Peer, serve
 
 # ------------------------------------------------------------------------------------------------- receiving
@@ -306,3 +306,14 @@ async def test_before_opened_there_is_nothing_to_move() -> None:
         assert socket.writable.send_by(lambda fd: 0) is None
         assert await take_all(socket.readable) == b"data"
         await socket.closed
+
+
+async def test_whoever_reads_goes_on_in_the_turn_in_which_the_chunk_came() -> None:
+    """A round trip takes a turn less of the loop."""
+    with serve(lambda conn: conn.send(b"data")) as server:
+        socket = connect(server.address)
+        read = socket.readable.get_reader().read()
+        task = asyncio.create_task(outcome(read))
+        await until(read.done)
+        assert task.done()
+        socket.abort()
