@@ -317,3 +317,23 @@ async def test_whoever_reads_goes_on_in_the_turn_in_which_the_chunk_came() -> No
         await until(read.done)
         assert task.done()
         socket.abort()
+
+
+async def test_a_watcher_is_called_after_our_end_too(link: Link) -> None:
+    """Ending our side looks for an error of TLS that a read must get; a watcher stays registered all the same."""
+
+    def script(conn: Peer) -> None:
+        conn.recv_until_eof()
+        conn.send(b"late")
+
+    with link.serve(script) as server:
+        socket = await link.connect(server, allow_half_open=True)
+        await socket.opened
+        event, buffer = asyncio.Event(), memoryview(bytearray(10))
+        socket.readable.watch(event.set)
+        await socket.writable.get_writer().close()
+        while (size := socket.readable.take_into(buffer)) is None:
+            event.clear()
+            await event.wait()
+        assert buffer[:size] == b"late"
+        await socket.close()
