@@ -335,5 +335,5 @@ async def test_a_watcher_is_called_after_our_end_too(link: Link) -> None:
         while (size := socket.readable.take_into(buffer)) is None:
             event.clear()
             await event.wait()
-        assert buffer[:size] == b"late"
+        assert bytes(buffer[:size]) == b"late"
         await socket.close()
