@@ -86,6 +86,8 @@ class _Race:
 
     async def first(self, running: list[_Attempt]) -> Dialed | None:
         """Begin one attempt after the other; what is in `running` still owns its socket."""
+        if len(self._addresses) == 1:  # nothing to race with
+            return await self._try(self._addresses[0])
         waiting = list(self._addresses)
         while waiting or running:
             if waiting:

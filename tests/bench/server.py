@@ -119,7 +119,7 @@ def main(role: str, count: int, certificate: str) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         wrap = partial(context.wrap_socket, server_side=True)
-    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
             conn, _ = listener.accept()

@@ -344,6 +344,25 @@ def test_plain_says_when_the_wire_can_be_read_past_it() -> None:
     assert not codec.clear_in
 
 
+@pytest.mark.parametrize("kind", ["plain", "TLSv1_3"])
+def test_a_codec_says_when_only_the_wire_has_more(certs: CertSet, kind: str) -> None:
+    """`is_drained`: a read need not ask it then; the end is always to be asked for."""
+    pair = Pair(Side(PlainCodec()), Side(PlainCodec())) if kind == "plain" else tls_pair(certs, ssl.TLSVersion[kind])
+    codec, peer = pair.client.codec, pair.server.codec
+    read(codec, 10)  # what a handshake has left, such as session tickets
+    assert codec.is_drained
+    wire_bytes, _ = peer.encode(memoryview(b"abc"))
+    codec.receive(wire_bytes)
+    assert not codec.is_drained
+    assert read(codec, 2) == b"ab"
+    assert not codec.is_drained
+    assert read(codec, 2) == b"c"
+    assert codec.is_drained
+    codec.receive(peer.end() or b"")
+    assert not codec.is_drained
+    assert read(codec, 2) == b""
+
+
 def test_what_is_received_is_copied() -> None:
     """The buffer that it came in is used again at once."""
     codec = PlainCodec()

@@ -396,6 +396,23 @@ async def test_calls_that_succeed_at_once_do_not_starve_others() -> None:
     await task
 
 
+@pytest.mark.parametrize("waiters", [1, 2])
+async def test_one_who_waits_goes_on_at_once_where_that_is_asked_for(waiters: int) -> None:
+    """Within the callback that settles it, which has nothing else to do; several have a turn each."""
+    promise = new_promise()
+    tasks = [asyncio.create_task(by_await(promise)) for _ in range(waiters)]
+    await turns(1)
+    done: list[bool] = []
+
+    def settle() -> None:
+        promise.resolve("value", at_once=True)
+        done.extend(task.done() for task in tasks)
+
+    asyncio.get_running_loop().call_soon(settle)
+    assert await asyncio.gather(*tasks) == ["value"] * waiters
+    assert done == [waiters == 1] * waiters
+
+
 async def test_gather_takes_a_cancelled_promise() -> None:
     """It would wait for ever where it cannot ask for the message of the cancellation."""
     promise: Promise[int] = Promise(asyncio.get_running_loop(), lambda _: None)

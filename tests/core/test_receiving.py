@@ -15,7 +15,7 @@ from collections.abc import Callable
 import pytest
 
 from cfcat import ClosedError, LostError, Socket, TruncatedError, connect
-from tests.helpers.links import BIG, Link, called, fact, take, take_all, turns, until
+from tests.helpers.links import BIG, Link, called, fact, outcome, take, take_all, turns, until
 from tests.helpers.peers import Peer, serve
 
 # ------------------------------------------------------------------------------------------------- receiving
@@ -306,3 +306,34 @@ async def test_before_opened_there_is_nothing_to_move() -> None:
         assert socket.writable.send_by(lambda fd: 0) is None
         assert await take_all(socket.readable) == b"data"
         await socket.closed
+
+
+async def test_whoever_reads_goes_on_in_the_turn_in_which_the_chunk_came() -> None:
+    """A round trip takes a turn less of the loop."""
+    with serve(lambda conn: conn.send(b"data")) as server:
+        socket = connect(server.address)
+        read = socket.readable.get_reader().read()
+        task = asyncio.create_task(outcome(read))
+        await until(read.done)
+        assert task.done()
+        socket.abort()
+
+
+async def test_a_watcher_is_called_after_our_end_too(link: Link) -> None:
+    """Ending our side looks for an error of TLS that a read must get; a watcher stays registered all the same."""
+
+    def script(conn: Peer) -> None:
+        conn.recv_until_eof()
+        conn.send(b"late")
+
+    with link.serve(script) as server:
+        socket = await link.connect(server, allow_half_open=True)
+        await socket.opened
+        event, buffer = asyncio.Event(), memoryview(bytearray(10))
+        socket.readable.watch(event.set)
+        await socket.writable.get_writer().close()
+        while (size := socket.readable.take_into(buffer)) is None:
+            event.clear()
+            await event.wait()
+        assert bytes(buffer[:size]) == b"late"
+        await socket.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 
 import pytest
 
-from cfcat import ClosedError, LostError, Socket, SocketError
+from cfcat import ClosedError, LostError, Socket, SocketError, connect
+from cfcat.core.promise import CALLS_A_TURN
 from tests.helpers.links import BIG, Link, called, fact
-from tests.helpers.peers import Peer
+from tests.helpers.peers import Peer, serve
 
 # --------------------------------------------------------------------------------------------------- sending
 
@@ -110,3 +112,25 @@ async def test_an_offer_after_the_end_is_refused(link: Link) -> None:
         with pytest.raises(ClosedError):
             socket.writable.offer(memoryview(b"later"))
     assert link.received(server) == b""
+
+
+async def test_writes_that_the_kernel_takes_at_once_leave_others_a_turn_now_and_then() -> None:
+    """Awaiting one takes no turn of the loop; a loop of them does not starve other tasks."""
+    with serve(Peer.recv_until_eof) as server:
+        socket = connect(server.address)
+        await socket.opened
+        writer = socket.writable.get_writer()
+        others = 0
+
+        async def other() -> None:
+            nonlocal others
+            while True:
+                others += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        for _ in range(10 * CALLS_A_TURN):
+            await writer.write(b"x")
+        assert others == 10
+        task.cancel()
+        await socket.close()
