@@ -6,7 +6,7 @@ import re
 
 import pyte
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfcat.repl.screen.display import Display
@@ -23,6 +23,7 @@ PIECES = [
 ]
 received = st.one_of(st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join), st.binary(max_size=300))
 cuts = st.lists(st.integers(0, 400), max_size=12)
+unhurried = settings(deadline=None)  # a slow machine is no failure
 
 
 def split(data: bytes, places: list[int]) -> list[bytes]:
@@ -45,6 +46,7 @@ def text_of(data: bytes, *, columns: int = COLUMNS, view: str = "text") -> tuple
 # ------------------------------------------------------------------------------------------- any split
 
 
+@unhurried
 @given(received, cuts, st.sampled_from(["text", "hex", "raw"]), st.integers(1, 30))
 def test_any_split_gives_the_same_rows(data: bytes, places: list[int], view: str, columns: int) -> None:
     """SEC-R22: whatever arrives together, the text that goes up and the unfinished row are the same."""
@@ -53,6 +55,7 @@ def test_any_split_gives_the_same_rows(data: bytes, places: list[int], view: str
     assert feed(Display(columns, view=view), split(data, list(range(len(data))))) == whole
 
 
+@unhurried
 @given(received, cuts)
 def test_any_split_gives_the_same_rows_with_colour(data: bytes, places: list[int]) -> None:
     """Colour changes nothing but colour."""
@@ -60,6 +63,7 @@ def test_any_split_gives_the_same_rows_with_colour(data: bytes, places: list[int
     assert SGR.sub("", feed(Display(COLUMNS, color=True), split(data, places))) == plain
 
 
+@unhurried
 @given(st.lists(st.sampled_from([b"a", b"bcd", b"0123456789", b"\r\n", b"\n", b"\t", b"\x1b["]), max_size=40), cuts)
 def test_any_split_gives_the_same_picture(pieces: list[bytes], places: list[int]) -> None:
     """On a terminal too, which breaks a long line itself: a row that goes up alone is ended by hand."""
@@ -81,6 +85,7 @@ def test_any_split_gives_the_same_picture(pieces: list[bytes], places: list[int]
 # --------------------------------------------------------------------------------------------- harmless
 
 
+@unhurried
 @given(received, cuts, st.booleans())
 def test_nothing_harmful_goes_to_the_terminal(data: bytes, places: list[int], color: bool) -> None:
     """SEC-R22: no control but the newline, no C1 control, no format character; SGR only where there is colour, and our
@@ -92,6 +97,7 @@ def test_nothing_harmful_goes_to_the_terminal(data: bytes, places: list[int], co
     assert all(character == "\n" or character.isprintable() or character in "\xa0\u3000" for character in rest)
 
 
+@unhurried
 @given(received, cuts, st.integers(1, 30))
 def test_a_row_has_no_more_columns_than_the_terminal(data: bytes, places: list[int], columns: int) -> None:
     """Where the terminal has one column at all for a wide character."""

@@ -66,7 +66,7 @@ def test_the_peers_end_is_marked_and_leaves_the_prompt() -> None:
 
     with serve(script) as server, repl(server, "--half-open") as it:
         it.expect(f"{server.address} [recv-closed]>")
-        assert it.picture()[0] == r"bye \xe2\x82"
+        it.expect_picture(r"bye \xe2\x82", f"{server.address} [recv-closed]>")
         it.type("still here\r")
         assert done.wait(10)
         it.type("\x04")
