@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pump", "PumpOptions"]
 
+FIRST_TEXT_BYTES = 16 * 1024  # a server that waits for TLS goes at the first of them
+
 
 class PumpOptions(NamedTuple):
     """The ends, as the command line asks for them. Times are seconds; None: wait for ever."""
@@ -260,7 +262,7 @@ class Pump:
 
     def _note_silence(self, error: SocketError) -> None:
         """A server that breaks the connection at the first clear text that it gets may want TLS."""
-        was_told = isinstance(error, LostError) and self.sent_bytes > 0
+        was_told = isinstance(error, LostError) and 0 < self.sent_bytes <= FIRST_TEXT_BYTES
         if was_told and not (self.received_bytes or self._is_secure or self._socket.accepted):
             error.silent_in = "clear text"
 

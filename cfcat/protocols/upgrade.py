@@ -202,9 +202,9 @@ async def converse(
     conversation = DialogRun(protocol, names, as_server=socket.accepted)
     reader, writer = socket.readable.get_reader(), socket.writable.get_writer()
     tell = heard or (lambda direction, data: None)
+    is_silent = not (earlier.data or socket.accepted)
     try:
         known = 0 if socket.accepted else conversation.feed_earlier(*earlier)
-        is_silent = not (earlier.data or socket.accepted)
         while True:
             if data := conversation.to_send():
                 tell("sent", data)
