@@ -167,6 +167,8 @@ class Promise(Spelt, Generic[T]):
                 raise
             finally:
                 self._waiting -= 1
+                if waiter is not None:
+                    waiter.forget()
         if self._state is RESOLVED:  # as `result()`, which costs a call
             self._on_cancel = None
             return self._value
@@ -281,6 +283,10 @@ class _Waiter:
     def remove_done_callback(self, callback: object) -> None:
         """Do not call it back."""
         self.leave()
+
+    def forget(self) -> None:
+        """It is over; callback and error refer to the waiter, which makes circles."""
+        self._callback = self._error = None
 
     def leave(self) -> bool:
         """Wait no longer; has it been waiting?"""

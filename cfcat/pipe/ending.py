@@ -95,13 +95,14 @@ def silence_s(sent: Sent, *, has_answer: bool, round_trip_s: float) -> float:
 UNTIL_S = 10.0
 
 
-def least_s(*, accepted: bool, sent_bytes: int, until: bool) -> float:
+def least_s(*, receives_on: bool, sent_bytes: int, until: bool) -> float:
     """A pipe's own least silence, beside the table's: what it is there for comes from the peer.
 
-    A listener that says nothing at all receives until its client ends, however slow that is: `-l >file </dev/null`.
+    A half-open listener that says nothing at all receives until its client ends, however slow that is: `-l >file
+    </dev/null`.
     What `--until` waits for may come late, and many servers drop their client at its end.
     """
-    if accepted and not sent_bytes:
+    if receives_on and not sent_bytes:
         return math.inf
     return UNTIL_S if until else 0.0
 

@@ -178,7 +178,7 @@ class Pump:
                 is_stalled=lambda: self._down.is_stalled,
                 held=self._tell_held,
                 least_s=least_s(
-                    accepted=self._socket.accepted,
+                    receives_on=self._socket.accepted and self._options.half_open,
                     sent_bytes=self.sent_bytes,
                     until=self._options.until is not None,
                 ),

@@ -71,8 +71,15 @@ async def test_v17_what_the_block_has_met_is_not_raised_again() -> None:
 
 async def test_v17_what_a_read_has_met_is_not_raised_again() -> None:
     """The same, by the reset that a read finds."""
-    with serve(Peer.reset) as server:
+
+    def script(conn: Peer) -> None:
+        conn.hang()
+        conn.reset()
+
+    with serve(script) as server:
         async with connect(server.address) as socket:
+            await socket.opened
+            server.release()
             with pytest.raises(LostError):
                 await socket.readable.get_reader().read()
 

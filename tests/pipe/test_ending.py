@@ -50,7 +50,7 @@ def test_a_transfer_is_more_than_16_mib() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "sent_bytes", "until", "seconds"),
+    ("receives_on", "sent_bytes", "until", "seconds"),
     [
         (True, 0, False, math.inf),
         (True, 0, True, math.inf),
@@ -61,9 +61,9 @@ def test_a_transfer_is_more_than_16_mib() -> None:
         (False, 0, True, UNTIL_S),
     ],
 )
-def test_what_a_pipe_waits_for_at_least(accepted: bool, sent_bytes: int, until: bool, seconds: float) -> None:
+def test_what_a_pipe_waits_for_at_least(receives_on: bool, sent_bytes: int, until: bool, seconds: float) -> None:
     """A listener that says nothing receives to the client's end; what `--until` is for may come late."""
-    assert least_s(accepted=accepted, sent_bytes=sent_bytes, until=until) == seconds
+    assert least_s(receives_on=receives_on, sent_bytes=sent_bytes, until=until) == seconds
 
 
 @pytest.mark.parametrize(

@@ -325,11 +325,14 @@ def test_a_blank_and_telnets_commands_hide_no_verb(leading: bytes) -> None:
 @unhurried
 @given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([line for _, line, _ in SECRET]))))
 def test_asking_twice_is_the_same_as_asking_once(lines: list[bytes]) -> None:
-    """`would_be_secret` changes nothing."""
+    """`would_be_secret` changes nothing, and is in doubt where a line may go on: AUTH TLS."""
     guard, other = SecretGuard(None), SecretGuard(None)
     for line in lines:
         first = guard.would_be_secret(line)
-        assert guard.would_be_secret(line) == first == guard.is_secret(line) == other.is_secret(line)
+        assert guard.would_be_secret(line) == first
+        secret = guard.is_secret(line)
+        assert secret == other.is_secret(line)
+        assert first or not secret
 
 
 @unhurried
