@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 from collections.abc import Iterator
 
@@ -19,7 +20,10 @@ def pytest_configure() -> None:
 
     A shell without job control starts `pytest &` with SIGINT and SIGQUIT ignored, nohup with SIGHUP; a
     child would inherit that, and could not be interrupted.
+
+    They keep bytecode, too, whatever the environment says: thousands of them would compile cfcat anew.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # still without effect here; a handler is not inherited
