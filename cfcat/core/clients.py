@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cfcat.core.accepting import OUT_OF_SOMETHING_S, Listener
 from cfcat.core.address import Target
-from cfcat.core.listen import Accepted as Come
+from cfcat.core.listen import Accepted as Connection
 from cfcat.core.options import SocketOptions
 from cfcat.core.sockets import Socket
 from cfcat.core.waiting import in_time, settled
@@ -81,7 +81,7 @@ class Clients:
         self._listener.use(options)
         return self._listener
 
-    async def _take(self, listener: Listener) -> Come:
+    async def _take(self, listener: Listener) -> Connection:
         """With `keep`, a client that cannot be accepted for now is waited for, and told of once."""
         is_told = False
         while True:

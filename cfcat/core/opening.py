@@ -76,7 +76,7 @@ class Opening(Reacting):
             failure.__cause__ = error
             self.on(Event.CONNECT_FAILED, failure)
         except Exception as error:  # SocketError, or whatever a context or a check of the caller's raises
-            if isinstance(error, SocketError) and not (self._accepted or self._wire.has_heard_handshake):
+            if isinstance(error, SocketError) and not (self._accepted or self._wire.received_bytes):
                 error.silent_in = self._shakes_hands_in
             self.on(Event.CONNECT_FAILED, error)
         else:

@@ -87,7 +87,6 @@ class Wire(Transport):
         self._hangups: type[Hangups] | None = None  # while they are watched
         self._early = b""  # read already, and part of the handshake
         self._arrived_bytes = 0  # of `received_bytes`: so many had come, read or not, when we last sent something
-        self.has_heard_handshake = False  # has the peer said a byte in it?
         self.sending = Sending(self, writable, lambda: on(Event.FLUSHED, None))
         self.receiving = Receiving(self, readable, self.sending)
 
@@ -219,7 +218,6 @@ class Wire(Transport):
         if not data:
             data = await self._channel().receive(limit)
         self.received_bytes += len(data)
-        self.has_heard_handshake = self.has_heard_handshake or bool(data)
         if data and wrapper is not None:
             data = wrapper.unwrap(data)
             if not data:

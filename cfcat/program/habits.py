@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cfcat.core.address import UNIX
+from cfcat.report.hints import ONE_PORT
 
 __all__ = ["extra_words", "habit_among", "habit_of_words"]
 
@@ -192,7 +193,7 @@ def extra_words(words: Sequence[str], given: Iterable[str]) -> str:
     if (hint := habit_of_words(words)) is not None:
         return hint
     if all(re.fullmatch("[0-9-]+", word) for word in words[1:]):
-        return "one port a run: a shell loop tries several"
+        return ONE_PORT
     if "-x" in given:
         return OTHERS_PROXY
     return "cfcat HOST PORT, or cfcat HOST:PORT"

@@ -13,6 +13,7 @@ __all__ = [
     "FOLDER_HINT",
     "INSECURE_HINT",
     "LONGER_HINT",
+    "ONE_PORT",
     "OTHER_AUTHORITY",
     "OTHER_CLIENTS",
     "OTHER_NAME",
@@ -34,11 +35,13 @@ SHUTDOWN_HINT = "--shutdown never keeps our end from the server"
 ACCEPT_HINT = "--ignore-unexpected-eof accepts it"
 LONGER_HINT = "--connect-timeout SECS waits longer"
 WAIT_HINT = "--wait SECS with more seconds waits longer"
+ONE_PORT = "one port a run: a shell loop tries several"
+TLS_AT_ONCE = "--tls on, if TLS begins at once on this port"
 SILENT_HINTS: dict[SilentIn, str] = {  # a server that waits for something else says nothing, or goes
     "handshake": "--starttls PROTO or --tls off, if clear text comes first on this port",
     "tapped handshake": "--accept-tls on takes TLS from the client alone, if the server wants clear text",
-    "dialog": "--tls on, if TLS begins at once on this port",
-    "clear text": "--tls on, if TLS begins at once on this port",
+    "dialog": TLS_AT_ONCE,
+    "clear text": TLS_AT_ONCE,
 }
 INSECURE_HINT = "-k connects anyway, without protection"
 FOLDER_HINT = "SSL_CERT_DIR=DIR in the environment trusts a folder"
@@ -59,7 +62,8 @@ CERTIFICATE_HINTS = {  # by X509_V_ERR_…
 # The hint by OpenSSL's reason: the peer sent this alert, or we refused its ServerHello.
 NEEDS_CERTIFICATE = "--cert FILE shows who we are"
 REFUSES_CERTIFICATE = "the peer does not accept the certificate of --cert"
-WANTS_ANOTHER = f"the peer wants a certificate, or another one: {NEEDS_CERTIFICATE}"  # Go says bad where there is none
+# Servers in Go send this alert where we have shown none, too.
+WANTS_ANOTHER = f"the peer wants a certificate, or another one: {NEEDS_CERTIFICATE}"
 OTHER_VERSION = "TLS 1.2 and 1.3 are spoken here, or what --tls-min and --tls-max leave of them"
 TLS_HINTS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": f"no version or cipher in common, or a certificate is wanted: {NEEDS_CERTIFICATE}",

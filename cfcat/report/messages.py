@@ -55,6 +55,7 @@ from cfcat.report.hints import (
     FOLDER_HINT,
     INSECURE_HINT,
     LONGER_HINT,
+    ONE_PORT,
     OTHER_AUTHORITY,
     OTHER_CLIENTS,
     OTHER_NAME,
@@ -81,7 +82,6 @@ __all__ = [
 ]
 
 
-ONE_PORT = "one port a run: a shell loop tries several"
 PASSWORD = re.compile(r"^((?:[A-Za-z+.-]+://)?[^/@:]*:)[^/]+@")  # of a URL, behind its user
 PATHS = ("/", "./", "../", "~/")  # how the path of a Unix socket begins
 

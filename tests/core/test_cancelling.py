@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket as stdlib
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +16,7 @@ from cfcat.core.clients import Clients, ListenTo
 from cfcat.core.options import SocketOptions
 from cfcat.record.subscribers import Subscribers
 from tests.core.test_proxy import granted
+from tests.helpers.aio import uncollected
 from tests.helpers.links import open_descriptors, turns, until
 from tests.helpers.peers import Peer, Server, serve
 
@@ -24,14 +24,10 @@ TURNS = 14
 
 
 @pytest.fixture(autouse=True)
-def uncollected() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """What is lost would be closed by the collector, some time."""
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         yield
-    finally:
-        gc.enable()
 
 
 def has_clients(server: Server, count: int) -> bool:

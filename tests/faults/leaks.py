@@ -42,7 +42,6 @@ __all__ = [
     "programs",
     "runs_in_this_process",
     "serving",
-    "uncollected",
 ]
 
 DATA = bytes(range(256)) * 16
@@ -172,17 +171,6 @@ def growth_of(use: Callable[[int], None], count: int) -> Growth:
     with _growing(count, found):
         use(count)
     return found[0]
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector of cycles: what was is freed by its last user, or stays."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def check(growth: Growth) -> None:

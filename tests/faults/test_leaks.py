@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults import leaks
+from tests.helpers.aio import uncollected
 from tests.helpers.certs import CertSet
 
 CONNECTIONS = 2_000
@@ -31,7 +32,7 @@ def test_row_57_short_connections_leave_nothing_behind(servers: leaks.Servers, c
 @pytest.mark.parametrize("kind", ["connect", "tls", "upgrade", "cancel", "drop"])
 def test_row_57_a_socket_is_freed_by_its_last_user(servers: leaks.Servers, certs: CertSet, kind: leaks.Kind) -> None:
     """It is in no circle once it has ended: without the collector of cycles, memory is flat all the same."""
-    with leaks.uncollected():
+    with uncollected():
         leaks.check(leaks.growth_of(leaks.connections(servers, certs, kind), UNCOLLECTED))
 
 

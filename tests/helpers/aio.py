@@ -7,15 +7,16 @@ right answer, once. `run()` makes each of these a failure of the very test that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["run"]
+__all__ = ["run", "uncollected"]
 
 T = TypeVar("T")
 
@@ -24,6 +25,17 @@ T = TypeVar("T")
 _TURNS_TO_SETTLE = 10
 # After the deadline the coroutine is cancelled; one that swallows the cancellation must not hang the run.
 _CANCEL_S = 2.0
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Run the block without the collector of cycles: each object is freed by its last user, or stays."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def run(coro: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
