@@ -109,7 +109,7 @@ def parse_address(address: str | SocketAddress) -> Target:
 
 
 def parse_given(address: str | SocketAddress) -> Target:
-    """As `parse_address`, for who writes a program: an error also has the form of an address."""
+    """As `parse_address`, for an address in somebody's program: the error also says what form an address has."""
     try:
         return parse_address(address)
     except AddressError as error:

@@ -110,7 +110,7 @@ class Receiving:
                 self._sending.answer()
                 return
             moved += len(chunk)
-            is_last = at_once and bool(chunk) and not transport.codec.has_answer  # nothing else is to be done here
+            is_last = at_once and bool(chunk) and not transport.codec.has_answer  # nothing is left to send
             if readable.deliver(chunk, at_once=is_last) and is_last:
                 return
             self._sending.answer()  # may find the connection broken: the read has its chunk by then

@@ -60,7 +60,7 @@ def snake(name: str) -> str:
 
 
 def whats_instead(kinds: Collection[type], name: str) -> str:
-    """What to type in place of an attribute that none of these classes has; "" where nothing is known."""
+    """For the message about an unknown attribute of these classes: what to type here; "" where we do not know."""
     spelt = snake(name)
     if spelt != name and any(hasattr(kind, spelt) for kind in kinds):
         return f"; in Python it is {spelt}"
@@ -69,7 +69,7 @@ def whats_instead(kinds: Collection[type], name: str) -> str:
 
 
 def option_instead(name: str, options: Collection[str]) -> str:
-    """What to type in place of an option that is none of these; "" where nothing is known."""
+    """For the message about an option that is none of these: what to type here; "" where we do not know."""
     spelt = snake(name)
     if spelt != name and spelt in options:
         return f"; in Python it is {spelt}"

@@ -15,13 +15,13 @@ CHANGES = {b"\n": b"\r\n", b".": b".."}
 
 
 class Message:
-    """Takes the text of a message in pieces of any size, and gives what is to be sent for it."""
+    """Turns the text of a message, which comes in pieces of any size, into what is sent."""
 
     def __init__(self) -> None:
         self._before = b"\r\n"  # what the next piece stands behind, as far as it counts
 
     def feed(self, piece: bytes) -> bytes:
-        """What is to be sent for this piece, which has at least one byte."""
+        """Return what is sent for the next piece, which must not be empty."""
         text = CHANGED.sub(lambda found: CHANGES[found[0]], self._before + piece)[len(self._before) :]
         self._before = b"\r\n" if piece.endswith(b"\n") else piece[-1:]
         return text

@@ -269,7 +269,7 @@ class ReplyReader:
     """
 
     def __init__(self, protocol: str | None, *, place: int = 0, greets: bool = True) -> None:
-        self.protocol = protocol  # None: nobody knows, or not yet
+        self.protocol = protocol  # None: nobody has named it, and no greeting has told it
         self._greets = greets
         self._said = bytearray()  # before the greeting: what it answers is judged by its protocol
         self._awaits_greeting = protocol is None and greets

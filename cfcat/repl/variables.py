@@ -33,7 +33,7 @@ class Variables:
         self._groups.update(groups)
 
     def known(self, text: str) -> str | None:
-        """The first name in this text that has a value; None: there is none."""
+        """Return the first name in this text that has a value; None where no name has one."""
         names = (found[1] for found in REFERENCE.finditer(text))
         return next((name for name in names if name in {**self._environment, **self._given, **self._groups}), None)
 

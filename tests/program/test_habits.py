@@ -93,7 +93,7 @@ def test_words_of_others_are_answered_with_the_cfcat_way(
 
 @pytest.mark.parametrize("kind", SOCAT)
 def test_each_address_of_socat_has_a_hint_with_options_that_there_are(kind: str) -> None:
-    """And a host of that name is none."""
+    """The hint names options that exist; a host that is called like a kind of address gets no hint."""
     hint = habit_of_words([f"{kind}:a:1"])
     assert hint is not None
     assert set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", hint)) <= OPTIONS

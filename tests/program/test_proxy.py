@@ -294,7 +294,7 @@ NOT_ASKED = {
 def test_the_environment_is_not_looked_at_unasked(
     options: list[str], stdin: bytes, stdout: bytes, certs: CertSet, tmp_path: Path
 ) -> None:
-    """A proxy that somebody else has set up is none of ours: it changes nothing, and is nowhere shown."""
+    """Without `--proxy env` a proxy of the environment changes nothing, and no output names it."""
 
     def script(conn: Peer) -> None:
         if "--tls" in options:

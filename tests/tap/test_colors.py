@@ -73,6 +73,6 @@ def test_each_direction_of_a_dumped_tap_has_its_own_look(certs: CertSet, tmp_pat
 def test_a_tap_without_colour_sends_no_escape_at_all(
     certs: CertSet, tmp_path: Path, flags: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    """Where nobody wants it, or the terminal has none."""
+    """Neither with NO_COLOR nor on a terminal without colours."""
     with talk(certs, tmp_path, *flags, env=env) as term:
         assert not re.search(rb"\x1b", term.output)
