@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from typing import get_args
 
 import pytest
 
 from tests.helpers.certs import CertSet
 from tests.helpers.links import Kind, Link
-
-
-@pytest.fixture(scope="session", autouse=True)
-def small_collections() -> Iterator[None]:
-    """`run` collects garbage after each test: let it look at what the test made, not at everything imported."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(params=get_args(Kind))

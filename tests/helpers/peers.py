@@ -372,7 +372,10 @@ class Peer:
                     self._flush()  # the alert
                 raise
             else:
-                self._flush()
+                try:
+                    self._flush()  # session tickets; the client may be gone already
+                except (ConnectionResetError, BrokenPipeError):
+                    self._note_end("reset")
                 return
 
     def _note_end(self, end: End) -> None:
