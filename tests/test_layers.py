@@ -351,7 +351,7 @@ TO_PIPE = (TO_PARSE - {"cfcat.program.cli", "cfcat.program.help", "cfcat.report.
             "receiving",
         )
     ),
-    *(f"cfcat.core.{name}" for name in ("receiving", "sending", "sockets", "streams", "transport")),
+    *(f"cfcat.core.{name}" for name in ("receiving", "sending", "sockets", "spelling", "streams", "transport")),
     *(f"cfcat.core.{name}" for name in ("waiting", "wire", "writable")),
     *("cfcat.record", "cfcat.record.events", "cfcat.record.fact", "cfcat.record.subscribers", "cfcat.record.words"),
     *("cfcat.edges.descriptors", "cfcat.edges.poll_loop", "cfcat.edges.stdin", "cfcat.edges.stdout", "cfcat.pipe"),

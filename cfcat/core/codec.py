@@ -73,7 +73,7 @@ class Codec(Protocol):
 class PlainCodec:
     """Clear text: what is on the wire is what is read."""
 
-    __slots__ = ("_chunks", "_is_eof", "is_drained")
+    __slots__ = ("_chunks", "_is_eof", "clear_in", "is_drained")
     ends_with_fin = True
     clear_out = True
     reset_is_eof = False
@@ -82,11 +82,7 @@ class PlainCodec:
     def __init__(self) -> None:
         self._chunks: deque[memoryview] | None = None  # a reader takes nearly everything from the wire itself
         self._is_eof = False
-        self.is_drained = True
-
-    @property
-    def clear_in(self) -> bool:
-        return self.is_drained
+        self.is_drained = self.clear_in = True  # asked for each chunk: a property costs a call
 
     @property
     def unread_bytes(self) -> int:
@@ -94,7 +90,7 @@ class PlainCodec:
         return sum(map(len, self._chunks or ()))
 
     def receive(self, data: Buffer) -> None:
-        self.is_drained = False
+        self.is_drained = self.clear_in = False
         if not data:
             self._is_eof = True
         elif self._chunks is None:
@@ -106,7 +102,7 @@ class PlainCodec:
         if not self._chunks:
             return 0 if self._is_eof else None
         size = fill(buffer, self._chunks)
-        self.is_drained = not self._chunks and not self._is_eof
+        self.is_drained = self.clear_in = not self._chunks and not self._is_eof
         return size
 
     def encode(self, chunk: memoryview) -> tuple[Buffer, int]:

@@ -88,10 +88,10 @@ class Gather(Read[bytes]):
     def begin(self, unread: bytearray) -> bool:
         return self._look()
 
-    def deliver(self, chunk: bytes, *, at_once: bool = False) -> bool:
+    def deliver(self, chunk: bytes, at_once: bool = False) -> bool:
         if chunk:
             self._unread += chunk
-            return self._look(at_once=at_once)
+            return self._look(at_once)
         partial = taken(self._unread, len(self._unread))
         if self._goal.needed:
             text = f"EOF after {len(partial)} bytes of {self._goal.needed}"
@@ -108,7 +108,7 @@ class Gather(Read[bytes]):
             return error.partial
         return self.result() if error is None else b""
 
-    def _look(self, *, at_once: bool = False) -> bool:
+    def _look(self, at_once: bool = False) -> bool:
         try:
             size = self._goal.cut(self._unread)
         except LimitError as error:
@@ -117,5 +117,5 @@ class Gather(Read[bytes]):
         if size is None:
             self.limit = max(self._goal.step, self._goal.least - len(self._unread))
             return False
-        self.resolve(taken(self._unread, size), at_once=at_once)
+        self.resolve(taken(self._unread, size), at_once)
         return True

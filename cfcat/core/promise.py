@@ -14,15 +14,16 @@ import contextlib
 from collections.abc import Callable, Generator
 from enum import Enum
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cfcat.core.loop import Loop
+from cfcat.core.spelling import Spelt
 from cfcat.errors import SocketError
 
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ["RESOLVED", "Promise", "Spelt", "in_daemon_thread", "is_others_turn", "job_for"]
+__all__ = ["RESOLVED", "Promise", "in_daemon_thread", "is_others_turn", "job_for"]
 
 T = TypeVar("T")
 
@@ -43,22 +44,11 @@ is_others_turn = cycle([False] * (CALLS_A_TURN - 1) + [True])
 _Callback = tuple[Callable[[Any], object], Any, "Context | None"]
 
 
-class Spelt:
-    """A class of the API. Where it has no attribute of a name, the error says how that of Workers or asyncio is spelt
-    here."""
-
-    __slots__ = ()
-
-    if not TYPE_CHECKING:  # or a type checker would take every name
-
-        def __getattr__(self, name: str) -> NoReturn:
-            from cfcat.core.spelling import whats_instead  # lazy: a mistake only
-
-            text = f"{type(self).__name__!r} object has no attribute {name!r}{whats_instead(type(self).__mro__, name)}"
-            raise AttributeError(text, name=name, obj=self)
-
-
-class Promise(Spelt, Generic[T]):
+class Promise(
+    Spelt,
+    Generic[T],
+    instead={"then": "await it, or add_done_callback()", "catch": "await it in try: and except SocketError:"},
+):
     """An outcome that is there, or will be.
 
     `resolve()` and `reject()` are for whoever made it. To asyncio it is a future: `await`, `wait`, `gather`, `shield`,
@@ -107,7 +97,7 @@ class Promise(Spelt, Generic[T]):
         promise.reject(error)
         return promise
 
-    def resolve(self, value: T, *, at_once: bool = False) -> None:
+    def resolve(self, value: T, at_once: bool = False) -> None:
         """Settle it with a value, unless it is settled.
 
         `at_once`: for a callback of the loop that has nothing else to do. Where one waits, it is called from within,
@@ -154,9 +144,9 @@ class Promise(Spelt, Generic[T]):
     # ---- waiting
 
     def __await__(self) -> Generator[Any, Any, T]:
-        if self._state is PENDING or self._takes_turn():
+        waiter = _Waiter(self) if self._state is PENDING else None
+        if waiter is not None or self._takes_turn():
             self._waiting += 1
-            waiter = _Waiter(self) if self._state is PENDING else None
             try:
                 yield waiter
             except BaseException:
@@ -168,7 +158,7 @@ class Promise(Spelt, Generic[T]):
             finally:
                 self._waiting -= 1
                 if waiter is not None:
-                    waiter.forget()
+                    waiter.callback = waiter.error = None  # they refer to the waiter, which makes circles
         if self._state is RESOLVED:  # as `result()`, which costs a call
             self._on_cancel = None
             return self._value
@@ -266,44 +256,40 @@ class Promise(Spelt, Generic[T]):
 class _Waiter:
     """One who awaits a pending promise. To the task it is a future, which it may cancel: the promise stays as it is."""
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_error", "_loop", "_promise")
+    __slots__ = ("_asyncio_future_blocking", "_loop", "_promise", "callback", "error")
 
     def __init__(self, promise: Promise[Any]) -> None:
         self._asyncio_future_blocking = True
         self._loop = promise._loop
         self._promise = promise
-        self._callback: _Callback | None = None
-        self._error: BaseException | None = None  # it was cancelled
+        self.callback: _Callback | None = None
+        self.error: BaseException | None = None  # it was cancelled
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
         """Call back when the promise has settled. A waiter has one callback, the task or the job that waits."""
-        self._callback = callback, self, context
-        self._promise._callbacks += (self._callback,)
+        self.callback = callback, self, context
+        self._promise._callbacks += (self.callback,)
 
     def remove_done_callback(self, callback: object) -> None:
         """Do not call it back."""
         self.leave()
 
-    def forget(self) -> None:
-        """It is over; callback and error refer to the waiter, which makes circles."""
-        self._callback = self._error = None
-
     def leave(self) -> bool:
         """Wait no longer; has it been waiting?"""
-        return self._callback is not None and self._promise._remove(self._callback)
+        return self.callback is not None and self._promise._remove(self.callback)
 
     def cancel(self, msg: str | None = None) -> bool:
         """Wait no longer, and call back to say so. False: the promise has settled, and its outcome is on the way."""
-        if self._callback is None or not self.leave():
+        if self.callback is None or not self.leave():
             return False
-        self._error = _cancelled_error(msg)
-        self._promise._call(*self._callback)
+        self.error = _cancelled_error(msg)
+        self._promise._call(*self.callback)
         return True
 
     def result(self) -> None:
         """Raise CancelledError, if it was cancelled: the outcome is the promise's to give."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
 
 def _cancelled_error(*words: str | None) -> BaseException:

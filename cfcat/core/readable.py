@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from cfcat.core.lifecycle import Event, Reading
-from cfcat.core.promise import Promise, Spelt
+from cfcat.core.promise import Promise
 from cfcat.core.reads import BufferRead, ChunkRead, Read, taken
+from cfcat.core.spelling import Spelt
 from cfcat.core.streams import (
     EMPTY_BUFFER,
     ONE_READ,
@@ -37,6 +38,8 @@ __all__ = ["ReadableStream", "ReadableStreamBYOBReader", "ReadableStreamReader"]
 # doubles whenever a read fills it, up to the fastest size (V14).
 FIRST_READ_BYTES = 4096
 MAX_READ_BYTES = 256 * 1024
+# Asked for each chunk: an attribute of an Enum costs more than a name of the module.
+FLOWING, DONE = Reading.FLOWING, Reading.DONE
 
 
 class _Chunks:
@@ -62,7 +65,14 @@ class _Chunks:
         self._reader.release_lock()
 
 
-class ReadableStream(Spelt):
+class ReadableStream(
+    Spelt,
+    instead={
+        "read": "get_reader().read()",
+        "readline": "get_reader().read_until()",
+        "values": "async for chunk in it",
+    },
+):
     """The bytes that the peer sends (API-R1). `async for chunk in readable` reads to EOF.
 
     States: free, or held by one reader or pipe; with a read that waits, or none; then ended, once, in order or with an
@@ -185,7 +195,7 @@ class ReadableStream(Spelt):
         """Bytes that a read gave back or left over: received, and unread."""
         return len(self._returned)
 
-    def deliver(self, chunk: bytes, *, at_once: bool = False) -> bool:
+    def deliver(self, chunk: bytes, at_once: bool = False) -> bool:
         """Give a chunk to the read that waits; b"" is the peer's EOF: it takes effect now that a read sees it (H2).
 
         False: the read gathers more. `at_once`: as for `Promise.resolve`.
@@ -196,7 +206,7 @@ class ReadableStream(Spelt):
             self.read_bytes *= 2
         if not chunk:
             self._end()
-        is_done = read.deliver(chunk, at_once=at_once)
+        is_done = read.deliver(chunk, at_once)
         if not is_done:
             self.read = read
         return is_done
@@ -269,22 +279,28 @@ class ReadableStream(Spelt):
 
     def _request(self, read: Read[Any]) -> None:
         """Begin a read; it may be answered at once."""
-        meets = self.owner.reading
-        if meets is Reading.RELEASED:
-            read.reject(ClosedError(READER_RELEASED))
-        elif self.read is not None:
-            read.reject(LockError(ONE_READ))
-        elif meets is Reading.CLOSING:
-            read.reject(ClosedError(READABLE_CLOSING))
+        owner = self.owner
+        meets = owner.reading
+        refusal = None if meets is FLOWING and self.read is None else self._refusal()
+        if refusal is not None:
+            read.reject(refusal)
         elif read.begin(self._returned):
             pass
-        elif meets is Reading.DONE:
+        elif meets is DONE:
             read.deliver(b"")
-        elif self.owner.receiving is None:
-            read.reject(self.owner.error)
+        elif owner.receiving is None:
+            read.reject(owner.error)
         else:
             self.read = read
-            self.owner.receiving.pull()
+            owner.receiving.pull()
+
+    def _refusal(self) -> BaseException | None:
+        """Why no read can begin, or None."""
+        if self.owner.reading is Reading.RELEASED:
+            return ClosedError(READER_RELEASED)
+        if self.read is not None:
+            return LockError(ONE_READ)
+        return ClosedError(READABLE_CLOSING) if self.owner.reading is Reading.CLOSING else None
 
     def _give_back(self, read: Any) -> None:
         """A read was cancelled: forget it, or keep the chunk that it had got for the next read."""
@@ -302,7 +318,9 @@ class ReadableStream(Spelt):
         return Promise.resolved(self.owner.loop, None)
 
 
-class ReadableStreamReader(Spelt):
+class ReadableStreamReader(
+    Spelt, instead={"readline": "read_until()", "readuntil": "read_until()", "readexactly": "read_exactly()"}
+):
     """The reader that holds the stream's lock."""
 
     def __init__(self, stream: ReadableStream) -> None:

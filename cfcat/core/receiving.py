@@ -77,7 +77,7 @@ class Receiving:
             return
         transport = self._transport
         if transport.lost is not None or (transport.is_open and not transport.codec.is_drained):
-            self._serve(from_codec_only=True)
+            self._serve(True)
         if not self._is_registered and self._readable.read is not None:
             self._register()
 
@@ -85,11 +85,11 @@ class Receiving:
         """There is something, the end, or an error."""
         # Stay registered for the next read; but if nobody is reading, leave it to the kernel (API-R3).
         if self._readable.read is not None:
-            self._serve(at_once=True)
+            self._serve(False, True)
         else:
             self._unregister()
 
-    def _serve(self, *, from_codec_only: bool = False, at_once: bool = False) -> None:
+    def _serve(self, from_codec_only: bool, at_once: bool = False) -> None:
         """Give waiting reads what has come: from the codec first, then from the kernel.
 
         `at_once`: the loop calls, so whoever reads may go on from within.
@@ -98,7 +98,7 @@ class Receiving:
         moved = 0
         while (read := readable.read) is not None and moved < TURN_BYTES:
             try:
-                chunk = self._next_chunk(read.limit, from_codec_only=from_codec_only)
+                chunk = self._next_chunk(read.limit, from_codec_only)
             except (SocketError, MemoryError) as error:
                 if transport.lost is None:
                     # `lose` pulls again, so that the read gets what it still found in the kernel.
@@ -111,17 +111,21 @@ class Receiving:
                 return
             moved += len(chunk)
             is_last = at_once and bool(chunk) and not transport.codec.has_answer  # nothing is left to send
-            if readable.deliver(chunk, at_once=is_last) and is_last:
+            if readable.deliver(chunk, is_last) and is_last:
                 return
             self._sending.answer()  # may find the connection broken: the read has its chunk by then
         if not moved and readable.read is None:  # the end
             self._unregister()
 
-    def _next_chunk(self, limit: int, *, from_codec_only: bool) -> bytes | None:
+    def _next_chunk(self, limit: int, from_codec_only: bool) -> bytes | None:
         """As `_take`, but what it has taken."""
         transport = self._transport
-        if transport.codec.clear_in and not from_codec_only and transport.sock is not None and transport.lost is None:
-            chunk: bytes | None = self._ask(transport.sock.recv, limit)
+        sock = transport.sock
+        if transport.codec.clear_in and not from_codec_only and sock is not None and transport.lost is None:
+            try:
+                chunk: bytes | None = sock.recv(limit)
+            except (OSError, MemoryError) as error:
+                chunk = self._instead(error)
             if chunk is not None:
                 self._count(len(chunk))
                 if not chunk:
@@ -156,23 +160,24 @@ class Receiving:
         """Ask the kernel for bytes; None where there are none now. The codec gets what it must see of them."""
         transport = self._transport
         assert transport.sock is not None
-        size: int | None = self._ask(transport.sock.recv_into, buffer)
+        try:
+            size: int | None = transport.sock.recv_into(buffer)
+        except (OSError, MemoryError) as error:
+            end = self._instead(error)
+            size = end if end is None else 0
         if size is not None:
             self._count(size)
             if not size or not transport.codec.clear_in:
                 transport.codec.receive(buffer[:size])
         return size
 
-    def _ask(self, call: Callable[[Any], Any], argument: object) -> Any:
-        """What a system call returns; None where there is nothing now."""
-        try:
-            return call(argument)
-        except (BlockingIOError, InterruptedError):
+    def _instead(self, error: OSError | MemoryError) -> bytes | None:
+        """What a system call has told by its error: None, there is nothing now; b"", the end. Else raise it."""
+        if isinstance(error, (BlockingIOError, InterruptedError)):
             return None
-        except (OSError, MemoryError) as error:
-            if not (self._transport.codec.reset_is_eof and isinstance(error, ConnectionResetError)):
-                raise lost_by(error, sending=self._sending.has_queued) from error
-            return 0
+        if self._transport.codec.reset_is_eof and isinstance(error, ConnectionResetError):
+            return b""
+        raise lost_by(error, sending=self._sending.has_queued) from error
 
     # ---- the non-blocking receive path, used by pipe mode
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from cfcat.core.codec import Buffer
 from cfcat.core.transport import TURN_BYTES, Transport, lost_by
-from cfcat.core.writable import WritableStream
+from cfcat.core.writable import WritableStream, Write
 from cfcat.errors import SocketError
 
 __all__ = ["Sending"]
@@ -251,31 +251,38 @@ class Sending:
         transport = self._transport
         queue = self._writable.queue
         moved = 0
-        while transport.sock is not None:
+        while (sock := transport.sock) is not None:
             if not self._unsent:
-                if not transport.is_open or self._sent_writes == len(queue):
+                if self._sent_writes == len(queue) or not transport.is_open:
                     return True
                 if moved >= TURN_BYTES:
                     return False
-                write = queue[self._sent_writes]
-                if transport.codec.clear_out:
-                    self._unsent, write.data = write.data, NOTHING
-                else:
-                    wire_bytes, taken = transport.codec.encode(write.data)
-                    write.data = write.data[taken:]
-                    self._unsent = memoryview(wire_bytes)
+                self._encode(queue[self._sent_writes])
             if transport.notes_arrivals:
                 transport.about_to_send()
             try:
-                count = transport.sock.send(self._unsent)
+                count = sock.send(self._unsent)
             except (BlockingIOError, InterruptedError):
                 return False
             moved += count
             transport.sent_bytes += count
-            self._unsent = self._unsent[count:]
-            if not self._unsent and self._sent_writes < len(queue) and not queue[self._sent_writes].data:
-                self._sent_writes += 1
+            if count < len(self._unsent):
+                self._unsent = self._unsent[count:]
+            else:
+                self._unsent = NOTHING
+                if self._sent_writes < len(queue) and not queue[self._sent_writes].data:
+                    self._sent_writes += 1
         return True
+
+    def _encode(self, write: Write) -> None:
+        """Take the next bytes of a write."""
+        codec = self._transport.codec
+        if codec.clear_out:
+            self._unsent, write.data = write.data, NOTHING
+        else:
+            wire_bytes, taken = codec.encode(write.data)
+            write.data = write.data[taken:]
+            self._unsent = memoryview(wire_bytes)
 
     def _settle(self) -> None:
         """Settle the writes that are sent; begin what follows when nothing is left to send."""

@@ -17,8 +17,9 @@ from cfcat.core.lifecycle import Event, Phase, WriteHalf
 from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
 from cfcat.core.options import Changes, SecureTransport, SocketOptions, make_options
-from cfcat.core.promise import Promise, Spelt
+from cfcat.core.promise import Promise
 from cfcat.core.reacting import SocketInfo
+from cfcat.core.spelling import Spelt
 from cfcat.core.streams import WRITABLE_CLOSED
 from cfcat.core.wire import HandshakeWrapper
 from cfcat.errors import ClosedError
@@ -106,7 +107,19 @@ def adopt(
     return socket
 
 
-class Socket(Spelt, Opening):
+class Socket(
+    Spelt,
+    Opening,
+    instead={
+        "read": "readable.get_reader().read()",
+        "recv": "readable.get_reader().read()",
+        "send": "writable.get_writer().write()",
+        "sendall": "writable.get_writer().write()",
+        "settimeout": "async with asyncio.timeout()",
+        "wait_closed": "await closed",
+        "write": "writable.get_writer().write()",
+    },
+):
     """One connection, or its part before or after an upgrade. Made by `connect()`, `start_tls()` and listeners.
 
     `readable` and `writable` are its streams; they work before `opened` already. As a context manager it is

@@ -15,7 +15,8 @@ from typing import Any
 from cfcat.core.codec import Buffer
 from cfcat.core.lifecycle import Event, Writing
 from cfcat.core.loop import Loop
-from cfcat.core.promise import PENDING, RESOLVED, Promise, Spelt, is_others_turn
+from cfcat.core.promise import PENDING, RESOLVED, Promise, is_others_turn
+from cfcat.core.spelling import Spelt
 from cfcat.core.streams import (
     NOT_BYTES,
     SOCKET_CLOSED,
@@ -29,7 +30,7 @@ from cfcat.core.streams import (
 )
 from cfcat.errors import AbortError, ClosedError, LockError, WrongTypeError
 
-__all__ = ["WritableStream", "WritableStreamWriter"]
+__all__ = ["WritableStream", "WritableStreamWriter", "Write"]
 
 DEFAULT_HIGH_WATER_BYTES = 1  # O4
 FLOWING = Writing.FLOWING  # asked for each chunk: an attribute of an Enum costs more than a name of the module
@@ -43,7 +44,7 @@ class Write(Promise[None]):
     __slots__ = ("_sending", "data", "size")
 
     def __init__(self, loop: Loop, data: memoryview, sending: Outgoing) -> None:
-        super().__init__(loop)
+        Promise.__init__(self, loop)  # for each chunk: half the price of `super()`
         self.data = data
         self.size = len(data)
         self._sending = sending
@@ -56,7 +57,7 @@ class Write(Promise[None]):
         return super().__await__()
 
 
-class WritableStream(Spelt):
+class WritableStream(Spelt, instead={"write": "get_writer().write()"}):
     """The bytes for the peer. Writes queue, also before `opened`, and are sent in order (W4).
 
     States: free, or held by one writer or pipe; then ended, once, in order or with an error (`outcome`). What a write
@@ -226,7 +227,7 @@ class WritableStream(Spelt):
         if owner.writing is Writing.RELEASED:
             return Promise.rejected(owner.loop, ClosedError(WRITER_RELEASED))
         try:
-            data = memoryview(chunk).cast("B")
+            data = memoryview(chunk) if type(chunk) is bytes else memoryview(chunk).cast("B")
         except TypeError:
             # V4, W3: the stream goes on working
             return Promise.rejected(
@@ -271,7 +272,7 @@ class WritableStream(Spelt):
             self._ready.clear()
 
 
-class WritableStreamWriter(Spelt):
+class WritableStreamWriter(Spelt, instead={"drain": "await write()", "write_eof": "close()"}):
     """The writer that holds the stream's lock."""
 
     def __init__(self, stream: WritableStream, lock: object) -> None:

@@ -9,21 +9,40 @@ import pytest
 import cfcat
 from cfcat import SocketAddress, SocketOptions, connect, listen
 from cfcat.core import readable, writable
-from cfcat.core.spelling import INSTEAD, OPTIONS, snake
+from cfcat.core.spelling import OPTIONS, camel
 from cfcat.errors import AddressError, WrongTypeError
 from tests.helpers.peers import Peer, serve
 
 CLASSES = {name: getattr(module, name) for module in (cfcat, readable, writable) for name in module.__all__}
-ROWS = [(kind, name) for kind, names in INSTEAD.items() for name in names]
+ROWS = [
+    (kind, name, str(what))
+    for kind in CLASSES.values()
+    if isinstance(kind, type)
+    for name, what in vars(kind).items()
+    if type(what).__name__ == "_Elsewhere"
+]
 
 
-@pytest.mark.parametrize(("kind", "name"), ROWS, ids=str)
-def test_a_name_of_others_is_none_of_ours_and_what_is_named_is_there(kind: str, name: str) -> None:
-    """A method that the API gets one day has to leave the table."""
-    assert not hasattr(CLASSES[kind], name)
+def test_names_of_others_are_known() -> None:
+    """Of Workers, asyncio and sockets."""
+    assert {"startTls", "getReader", "readuntil", "sendall", "drain", "then"} <= {name for _, name, _ in ROWS}
+
+
+@pytest.mark.parametrize(("kind", "name", "text"), ROWS, ids=lambda each: getattr(each, "__name__", each))
+def test_a_name_of_others_is_none_of_ours_and_what_is_named_is_there(kind: type, name: str, text: str) -> None:
+    """A method that the API gets one day has to take its place."""
+    assert not hasattr(kind, name)
     known = {member for each in CLASSES.values() for member in dir(each)} | {"asyncio", "timeout"}
-    words = re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|\b[a-z]+(?=\(\))", INSTEAD[kind][name])
+    words = re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|\b[a-z]+(?=\(\))", text)
     assert known.issuperset(words)
+
+
+async def test_a_name_of_others_is_not_offered() -> None:
+    """`dir()` has what there is."""
+    with serve(Peer.recv_until_eof) as server:
+        async with connect(server.address) as socket:
+            assert {"start_tls", "opened"} <= set(dir(socket))
+            assert not {"startTls", "sendall"} & set(dir(socket))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -33,11 +52,11 @@ def test_an_option_of_others_is_none_of_ours(name: str) -> None:
 
 
 def test_names_of_workers() -> None:
-    """Each is the same in snake case."""
-    assert [snake(name) for name in ("startTls", "getReader", "allowHalfOpen", "closed")] == [
-        "start_tls",
-        "get_reader",
-        "allow_half_open",
+    """Each is the same in camel case."""
+    assert [camel(name) for name in ("start_tls", "get_reader", "allow_half_open", "closed")] == [
+        "startTls",
+        "getReader",
+        "allowHalfOpen",
         "closed",
     ]
 
