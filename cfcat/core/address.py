@@ -52,6 +52,7 @@ ZONE = re.compile(
 UNIX_PATH = re.compile(r"unix:((?:/|\./|\.\./|@).+)")
 # URL standard, "forbidden host code points", less those that end the authority.
 FORBIDDEN_HOST = re.compile(r"[\x00 <>\[\]\\^|:]")
+AFTER_AUTHORITY = re.compile(r"[/?#]")
 TAB_OR_NEWLINE = re.compile(r"[\t\n\r]")
 C0_OR_SPACE = "".join(map(chr, range(0x21)))
 
@@ -171,7 +172,7 @@ def _parse_authority(text: str) -> tuple[str, int | None]:
     """Host (brackets kept) and port of `fake://text`; the port is None where there is none."""
     # The URL standard drops these first: a trailing newline parses, and A8 then refuses it.
     text = TAB_OR_NEWLINE.sub("", text.rstrip(C0_OR_SPACE))
-    authority = re.split(r"[/?#]", text, maxsplit=1)[0]
+    authority = AFTER_AUTHORITY.split(text, maxsplit=1)[0]
     _, at, host_port = authority.rpartition("@")
     if host_port.startswith("["):
         host, bracket, rest = host_port.partition("]")
@@ -183,7 +184,7 @@ def _parse_authority(text: str) -> tuple[str, int | None]:
         host, colon, digits = host_port.partition(":")
         if FORBIDDEN_HOST.search(host) or (not host and (colon or at)):
             raise AddressError(NOT_PARSED)
-    if digits and not re.fullmatch(r"[0-9]+", digits):
+    if digits and not (digits.isascii() and digits.isdecimal()):
         raise AddressError(NOT_PARSED)
     digits = digits.lstrip("0") or digits[-1:]  # int() refuses thousands of digits
     if len(digits) > 5 or (digits and int(digits) > MAX_PORT):

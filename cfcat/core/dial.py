@@ -242,7 +242,7 @@ async def addresses_of(target: Target, family: str | None) -> list[Address]:
         raise connect_failed(target, f"{target.text}: {text.lower()}") from error
     if not found:
         raise ResolveError(failure_message(target.port), f"{target.text}: the name has no address")
-    return [Address(socket.AddressFamily(info[0]), info[4]) for info in dict.fromkeys(found)]
+    return [Address(info[0], info[4]) for info in dict.fromkeys(found)]
 
 
 async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
@@ -264,6 +264,8 @@ async def _getaddrinfo(host: str, port: int, family: int) -> list[Any]:
 
 def _interleave(addresses: Sequence[Address]) -> list[Address]:
     """The resolver's order, but families alternate, beginning with that of the first (RFC 8305 §4)."""
+    if len(addresses) == 1:
+        return list(addresses)
     first = [a for a in addresses if a.family == addresses[0].family]
     other = [a for a in addresses if a.family != addresses[0].family]
     mixed: list[Address] = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from cfcat.core.loop import Loop
 from cfcat.core.promise import Promise
 from cfcat.errors import SocketError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["Job"]
 
@@ -38,6 +40,7 @@ class Job(Promise[T]):
         try:
             self._awaited = self._coroutine.send(None)
         except StopIteration as stop:
+            self._on_cancel = None  # it has ended: there is nothing to close
             self.resolve(stop.value)
         except (KeyboardInterrupt, SystemExit) as error:
             self.reject(error)
@@ -65,9 +68,33 @@ class Job(Promise[T]):
             super()._undo()
 
     def end_with_loop(self) -> None:
-        """Have it cancelled when its loop ends: `asyncio.run()` does that for tasks, so one waits for it there."""
-        if (make_task := getattr(self._loop, "create_task", None)) is not None:
-            make_task(_wait_for(self))
+        """Have it cancelled when its loop ends, as `asyncio.run()` does with all tasks that are left."""
+        if hasattr(self._loop, "create_task"):  # else it is a loop of ours
+            from asyncio import _register_task  # for tasks that are not asyncio's own, says its manual
+
+            _register_task(self)  # type: ignore[arg-type]
+
+    # ---- what asyncio's users ask of a task
+
+    def get_coro(self) -> Coroutine[Any, Any, T]:
+        """What it runs."""
+        return self._coroutine
+
+    def get_name(self) -> str:
+        """For messages."""
+        return f"cfcat: {self._coroutine!r}"
+
+    def get_stack(self, *, limit: int | None = None) -> list[FrameType]:
+        """The frame in which it waits; nothing where it does not."""
+        frame: FrameType | None = getattr(self._coroutine, "cr_frame", None)
+        return [] if frame is None else [frame]
+
+    def print_stack(self, *, limit: int | None = None, file: TextIO | None = None) -> None:
+        """Print where it waits, to stderr if nothing else is said."""
+        from traceback import print_stack  # lazy: for debugging
+
+        for frame in self.get_stack():
+            print_stack(frame, 1, file)
 
     def result(self) -> T:
         """As `Promise.result`; a bug keeps its traceback."""
@@ -82,8 +109,3 @@ def _close(job: Promise[Any]) -> None:
     if job._awaited is not None:
         job._awaited.remove_done_callback(job._step)
     job._coroutine.close()
-
-
-async def _wait_for(job: Job[Any]) -> None:
-    with contextlib.suppress(Exception):  # others are told
-        await job

@@ -17,6 +17,7 @@ always half-open, and `closed` goes by the connection (I10, I22, V23, V25).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -149,7 +150,6 @@ class Writing(_Name):
 
 FINAL = frozenset({Phase.ENDED, Phase.CLOSED, Phase.FAILED, Phase.UPGRADED})
 DROPS = frozenset({Event.DROP, Event.DROP_QUEUED})
-ABORTS = frozenset({Event.ABORT, Event.SOURCE_FAILED})
 FROM_WIRE = frozenset(
     {
         Event.CONNECTED,
@@ -205,6 +205,17 @@ WRITE = {
     (WriteHalf.CLOSING, Event.ABORT): WriteHalf.ABORTED,
     (WriteHalf.OPEN, Event.SOURCE_FAILED): WriteHalf.ABORTED,
     (WriteHalf.CLOSING, Event.SOURCE_FAILED): WriteHalf.ABORTED,
+}
+# The effects of an event in every state in which it is possible, and those of a write half that has changed.
+ALWAYS: dict[Event, tuple[Effect, ...]] = {
+    Event.CONNECTED: (Effect(Action.RESOLVE_OPENED),),
+    Event.CANCEL: (Effect(Action.STOP_READS),),
+    Event.END: (Effect(Action.FLUSH_THEN_END),),
+    Event.FIN: (Effect(Action.FLUSH_THEN_FIN),),
+}
+WRITE_HALF: dict[WriteHalf, tuple[Effect, ...]] = {
+    WriteHalf.CLOSED: (Effect(Action.WRITING_ENDED),),
+    WriteHalf.ABORTED: (Effect(Action.DROP_WRITES, Reason.ABORT),),
 }
 # The effects of entering a phase, after `_enter` has settled `opened` and `closed`.
 ENTER: dict[Phase, tuple[Effect, ...]] = {
@@ -308,24 +319,17 @@ class Lifecycle:
         """
         if event in FROM_WIRE and self.phase in FINAL:
             return []
-        self._refuse_impossible(event)
+        is_impossible = IMPOSSIBLE.get(event)
+        if is_impossible is not None and is_impossible(self):
+            raise RuntimeError(f"{event.name} in {self.phase.name}, {self.read.name}, {self.write.name}")
         upgrading = self.phase is Phase.UPGRADING
         self.read = READ.get((self.read, event), self.read)
         before, self.write = self.write, WRITE.get((self.write, event), self.write)
-        effects: list[Effect] = []
+        effects = list(ALWAYS.get(event, ()))
+        if self.write is not before:
+            effects += WRITE_HALF.get(self.write, ())
         if event is Event.CONNECTED:
             self.opened = True
-            effects.append(Effect(Action.RESOLVE_OPENED))
-        if event is Event.FLUSHED and self.write is not before:
-            effects.append(Effect(Action.WRITING_ENDED))
-        if event in ABORTS and self.write is not before:
-            effects.append(Effect(Action.DROP_WRITES, Reason.ABORT))
-        if event is Event.CANCEL:
-            effects.append(Effect(Action.STOP_READS))
-        if event is Event.END:
-            effects.append(Effect(Action.FLUSH_THEN_END))
-        if event is Event.FIN:
-            effects.append(Effect(Action.FLUSH_THEN_FIN))
         if event is Event.GONE:
             self.gone = True
             effects += self._resolve_closed()
@@ -341,22 +345,6 @@ class Lifecycle:
     def _resolve_closed(self) -> list[Effect]:
         was_closed, self.closed = self.closed, True
         return [] if was_closed else [Effect(Action.RESOLVE_CLOSED)]
-
-    def _refuse_impossible(self, event: Event) -> None:
-        impossible = {
-            Event.CONNECTED: self.opened,
-            Event.CONNECT_FAILED: self.opened,
-            Event.PEER_EOF: not self.opened or self.read is not ReadHalf.OPEN,
-            Event.PIPED_EOF: not self.opened or self.read is not ReadHalf.OPEN,
-            Event.LOST: not self.opened,
-            Event.FLUSHED: not self.opened,
-            Event.GONE: not (self.opened and self.accepted),
-            Event.END: self.writing is not Writing.FLOWING,
-            Event.FIN: self.phase is not Phase.OPEN or self.write not in (WriteHalf.OPEN, WriteHalf.CLOSED),
-            Event.START_TLS: not self.can_upgrade,
-        }
-        if impossible.get(event, False):
-            raise RuntimeError(f"{event.name} in {self.phase.name}, {self.read.name}, {self.write.name}")
 
     def _join(self) -> list[Effect]:
         """The rules that look at both halves (H1, H5, D4, W9; I22)."""
@@ -407,3 +395,18 @@ class Lifecycle:
         if phase is Phase.CLOSED and self.write is WriteHalf.ABORTED and event is not Event.DROP:
             return Effect(Action.REJECT_CLOSED, Reason.ABORT)
         return Effect(Action.RESOLVE_CLOSED)
+
+
+# What the application cannot have caused, and the wire cannot have seen.
+IMPOSSIBLE: dict[Event, Callable[[Lifecycle], bool]] = {
+    Event.CONNECTED: lambda state: state.opened,
+    Event.CONNECT_FAILED: lambda state: state.opened,
+    Event.PEER_EOF: lambda state: not state.opened or state.read is not ReadHalf.OPEN,
+    Event.PIPED_EOF: lambda state: not state.opened or state.read is not ReadHalf.OPEN,
+    Event.LOST: lambda state: not state.opened,
+    Event.FLUSHED: lambda state: not state.opened,
+    Event.GONE: lambda state: not (state.opened and state.accepted),
+    Event.END: lambda state: state.writing is not Writing.FLOWING,
+    Event.FIN: lambda state: state.phase is not Phase.OPEN or state.write not in (WriteHalf.OPEN, WriteHalf.CLOSED),
+    Event.START_TLS: lambda state: not state.can_upgrade,
+}

@@ -43,7 +43,8 @@ class Loop(Protocol):
         """Seconds, by the clock of `call_later`."""
 
 
-_running: Loop | None = None  # a loop of ours; those of asyncio know themselves which is running
+_running: Loop | None = None  # a loop of ours
+_running_of_asyncio: Callable[[], Loop] | None = None  # which of its loops is running; not loaded before it is asked
 
 
 def running_loop() -> Loop:
@@ -52,11 +53,14 @@ def running_loop() -> Loop:
     Raises:
         RuntimeError: there is none.
     """
+    global _running_of_asyncio
     if _running is not None:
         return _running
-    from asyncio import get_running_loop  # lazy: where it runs it is loaded
+    if _running_of_asyncio is None:
+        from asyncio import get_running_loop
 
-    return get_running_loop()
+        _running_of_asyncio = get_running_loop
+    return _running_of_asyncio()
 
 
 def set_running_loop(loop: Loop | None) -> None:

@@ -185,6 +185,9 @@ class SocketOptions(_Fields):
         return (), self._asdict()
 
 
+DEFAULTS = SocketOptions()
+
+
 def make_options(options: SocketOptions | Mapping[str, object] | None, changes: Mapping[str, Any]) -> SocketOptions:
     """Join the two ways of giving options.
 
@@ -193,6 +196,8 @@ def make_options(options: SocketOptions | Mapping[str, object] | None, changes: 
         TypeError: there is no such option (V18, not O1): ignored, `secureTransport` would mean clear text.
         OptionsError: there is a context, and nothing says when TLS begins (V18): that would be clear text, too.
     """
+    if not changes and (options is None or isinstance(options, SocketOptions)):
+        return options or DEFAULTS
     if options is None:
         base: dict[str, Any] = {}
     elif isinstance(options, SocketOptions):

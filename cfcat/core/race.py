@@ -78,7 +78,6 @@ class _Race:
     def __init__(
         self, addresses: Sequence[Address], reach: Reach, trace: Trace | None, attempts: dict[Address, Attempt]
     ) -> None:
-        self._loop = running_loop()
         self._reach = reach
         self._trace = trace
         self._addresses = list(addresses)
@@ -88,10 +87,10 @@ class _Race:
         """Begin one attempt after the other; what is in `running` still owns its socket."""
         if len(self._addresses) == 1:  # nothing to race with
             return await self._try(self._addresses[0])
-        waiting = list(self._addresses)
+        waiting, loop = list(self._addresses), running_loop()
         while waiting or running:
             if waiting:
-                running.append(Job(self._loop, self._try(waiting.pop(0))))
+                running.append(Job(loop, self._try(waiting.pop(0))))
             await settled(running, ATTEMPT_DELAY_S if waiting else None)
             for attempt in [each for each in running if each.done()]:
                 running.remove(attempt)

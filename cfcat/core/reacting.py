@@ -24,7 +24,7 @@ from cfcat.core.sending import Sending
 from cfcat.core.streams import READER_RELEASED, SOCKET_CLOSED, WRITER_RELEASED, Ended
 from cfcat.core.wire import HandshakeWrapper, Wire
 from cfcat.core.writable import WritableStream
-from cfcat.errors import ClosedError, InjectionError, SocketError, without_frames
+from cfcat.errors import AbortError, ClosedError, InjectionError, SocketError, without_frames
 
 if TYPE_CHECKING:
     from cfcat.core.tls import TlsCodec
@@ -71,7 +71,7 @@ class Reacting(ABC):
         self._lifecycle = Lifecycle(
             secure_transport=options.secure_transport, allow_half_open=options.allow_half_open, accepted=accepted
         )
-        self._error: BaseException = ClosedError(SOCKET_CLOSED)
+        self._error: BaseException | None = None  # why it failed; None: it was closed
         self._opened: Promise[SocketInfo] = Promise(self.loop)
         self._closed: Promise[None] = Promise(self.loop)
         self._over: Promise[None] = Promise(self.loop)
@@ -108,6 +108,8 @@ class Reacting(ABC):
     @property
     def error(self) -> BaseException:
         """For the streams: why the socket failed."""
+        if self._error is None:
+            self._error = ClosedError(SOCKET_CLOSED)
         return self._error
 
     def on(self, event: Event, error: BaseException | None = None) -> None:
@@ -152,10 +154,12 @@ class Reacting(ABC):
 
     def _exception(self, reason: Reason | None) -> BaseException:
         if reason is Reason.FAILURE:
-            return self._error
+            return self.error
         if reason is Reason.DROPPED:
             return ClosedError(SOCKET_CLOSED, f"{self._dropped_bytes} bytes were not sent")
-        return self.writable.abort_reason if reason is Reason.ABORT else ClosedError(SOCKET_CLOSED)
+        if reason is Reason.ABORT:
+            return self.writable.abort_reason or AbortError(None)
+        return ClosedError(SOCKET_CLOSED)
 
     def _resolve_opened(self, _: Reason | None) -> None:
         assert self._info is not None
@@ -163,8 +167,8 @@ class Reacting(ABC):
         self._wire.open()
 
     def _reject_opened(self, _: Reason | None) -> None:
-        self._opened.reject(self._error)
-        self.readable.fail(self._error)  # V2, not N6: an error must not look like the end of data
+        self._opened.reject(self.error)
+        self.readable.fail(self.error)  # V2, not N6: an error must not look like the end of data
 
     def _drop_writes(self, reason: Reason | None) -> None:
         if self.sending is None:
@@ -172,8 +176,12 @@ class Reacting(ABC):
         self.sending.settle_writes()
         self.writable.drop(self._exception(reason))
         if reason is Reason.FAILURE:
-            self._wire.lost = self._error
+            self._wire.lost = self.error
         self.sending.drop_unsent()
+
+    def _stop_reads(self, _: Reason | None) -> None:
+        if self.readable.read is not None:
+            self.readable.stop(ClosedError(SOCKET_CLOSED))
 
     def _release_streams(self, _: Reason | None) -> None:
         self.readable.fail(ClosedError(READER_RELEASED))
@@ -219,7 +227,7 @@ class Reacting(ABC):
 
     def _fail_upgrade(self, _: Reason | None) -> None:
         assert self._upgrade is not None
-        self._upgrade.on(Event.CONNECT_FAILED, self._error)
+        self._upgrade.on(Event.CONNECT_FAILED, self.error)
 
     def _reject_closed(self, reason: Reason | None) -> None:
         self._closed.reject(self._exception(reason))
@@ -234,7 +242,7 @@ CARRY_OUT: dict[Action, Callable[[Reacting, Reason | None], None]] = {
     Action.FLUSH_THEN_UPGRADE: lambda socket, _: socket._wire.sending.flush(),
     Action.WRITING_ENDED: lambda socket, _: socket.writable.ended(),
     Action.DROP_WRITES: Reacting._drop_writes,
-    Action.STOP_READS: lambda socket, _: socket.readable.stop(ClosedError(SOCKET_CLOSED)),
+    Action.STOP_READS: Reacting._stop_reads,
     Action.RELEASE_STREAMS: Reacting._release_streams,
     Action.END_STREAMS: Reacting._end_streams,
     Action.CLOSE_WIRE: Reacting._close_wire,

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from time import monotonic
-from typing import Any
 
 from cfcat.core.loop import Handle
 from cfcat.core.readable import ReadableStream
@@ -237,9 +236,13 @@ class Receiving:
             self._register()
 
     def call_watcher(self) -> None:
-        """Call the watcher in the next turn, so that it checks again."""
+        """Call the watcher in the next turn, so that it checks again, unless it is taken away before that."""
         if self._watcher is not None:
-            self._transport.loop.call_soon(self._watcher)
+            self._transport.loop.call_soon(self._call_watcher)
+
+    def _call_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher()
 
     # ---- the loop
 

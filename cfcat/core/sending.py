@@ -60,17 +60,15 @@ class Sending:
         Writes that are sent settle in the next turn: the statement after an un-awaited `write()` still finds them
         queued (O4, W7).
         """
-        transport = self._transport
-        if transport.is_open and not self._is_watching and transport.sock is not None:
+        if self._transport.is_open and not self._is_watching:
             self._transmit()
-            if not self._is_settling:
+            if not self._is_settling and (self._sent_writes or self._follow is not None):
                 self._is_settling = True
-                transport.loop.call_soon(self._settle)
+                self._transport.loop.call_soon(self._settle)
 
     def push_now(self) -> None:
         """Like `push()`, but settles finished writes before it returns."""
-        transport = self._transport
-        if transport.is_open and not self._is_watching and transport.sock is not None:
+        if self._transport.is_open and not self._is_watching:
             self._transmit()
         self.settle_writes()
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cfcat.core.address import SocketAddress, Target, parse_given, unix_path
 from cfcat.core.dial import Dialer, Direct, Route
 from cfcat.core.lifecycle import Event, Phase, WriteHalf
-from cfcat.core.loop import running_loop
 from cfcat.core.opening import Opening
 from cfcat.core.options import Changes, SecureTransport, SocketOptions, make_options
 from cfcat.core.promise import Promise
@@ -51,7 +50,6 @@ def connect(
     """
     target = parse_given(address)
     resolved = make_options(options, changes)
-    running_loop()
     if resolved.secure_transport != "off" and resolved.tls is None:
         from cfcat.core.context import default_context  # lazy: ssl
 
@@ -320,7 +318,7 @@ class Socket(
             self.on(Event.START_TLS)
         else:  # S14, V12: our side has ended, or the connection failed
             failed = self._lifecycle.phase is Phase.FAILED
-            upgraded.on(Event.CONNECT_FAILED, self._error if failed else ClosedError(WRITABLE_CLOSED))
+            upgraded.on(Event.CONNECT_FAILED, self.error if failed else ClosedError(WRITABLE_CLOSED))
         return upgraded
 
     async def __aenter__(self) -> Socket:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from cfcat.core.codec import Codec, PlainCodec
-from cfcat.core.loop import running_loop
+from cfcat.core.loop import Loop
 from cfcat.errors import LOST, LostError, SocketError, reason_of
 
 __all__ = ["CANNOT_JOIN", "TURN_BYTES", "Transport", "lost_by"]
@@ -34,8 +34,8 @@ class Transport(ABC):
     `lost`: why reads fail, once all that is here has been read.
     """
 
-    def __init__(self) -> None:
-        self.loop = running_loop()
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
         self.sock: socket.socket | None = None
         self.codec: Codec = PlainCodec()
         self.is_open = False

@@ -38,6 +38,14 @@ SALVAGE_BYTES = 256 * 1024
 # Written and not yet sent: beyond that the kernel takes no more. What is in flight is not limited by it; but less waits
 # here for a slow peer, and on a fast path it is sent while it is still in the cache: half the time of a bulk.
 UNSENT_BYTES = 256 * 1024
+TCP_OPTIONS = [
+    # A debugger's line should leave at once, and pipe mode writes whole chunks anyway. nc: off; curl: on.
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # Row 20: an idle session learns that the cable was pulled.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+]
+if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # not every system has it
+    TCP_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES))
 LINGER_NONE = struct.pack("ii", 1, 0)  # close() sends RST
 
 
@@ -79,7 +87,7 @@ class Wire(Transport):
         relays: bool = False,
     ) -> None:
         """`relays`: that the connection broke is told although nobody reads or writes, as for accepted ones."""
-        super().__init__()
+        super().__init__(readable.owner.loop)
         self._on = on
         self._accepted = accepted
         self._relays = relays
@@ -97,14 +105,11 @@ class Wire(Transport):
 
         `outer`: the TLS to a proxy, through which everything goes.
         """
-        # A debugger's line should leave at once, and pipe mode writes whole chunks anyway. nc: off; curl: on.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Row 20: an idle session learns that the cable was pulled.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        with contextlib.suppress(OSError, AttributeError):  # not every system has it
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        for option in TCP_OPTIONS:
+            try:
+                sock.setsockopt(*option)
+            except OSError:  # a Unix socket
+                break
         self.sock = sock
         self.can_join = type(sock) is socket.socket  # one that is watched must see what passes
         if outer is not None:

@@ -84,7 +84,7 @@ class WritableStream(Spelt, instead={"write": "get_writer().write()"}):
         self.pipe: Promise[None] | None = None  # that writes here, while it is under way
         self.queue: deque[Write] = deque()
         self.queued_bytes = 0
-        self.abort_reason: BaseException = AbortError(None)
+        self.abort_reason: BaseException | None = None
         self.outcome = Outcome()
 
     def __repr__(self) -> str:
@@ -133,8 +133,7 @@ class WritableStream(Spelt, instead={"write": "get_writer().write()"}):
             write = self.queue.popleft()
             self.queued_bytes -= write.size
             write.resolve(None)
-        if self._ready:
-            self._tell_ready()
+        self._tell_ready()
 
     def ended(self) -> None:
         """Our EOF has been sent."""
@@ -266,6 +265,8 @@ class WritableStream(Spelt, instead={"write": "get_writer().write()"}):
         return Promise.resolved(self.owner.loop, None)
 
     def _tell_ready(self) -> None:
+        if not self._ready:
+            return
         if self._desired_bytes > 0 or self.owner.writing is not Writing.FLOWING:
             for promise in self._ready:
                 promise.resolve(None)

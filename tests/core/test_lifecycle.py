@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import pytest
 
 from cfcat.core.lifecycle import (
-    ABORTS,
     DROPS,
     FINAL,
     FROM_WIRE,
@@ -34,6 +33,7 @@ from cfcat.core.lifecycle import (
 from cfcat.errors import UpgradeError
 
 FROM_APPLICATION = frozenset(Event) - FROM_WIRE
+ABORTS = frozenset({Event.ABORT, Event.SOURCE_FAILED})
 FLUSHES = frozenset({Action.FLUSH_THEN_END, Action.FLUSH_THEN_FIN, Action.FLUSH_THEN_CLOSE, Action.FLUSH_THEN_UPGRADE})
 SETTLE_OPENED = frozenset({Action.RESOLVE_OPENED, Action.REJECT_OPENED})
 SETTLE_CLOSED = frozenset({Action.RESOLVE_CLOSED, Action.REJECT_CLOSED})

@@ -164,6 +164,21 @@ async def test_who_watches_is_told_of_what_comes_after_our_end(link: Link) -> No
         socket.abort()
 
 
+async def test_who_does_not_watch_any_more_is_not_called(certs_link: Link) -> None:
+    """Not even where the end of TLS was about to wake it."""
+    with certs_link.serve(lambda conn: conn.recv_until_eof()) as server:
+        socket = await certs_link.connect(server)
+        await socket.opened
+        calls: list[None] = []
+        socket.readable.watch(lambda: calls.append(None))
+        socket.writable.get_writer().close()
+        await turns(1)  # our end is on its way
+        socket.readable.watch(None)
+        await turns(3)
+        assert calls == []
+        socket.abort()
+
+
 # ------------------------------------------------------------------------------------------ within the kernel
 
 

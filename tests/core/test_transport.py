@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -19,7 +20,7 @@ class Losing(Transport):
     """It notes the errors that a direction finds; nothing else is asked of it here."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(asyncio.get_running_loop())
         self.losses: list[SocketError] = []
 
     def lose(self, error: SocketError) -> None:
