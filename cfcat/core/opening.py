@@ -60,6 +60,7 @@ class Opening(Reacting):
             await self._open(way)
         except Exception as error:  # a bug: `_open` reports failures itself
             self.loop.call_soon(_raise, error)
+        self._opening = None
 
     async def _open(self, way: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Open in one way or the other, under the deadline, to CONNECTED or CONNECT_FAILED."""

@@ -54,6 +54,19 @@ class Reacting(ABC):
     writable: WritableStream
     _wire: Wire
 
+    # What most sockets never have is the class's until then: an attribute of its own costs each socket memory.
+    round_trip_s = 0.0  # how long the TCP connect took; about one round trip
+    _error: BaseException | None = None  # why it failed; None: it was closed
+    _upgrade: Reacting | None = None
+    _upgraded = False
+    _has_aborted = False  # by the caller
+    _dropped_bytes = 0  # by that
+    _is_letting_go = False
+    _wrapper: HandshakeWrapper | None = None
+    _secured: TlsCodec | None = None  # after the handshake
+    _turn: Promise[None] | None = None  # starts the connection once the policy has a free place
+    _leave: Callable[[], None] | None = None  # frees this connection's slot
+
     def __init__(
         self,
         target: Target,
@@ -71,23 +84,12 @@ class Reacting(ABC):
         self._lifecycle = Lifecycle(
             secure_transport=options.secure_transport, allow_half_open=options.allow_half_open, accepted=accepted
         )
-        self._error: BaseException | None = None  # why it failed; None: it was closed
         self._opened: Promise[SocketInfo] = Promise(self.loop)
         self._closed: Promise[None] = Promise(self.loop)
         self._over: Promise[None] = Promise(self.loop)
         self._info: SocketInfo | None = None
-        self.round_trip_s = 0.0  # how long the TCP connect took; about one round trip
         self._origin = origin  # the socket that this one is the upgrade of
-        self._upgrade: Reacting | None = None
-        self._upgraded = False
-        self._has_aborted = False  # by the caller
-        self._dropped_bytes = 0  # by that
-        self._is_letting_go = False
-        self._wrapper: HandshakeWrapper | None = None
-        self._secured: TlsCodec | None = None  # after the handshake
         self._opening: Job[None] | None = None
-        self._turn: Promise[None] | None = None  # starts the connection once the policy has a free place
-        self._leave: Callable[[], None] | None = None  # frees this connection's slot
         self.readable = ReadableStream(self)
         self.writable = WritableStream(self, options.high_water_mark)
         self._wire = Wire(self.readable, self.writable, self.on, accepted=accepted, relays=relays)
