@@ -131,6 +131,8 @@ class TlsCodec:
         return True
 
     def read_into(self, buffer: memoryview) -> int | None:
+        if self.is_drained:  # OpenSSL would say so by an exception, which costs
+            return None
         if self._decrypted:
             return fill(buffer, self._decrypted)
         size = self._read_records(buffer)

@@ -133,7 +133,8 @@ class WritableStream(Spelt, instead={"write": "get_writer().write()"}):
         for write in writes:
             self.queued_bytes -= write.size
             write.resolve(None)
-        self._tell_ready()
+        if self._ready:
+            self._tell_ready()
 
     def ended(self) -> None:
         """Our EOF has been sent."""
