@@ -30,9 +30,9 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)  # still without effect here; a handler is not inherited
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Let `gc.collect()` look at what a test has made, not at all that was imported and collected before.
+@pytest.fixture(scope="module", autouse=True)
+def small_collections() -> None:
+    """Let `gc.collect()` look at what the tests of a file have made, not at all that was made before.
 
     Each `async def test_…` collects its garbage, which would take a third of a second otherwise.
     """
