@@ -6,6 +6,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import ssl
 import struct
 import sys
@@ -15,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import pytest
@@ -43,8 +43,10 @@ __all__ = [
 DEADLINE_S = 10.0
 # Nothing has moved for so long: the pipe is full because its reader has stopped, not because it is slow.
 STALL_S = 0.2
-# ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK in /proc/net/tcp
-OPEN_STATES = frozenset({"01", "04", "05", "08", "09"})
+# sock_diag(7): the family of netlink, the message, "all that match", and the states of connections that have queues:
+# ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK.
+NETLINK_SOCK_DIAG, BY_FAMILY, REQUEST_DUMP, NO_COOKIE = 4, 20, 0x301, (1 << 64) - 1
+OPEN_STATES = sum(1 << state for state in (1, 4, 5, 8, 9))
 
 
 @dataclass(frozen=True)
@@ -119,14 +121,19 @@ def queues(port: int, *, peer: bool = False) -> tuple[int, int]:
     """What the kernel holds for the loopback connection whose one end has this port (Linux).
 
     Bytes sent and not yet acknowledged, bytes received and not yet read: those of the end that talks to the
-    port; with `peer` those of the end that has it.
+    port; with `peer` those of the end that has it. The kernel is asked for the one: a list of all, /proc/net/tcp, has
+    thousands that other tests have left, and this is asked often.
     """
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        local, remote, state, queued = line.split()[1:5]
-        if state in OPEN_STATES and (local if peer else remote).endswith(f":{port:04X}"):
-            sending, receiving = queued.split(":")
-            return int(sending, 16), int(receiving, 16)
-    raise AssertionError(f"no connection with port {port}")
+    ports = (port, 0) if peer else (0, port)
+    asked = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, OPEN_STATES)
+    asked += struct.pack("!HH36xQ", *ports, NO_COOKIE)
+    header = struct.pack("=IHHII", 16 + len(asked), BY_FAMILY, REQUEST_DUMP, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as kernel:
+        kernel.send(header + asked)
+        answer = kernel.recv(1 << 16)
+    assert struct.unpack_from("=4xH", answer)[0] == BY_FAMILY, f"no connection with port {port}"
+    receiving, sending = struct.unpack_from("=72xII", answer)
+    return sending, receiving
 
 
 def until(fact: Callable[[], object]) -> None:
