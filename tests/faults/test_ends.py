@@ -17,12 +17,13 @@ from tests.helpers.program import Result, cfcat, finish, start
 from tests.helpers.terminal import terminal
 from tests.pipe.tools import (
     DEADLINE_S,
-    OPEN_STATES,
+    KEEPALIVE_TIMER,
     Transport,
     fill,
     halted,
     pattern,
     queues,
+    running_timer,
     until,
     until_arrived,
 )
@@ -360,18 +361,8 @@ def test_row_19_reset_after_the_servers_end_when_data_was_lost(way: Transport) -
 # ------------------------------------------------------------------------------------------- 20: the cable
 
 
-KEEPALIVE_TIMER = "02"  # the field "tr" in /proc/net/tcp: not the retransmission, the probing is what it waits for
-
-
 def test_row_20_idle_connection_is_probed(way: Transport) -> None:
     """Keepalive is on: the kernel's own timer for the connection says so."""
-
-    def timer(port: int) -> str:
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            _, local, _, state, _, running = line.split()[:6]
-            if local.endswith(f":{port:04X}") and state in OPEN_STATES:
-                return running.partition(":")[0]
-        raise AssertionError(f"no connection from port {port}")
 
     def script(conn: Peer) -> None:
         conn.send(b"hello")
@@ -379,7 +370,7 @@ def test_row_20_idle_connection_is_probed(way: Transport) -> None:
 
     with way.serve(script) as server, start(*way.options, server.address) as program:
         program.read_until(b"hello")
-        until(lambda: timer(server.peers[0].address[1]) == KEEPALIVE_TIMER)
+        until(lambda: running_timer(server.peers[0].address[1]) == KEEPALIVE_TIMER)
         server.release()
         assert program.wait(DEADLINE_S) == 0
 

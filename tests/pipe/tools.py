@@ -47,6 +47,7 @@ STALL_S = 0.2
 # ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK.
 NETLINK_SOCK_DIAG, BY_FAMILY, REQUEST_DUMP, NO_COOKIE = 4, 20, 0x301, (1 << 64) - 1
 OPEN_STATES = sum(1 << state for state in (1, 4, 5, 8, 9))
+KEEPALIVE_TIMER = 2  # not the retransmission, the probing is what it waits for
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,21 @@ def queues(port: int, *, peer: bool = False) -> tuple[int, int]:
     """What the kernel holds for the loopback connection whose one end has this port (Linux).
 
     Bytes sent and not yet acknowledged, bytes received and not yet read: those of the end that talks to the
-    port; with `peer` those of the end that has it. The kernel is asked for the one: a list of all, /proc/net/tcp, has
-    thousands that other tests have left, and this is asked often.
+    port; with `peer` those of the end that has it.
+    """
+    receiving, sending = struct.unpack_from("=72xII", _known(port, peer=peer))
+    return sending, receiving
+
+
+def running_timer(port: int) -> int:
+    """Which timer runs for the connection whose end has this port: `KEEPALIVE_TIMER`, or another."""
+    return _known(port, peer=True)[18]
+
+
+def _known(port: int, *, peer: bool) -> bytes:
+    """What the kernel tells of a connection: `struct nlmsghdr` and `struct inet_diag_msg`.
+
+    A list of all, /proc/net/tcp, has thousands that other tests have left, and this is asked often.
     """
     ports = (port, 0) if peer else (0, port)
     asked = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, OPEN_STATES)
@@ -132,8 +146,7 @@ def queues(port: int, *, peer: bool = False) -> tuple[int, int]:
         kernel.send(header + asked)
         answer = kernel.recv(1 << 16)
     assert struct.unpack_from("=4xH", answer)[0] == BY_FAMILY, f"no connection with port {port}"
-    receiving, sending = struct.unpack_from("=72xII", answer)
-    return sending, receiving
+    return answer
 
 
 def until(fact: Callable[[], object]) -> None:
