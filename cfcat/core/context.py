@@ -31,6 +31,9 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # The keychain of macOS and the store of Windows are not OpenSSL's.
 PLATFORM_STORE = sys.platform in ("darwin", "win32")
 
+HASH_DIGITS = 8  # of a subject, as openssl-rehash(1) names a certificate: 5ed36f99.0
+PEM_BEGIN, PEM_END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+
 DEFAULT_CIPHERS = "DEFAULT"  # OpenSSL's own list (ciphers(1))
 
 _contexts: list[ssl.SSLContext] = []
@@ -108,12 +111,12 @@ def make_tls_context(
         # OpenSSL silently skips unreadable files and then trusts no authority. Raise here, or the user would see only
         # "unknown issuer". And where only one variable is set, it would go on trusting what the system has in the other
         # place.
-        if file:
+        if file and not (folders and _has_all(folders, file)):
             load_file(context, file, f"SSL_CERT_FILE={file}")
         if folders:
             _load_folders(context, folders)
     elif not platform_store:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        _load_system(context)
     if cert is not None:
         load_certificate(context, os.fspath(cert), None if key is None else os.fspath(key), password)
         context.post_handshake_auth = True
@@ -220,6 +223,38 @@ def _load_folders(context: ssl.SSLContext, folders: str) -> None:
     if not any(os.path.isdir(folder) for folder in folders.split(os.pathsep)):
         raise CaFileError(f"SSL_CERT_DIR={folders}: no such folder")
     context.load_verify_locations(capath=folders)
+
+
+def _load_system(context: ssl.SSLContext) -> None:
+    """Trust the system's authorities: by its folder alone where that has them all.
+
+    Of a folder OpenSSL reads the one that a server needs. A file of 140 takes longer than all else that TLS needs.
+    """
+    paths = ssl.get_default_verify_paths()
+    if paths.capath and (paths.cafile is None or _has_all(paths.capath, paths.cafile)):
+        context.load_verify_locations(capath=paths.capath)
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+
+
+def _has_all(folder: str, file: str) -> bool:
+    """Is each certificate of a file in a folder, too, where OpenSSL finds it by its name?"""
+    found: set[bytes] = set()
+    try:
+        with open(file, "rb") as bundle:
+            wanted = _pem_blocks(bundle.read())
+        for name in os.listdir(folder):
+            stem, dot, number = name.partition(".")
+            if len(stem) == HASH_DIGITS and dot and number.isdecimal():
+                with open(os.path.join(folder, name), "rb") as one:
+                    found |= _pem_blocks(one.read())
+    except OSError:
+        return False
+    return bool(wanted) and wanted <= found
+
+
+def _pem_blocks(text: bytes) -> set[bytes]:
+    return {block.partition(PEM_END)[0] for block in text.replace(b"\r", b"").split(PEM_BEGIN)[1:]}
 
 
 def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -173,3 +174,68 @@ def test_a_folder_that_is_not_there_is_named(certs: CertSet) -> None:
     result = served(certs, SSL_CERT_DIR="/nowhere")
     text = "cannot use the file of authorities SSL_CERT_DIR=/nowhere: no such folder"
     assert check_message(result, 77, text) == ""
+
+
+# ------------------------------------------------------------------------------------ the system's authorities
+
+
+def of_the_system(monkeypatch: pytest.MonkeyPatch, file: Path, folder: Path) -> ssl.SSLContext:
+    """The default context of a system that has these two places."""
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    paths = ssl.get_default_verify_paths()._replace(cafile=str(file), capath=str(folder))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    return make_tls_context()
+
+
+def test_of_a_folder_that_has_all_authorities_only_what_is_needed_is_read(
+    monkeypatch: pytest.MonkeyPatch, certs: CertSet, hashed: Path
+) -> None:
+    """Nothing is loaded at first, and a server of that authority is trusted; line ends and comments do not matter."""
+    bundle = hashed.parent / "bundle.crt"
+    bundle.write_bytes(b"# of the company\r\n" + certs.ca.read_bytes().replace(b"\n", b"\r\n"))
+    context = of_the_system(monkeypatch, bundle, hashed)
+    assert context.get_ca_certs() == []
+
+    def script(conn: Peer) -> None:
+        conn.start_tls(certs.server_context())
+        conn.send(HELLO)
+
+    with serve(script) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as tls:
+                assert tls.recv(100) == HELLO
+    assert len(context.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("lacking", ["certificate", "name", "file", "folder"])
+def test_a_folder_that_lacks_an_authority_is_not_enough(
+    monkeypatch: pytest.MonkeyPatch, certs: CertSet, hashed: Path, lacking: str
+) -> None:
+    """One that was only added to the file, or that OpenSSL would not find by its name: then all is loaded, as ever."""
+    bundle = hashed.parent / "bundle.crt"
+    bundle.write_bytes(certs.ca.read_bytes())
+    if lacking == "certificate":
+        other = make_authority(hashed.parent)
+        bundle.write_bytes(certs.ca.read_bytes() + other.read_bytes())
+    elif lacking == "name":
+        for link in hashed.glob("*.0"):
+            link.unlink()
+    elif lacking == "file":
+        bundle.unlink()
+    else:
+        hashed = hashed.parent / "nowhere"
+    loaded: list[object] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda _, purpose: loaded.append(purpose))
+    of_the_system(monkeypatch, bundle, hashed)
+    assert loaded == [ssl.Purpose.SERVER_AUTH]
+
+
+def test_the_same_holds_of_both_variables(monkeypatch: pytest.MonkeyPatch, certs: CertSet, hashed: Path) -> None:
+    """Where the folder does not have all that is in the file, that is loaded."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(hashed))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certs.ca))
+    assert make_tls_context().get_ca_certs() == []
+    other = make_authority(hashed.parent)
+    monkeypatch.setenv("SSL_CERT_FILE", str(other))
+    assert len(make_tls_context().get_ca_certs()) == 1
