@@ -162,19 +162,19 @@ def _startup(command: list[str], server: Server, _: int, __: Path) -> Cost | Non
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    "up_pipe": Scenario("sink", _up, aim=(0.9, 0.9)),
-    "up_file": Scenario("sink", _up_file, aim=(1.0, 1.0)),
-    "down_pipe": Scenario("source", _down, aim=(0.9, 0.6)),
-    "echo": Scenario("echo", _echo, aim=(0.9, 0.9)),
-    "tls_up": Scenario("sink", _up, tls=True, aim=(1.0, 1.0)),
-    "tls_down": Scenario("source", _down, tls=True, aim=(1.0, 1.0)),
+    "up_pipe": Scenario("sink", _up, aim=(0.6, 0.6)),
+    "up_file": Scenario("sink", _up_file, aim=(0.6, 0.6)),
+    "down_pipe": Scenario("source", _down, aim=(0.6, 0.6)),
+    "echo": Scenario("echo", _echo, aim=(0.6, 0.6)),
+    "tls_up": Scenario("sink", _up, tls=True, aim=(0.85, 0.85)),
+    "tls_down": Scenario("source", _down, tls=True, aim=(0.85, 0.85)),
     "accept_up": Scenario("sink", _up, accepts=True, aim=(1.0, 1.0)),
     "accept_down": Scenario("source", _accept, accepts=True, aim=(1.0, 1.0)),
     "accept_tls_up": Scenario("sink", _up, tls=True, accepts=True, aim=(1.0, 1.0)),
     "accept_tls_down": Scenario("source", _accept, tls=True, accepts=True, aim=(1.0, 1.0)),
-    "pingpong": Scenario("echo", _pingpong, bulk=False, aim=(1.5, None), best_of=("nc",)),
-    "startup": Scenario("stamp", _startup, bulk=False, aim=(2.3, None), best_of=("ncat",)),
-    "tls_startup": Scenario("stamp", _startup, tls=True, bulk=False, aim=(2.3, None), best_of=("ncat",)),
+    "pingpong": Scenario("echo", _pingpong, bulk=False, aim=(1.2, 1.3), best_of=("nc",)),
+    "startup": Scenario("stamp", _startup, bulk=False, aim=(0.8, 0.8), best_of=("ncat",)),
+    "tls_startup": Scenario("stamp", _startup, tls=True, bulk=False, aim=(1.6, None), best_of=("ncat",)),
 }
 
 
