@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.ways import WAYS, Accepting, make_accepting_way, make_way
 from tests.helpers.certs import CertSet
+from tests.helpers.program import forks
 from tests.pipe.tools import Transport
+
+ABOUT_THE_PROCESS = {
+    *("test_process_limits", "test_process_signals", "test_process_stdio", "test_process_terminal"),
+    *("test_leaks", "test_surroundings", "test_tapped_process", "test_torture"),
+}
 
 
 @pytest.fixture(params=WAYS)
@@ -53,3 +60,13 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stdin") / "ready"
     path.write_bytes(b"secret\r\n" * (1 << 17))
     return path
+
+
+@pytest.fixture(autouse=True)
+def forks_of_one(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let runs be forks, except where the process itself is what the file is about, or what surrounds it."""
+    if request.path.stem in ABOUT_THE_PROCESS:
+        yield
+    else:
+        with forks():
+            yield

@@ -23,7 +23,9 @@ from typing import IO, NoReturn
 
 import pytest
 
-__all__ = ["Program", "Result", "cfcat", "command", "environment", "finish", "shell", "start"]
+from tests.helpers.forking import Fork, Forking
+
+__all__ = ["Program", "Result", "cfcat", "command", "environment", "finish", "forks", "shell", "start"]
 
 Argument = str | os.PathLike[str]
 
@@ -41,6 +43,10 @@ _UNWANTED = (
 )
 
 
+_forking = Forking()
+_forks = False
+
+
 @dataclass(frozen=True)
 class Result:
     """How a run went. A negative status -n is death by signal n; a shell reports 128 + n instead."""
@@ -50,7 +56,7 @@ class Result:
     status: int
 
 
-class Program(subprocess.Popen[bytes]):
+class Program(Fork):
     """A running child, with its deadline; leads a process group of its own."""
 
     deadline: float
@@ -124,6 +130,17 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
         if value is not None:
             clean[name] = value
     return clean
+
+
+@contextmanager
+def forks() -> Iterator[None]:
+    """Let runs be forks of a process that has loaded cfcat, for tests that are about connections, not the process."""
+    global _forks
+    _forks, before = True, _forks
+    try:
+        yield
+    finally:
+        _forks = before
 
 
 def cfcat(
@@ -204,12 +221,14 @@ def _running(
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
 ) -> Iterator[Program]:
+    variables = environment(env)
     program = Program(
         argv,
+        forking=_forking if _forks and _forking.takes(argv, variables, (stdin, stdout, stderr)) else None,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
-        env=environment(env),
+        env=variables,
         start_new_session=True,
     )
     program.deadline = time.monotonic() + timeout_s
