@@ -79,6 +79,7 @@ class TlsCodec:
         self.is_drained = False
         self._is_eof = False
         self._has_fin = False
+        self._has_gap = False  # there was no memory for what came: nothing behind it can be decrypted
         self._is_handshake_done = False
         self._ignore_unexpected_eof = ignore_unexpected_eof or relays
         self.reset_is_eof = ignore_unexpected_eof and not relays
@@ -88,6 +89,8 @@ class TlsCodec:
         self._has_refused_renegotiation = False
 
     def receive(self, data: Buffer) -> None:
+        if self._has_gap:
+            return
         if not data:
             self._keep_records()
             self.is_drained = False
@@ -97,13 +100,14 @@ class TlsCodec:
                 self._incoming.write_eof()
             return
         self.is_drained = False
-        if len(self._first_bytes) < QUOTE_BYTES:
-            self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
-        if self._tls.server_side and not self._is_handshake_done and len(self._hello) < MAX_HELLO_BYTES:
-            self._hello += bytes(data)
         try:
+            if len(self._first_bytes) < QUOTE_BYTES:
+                self._first_bytes += bytes(data[: QUOTE_BYTES - len(self._first_bytes)])
+            if self._tls.server_side and not self._is_handshake_done and len(self._hello) < MAX_HELLO_BYTES:
+                self._hello += bytes(data)
             self._incoming.write(data)
-        except ssl.SSLError as error:  # the buffer cannot grow; OpenSSL reports that under this name
+        except (ssl.SSLError, MemoryError) as error:  # the buffer cannot grow; OpenSSL's name for that is the former
+            self._has_gap = True
             raise MemoryError from error
 
     def handshake(self) -> bool:

@@ -496,6 +496,33 @@ def test_truncation_that_end_finds_is_told_after_the_data(pair: Pair) -> None:
     assert isinstance(pair.client.error, TruncatedError)
 
 
+class NoRoom:
+    """A buffer that cannot grow."""
+
+    pending = 0
+
+    def write(self, data: bytes) -> int:
+        raise ssl.SSLError(1, "malloc failure")
+
+
+def test_what_comes_behind_a_gap_is_left_alone(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There was no memory for a part: that is told, and not that what follows cannot be decrypted."""
+    codec = pair.client.codec
+    pair.server.write(b"before")
+    codec.receive(pair.server.take())
+    pair.server.write(b"lost")
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "_incoming", NoRoom())
+        with pytest.raises(MemoryError):
+            codec.receive(pair.server.take())
+    pair.server.write(b"behind")
+    codec.receive(pair.server.take())
+    codec.receive(b"")
+    assert codec.refusal() is None
+    pair.client.read()
+    assert (pair.client.got, pair.client.error) == (b"before", None)
+
+
 def test_garbage_is_an_error_after_all_data(pair: Pair) -> None:
     """T8: it is no truncation, OpenSSL's reason is told, and the peer hears of it."""
     pair.server.write(b"genuine")
