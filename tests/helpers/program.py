@@ -1,4 +1,4 @@
-"""Run the cfcat program as a child process, exactly as a user would.
+"""Run the cfcat program as a child process, as a user would; in a test of the fault matrix, as a fork (`forks`).
 
     result = cfcat("localhost:70", stdin=b"\\r\\n")
     assert (result.stdout, result.stderr, result.status) == (b"hello", "", 0)
