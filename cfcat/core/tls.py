@@ -162,8 +162,8 @@ class TlsCodec:
                     self._end_of_data()
                     break
                 size += count
-                if size < limit and not self._incoming.pending and not self._has_fin:
-                    self.is_drained = True  # nothing is left of that record either, or it would have filled the buffer
+                if size < limit and not (self._incoming.pending or self._has_fin or self._tls.pending()):
+                    self.is_drained = True
                     break
         except ssl.SSLWantReadError:
             if self._has_fin:
