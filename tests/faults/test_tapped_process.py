@@ -321,6 +321,7 @@ def test_rows_57_and_58_a_thousand_clients(certs: CertSet, tmp_path: Path, name:
             for each in range(rounds):
                 at_once(partial(way.check_service, running.port) for _ in range(at_a_time))
                 running.shows(f"#{(each + 1) * at_a_time} .*")
+            until(lambda: running.shows("").count("over after") == rounds * at_a_time)
             until(lambda: set(os.listdir(f"/proc/{pid}/fd")) <= before | {"11", "12", "13"})
             peak = peak_mib(running.program)
             result = running.end()
